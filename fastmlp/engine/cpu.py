@@ -1,0 +1,273 @@
+"""The CPU engine: a network's parameters in panels, and jobs for the compiled loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fastmlp.data import Dataset
+from fastmlp.engine import names
+from fastmlp.engine.crew import n_cores, run_crew
+from fastmlp.engine.initial import initial_weights
+from fastmlp.engine.program import Workspace, describe_table, ensure_compiled
+from fastmlp.engine.results import NonFinite, OptimizerState, Progress, TrainResult
+from fastmlp.kernels import structs
+from fastmlp.kernels.cpu.loop import run
+from fastmlp.kernels.cpu.width import LANES
+from fastmlp.kernels.structs import Float, Job, Program, Sync
+from fastmlp.plan import ParameterPlan, aligned_zeros
+from fastmlp.spec import NetworkSpec
+
+# A step with less work than this for each thread is faster on fewer threads.
+FLOPS_PER_THREAD = 1_000_000
+# Rows that predict, evaluate and loss_and_gradients take at a time.
+CHUNK_ROWS = 512
+# A job below this is over before Ctrl-C could be wanted: the calling thread runs it.
+FLOPS_WITHOUT_THREADS = 20_000_000
+
+
+class CpuEngine:
+    """A network on the CPU; the arguments of every method have been checked by its callers."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        self.spec = spec
+        self.dtype = np.dtype(spec.dtype)
+        self.plan = ParameterPlan.make(spec.sizes, LANES[spec.dtype])
+        self.params = aligned_zeros(self.plan.n_elems, self.dtype)
+        self.plan.pack(
+            self.params, *initial_weights(spec.sizes, spec.activations, spec.init, spec.seed)
+        )
+        self.rule, self.hyper = "", (0.0,) * 4
+        self.state = aligned_zeros(0, self.dtype)
+        self.n_updates = 0
+        self.n_threads_used = 1
+        self._workspaces: dict[str, Workspace] = {}
+
+    # ---- parameters and optimizer state --------------------------------------------------
+
+    def get_parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Copies of the weights (in, out) and biases (out,)."""
+        return self.plan.unpack(self.params)
+
+    def set_parameters(self, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
+        self.plan.pack(self.params, weights, biases)
+
+    def set_optimizer(self, rule: str, hyper: tuple[float, ...]) -> None:
+        """Another rule begins with a zero state; the same rule goes on with the one it has."""
+        if rule != self.rule:
+            n_slots = names.OPTIMIZER_SLOTS[rule]
+            self.state = aligned_zeros(n_slots * self.plan.n_elems, self.dtype)
+            self.rule, self.n_updates = rule, 0
+        self.hyper = tuple(hyper) + (0.0,) * (4 - len(hyper))
+
+    def _slot(self, number: int) -> np.ndarray:
+        return self.state[number * self.plan.n_elems : (number + 1) * self.plan.n_elems]
+
+    def get_optimizer_state(self) -> OptimizerState:
+        n_slots = names.OPTIMIZER_SLOTS.get(self.rule, 0)
+        slots = [self.plan.unpack(self._slot(number)) for number in range(n_slots)]
+        return OptimizerState(self.rule, self.n_updates, slots)
+
+    def set_optimizer_state(self, state: OptimizerState) -> None:
+        if not state.rule:
+            self.rule, self.n_updates = "", 0
+            return
+        self.rule = ""
+        self.set_optimizer(state.rule, ())
+        self.n_updates = state.n_steps
+        for number, (weights, biases) in enumerate(state.slots):
+            self.plan.pack(self._slot(number), weights, biases)
+
+    # ---- jobs --------------------------------------------------------------------------
+
+    def _flops(self, n_rows: int, products: int) -> int:
+        """Of `products` matrix products a layer: 3 for a training step, 1 for the forward pass."""
+        return sum(2 * n_rows * a.n_in * a.n_out * products for a in self.plan.layers)
+
+    def _n_threads(self, batch_size: int, products: int) -> int:
+        if self.spec.n_threads is not None:
+            return self.spec.n_threads
+        useful = self._flops(batch_size, products) // FLOPS_PER_THREAD
+        return int(max(1, min(n_cores(), useful)))
+
+    def _workspace(self, use: str, batch_size: int, products: int) -> Workspace:
+        n_threads = self._n_threads(batch_size, products)
+        old = self._workspaces.get(use)
+        if old and (old.plan.batch_size, old.plan.n_threads) == (batch_size, n_threads):
+            return old
+        # Free the old one first: two at once could be more than the machine has.
+        self._workspaces.pop(use, None)
+        del old
+        new = Workspace(self.spec, self.plan, batch_size, n_threads)
+        self._workspaces[use] = new
+        return new
+
+    def _run(
+        self,
+        program: Program,
+        flops: int,
+        deadline_s: float | None = None,
+        on_poll: Callable[[], None] | None = None,
+    ) -> str:
+        n_threads = int(program.job[Job.N_THREADS])
+        if n_threads == 1 and flops < FLOPS_WITHOUT_THREADS:
+            run(program, 0)
+            return "done"
+        # Compile (or load) here: a job's threads would all wait for the first one to do it.
+        ensure_compiled(program)
+
+        def stop() -> None:
+            program.sync[Sync.STOP] = 1
+
+        return run_crew(lambda number: run(program, number), n_threads, stop, deadline_s, on_poll)
+
+    def train(
+        self,
+        data: Dataset,
+        *,
+        batch_size: int,
+        n_epochs: int,
+        first_epoch: int,
+        first_step: int,
+        learning_rates: np.ndarray,
+        shuffle: bool,
+        deadline_s: float | None = None,
+        on_poll: Callable[[Progress], None] | None = None,
+    ) -> TrainResult:
+        """Whole epochs of minibatch steps in one compiled call.
+
+        first_epoch numbers the epoch for shuffle and dropout; first_step steps of it are
+        skipped. learning_rates: one a step of these epochs. See results.TrainResult.
+        """
+        n_rows = data.X.shape[0]
+        batch_size = min(batch_size, n_rows)
+        n_steps = -(-n_rows // batch_size)
+        workspace = self._workspace("train", batch_size, 3)
+        self.n_threads_used = workspace.plan.n_threads
+        workspace.floats[Float.HYPER : Float.HYPER + 4] = self.hyper
+        program = workspace.program(
+            self.spec,
+            self.params,
+            structs.KIND_TRAIN,
+            state=self.state,
+            labels=data.labels,
+            targets=data.targets,
+            weights=data.weights,
+            learning_rates=np.ascontiguousarray(learning_rates, np.float64),
+            n_epochs=n_epochs,
+        )
+        job, sync = program.job, program.sync
+        describe_table(data.X, job)
+        job[Job.FIRST_EPOCH], job[Job.FIRST_STEP] = first_epoch, first_step
+        job[Job.UPDATES_DONE], job[Job.SHUFFLE] = self.n_updates, shuffle
+        job[Job.RULE] = names.OPTIMIZERS.index(self.rule)
+        job[Job.N_SLOTS] = names.OPTIMIZER_SLOTS[self.rule]
+
+        def report() -> None:
+            if on_poll is not None:
+                loss_sum, weight_sum = program.seen[:2]
+                epoch = int(sync[Sync.EPOCH])
+                step = int(sync[Sync.STEP]) + first_step - epoch * n_steps
+                loss = loss_sum / weight_sum if weight_sum > 0 else float("nan")
+                on_poll(Progress(min(epoch, n_epochs - 1), max(step, 0), n_steps, float(loss)))
+
+        outcome = self._run(program, self._flops(n_rows * n_epochs, 3), deadline_s, report)
+        status, done = int(sync[Sync.STATUS]), int(sync[Sync.STEP])
+        n_updates = done - (status == structs.STATUS_BAD_LOSS)
+        self.n_updates += n_updates
+        n_epochs_done = int(sync[Sync.EPOCH])
+        begun = min(n_epochs, -(-(first_step + done) // n_steps))
+        bad = status in (structs.STATUS_BAD_LOSS, structs.STATUS_BAD_UPDATE)
+        return TrainResult(
+            status="non_finite" if bad else outcome if status != structs.STATUS_DONE else "done",
+            n_epochs_done=n_epochs_done,
+            n_steps_done=n_updates,
+            loss=program.losses[:begun],
+            grad_norm=program.grad_norms[:begun],
+            seconds=program.seconds[:begun],
+            non_finite=self._non_finite(program, done, begun - 1) if bad else None,
+        )
+
+    def _non_finite(self, program: Program, step: int, epoch: int) -> NonFinite:
+        faulty = np.flatnonzero(program.sync[Sync.FAULTY_LAYER :])
+        weights, _ = self.get_parameters()
+        return NonFinite(
+            step=step,
+            epoch=epoch,
+            layer=int(faulty[0]) if len(faulty) else None,
+            loss=float(program.losses[epoch]),
+            weight_norms=[float(np.linalg.norm(w.astype(np.float64))) for w in weights],
+            grad_norms=[float(norm) for norm in program.grad_norms[epoch]],
+        )
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Raw outputs z of the last layer, (n, n_out) of the network's dtype."""
+        n_rows, n_out = X.shape[0], self.spec.sizes[-1]
+        outputs = np.empty((n_rows, n_out), self.dtype)
+        if n_rows == 0:
+            return outputs
+        workspace = self._workspace("predict", min(n_rows, CHUNK_ROWS), 1)
+        program = workspace.program(self.spec, self.params, structs.KIND_PREDICT, outputs=outputs)
+        describe_table(X, program.job)
+        if self._run(program, self._flops(n_rows, 1)) == "interrupted":
+            raise KeyboardInterrupt
+        return outputs
+
+    def evaluate(self, data: Dataset) -> float:
+        """Weighted mean of the row losses, without penalty and dropout."""
+        n_rows = data.X.shape[0]
+        workspace = self._workspace("predict", min(n_rows, CHUNK_ROWS), 1)
+        program = workspace.program(
+            self.spec,
+            self.params,
+            structs.KIND_EVALUATE,
+            labels=data.labels,
+            targets=data.targets,
+            weights=data.weights,
+        )
+        describe_table(data.X, program.job)
+        if self._run(program, self._flops(n_rows, 1)) == "interrupted":
+            raise KeyboardInterrupt
+        return float(program.losses[0])
+
+    def loss_and_gradients(self, data: Dataset) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
+        """Mean loss plus penalty over all rows, and its gradients (in, out) and (out,)."""
+        n_rows = data.X.shape[0]
+        workspace = self._workspace("gradients", min(n_rows, CHUNK_ROWS), 3)
+        grads = aligned_zeros(self.plan.n_elems, self.dtype)
+        program = workspace.program(
+            self.spec,
+            self.params,
+            structs.KIND_GRADIENTS,
+            grads=grads,
+            labels=data.labels,
+            targets=data.targets,
+            weights=data.weights,
+        )
+        describe_table(data.X, program.job)
+        if self._run(program, self._flops(n_rows, 3)) == "interrupted":
+            raise KeyboardInterrupt
+        weight_sum = float(n_rows if data.weights is None else np.sum(data.weights, dtype=float))
+        grads /= weight_sum
+        dweights, dbiases = self.plan.unpack(grads)
+        loss, (weights, _) = float(program.losses[0]), self.get_parameters()
+        for weight, dweight in zip(weights, dweights, strict=True):
+            dweight += self.spec.l2 * weight + self.spec.l1 * np.sign(weight)
+            double = weight.astype(np.float64)
+            loss += self.spec.l1 * np.abs(double).sum() + 0.5 * self.spec.l2 * (double**2).sum()
+        return float(loss), dweights, dbiases
+
+    def trace(self, X: np.ndarray) -> list[np.ndarray]:
+        """Activations of every layer for these rows, input first, the raw output z last."""
+        n_rows = X.shape[0]
+        workspace = Workspace(self.spec, self.plan, n_rows, 1)
+        outputs = np.empty((n_rows, self.spec.sizes[-1]), self.dtype)
+        program = workspace.program(self.spec, self.params, structs.KIND_PREDICT, outputs=outputs)
+        describe_table(X, program.job)
+        run(program, 0)
+        plan = workspace.plan
+        return [
+            workspace.work[at : at + n_rows * ld].reshape(n_rows, ld)[:, :size].copy()
+            for at, ld, size in zip(plan.activations, plan.leading, self.spec.sizes, strict=True)
+        ]

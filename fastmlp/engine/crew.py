@@ -1,0 +1,79 @@
+"""Python threads that run a compiled job without the GIL, while the caller waits and listens."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+POLL_S = 0.05
+
+
+def n_cores() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_crew(
+    work: Callable[[int], None],
+    n_threads: int,
+    stop: Callable[[], None],
+    deadline_s: float | None = None,
+    on_poll: Callable[[], None] | None = None,
+) -> str:
+    """Call work(0) to work(n_threads - 1) on as many threads; return when all have ended.
+
+    Every POLL_S seconds `on_poll` is called and the deadline (of time.perf_counter) looked at.
+    Ctrl-C and the deadline call `stop`, which must make the work end soon.
+    Returns "done", "interrupted" or "deadline"; an error of a thread or of on_poll is raised.
+    """
+    remaining, lock, all_done = n_threads, threading.Lock(), threading.Event()
+    errors: list[BaseException] = []
+
+    def body(number: int) -> None:
+        nonlocal remaining
+        try:
+            work(number)
+        except BaseException as error:
+            errors.append(error)
+            stop()
+        finally:
+            with lock:
+                remaining -= 1
+                if remaining == 0:
+                    all_done.set()
+
+    threads = [
+        threading.Thread(target=body, args=(number,), name=f"fastmlp-{number}", daemon=True)
+        for number in range(n_threads)
+    ]
+    started = 0
+    outcome = "done"
+    try:
+        for thread in threads:
+            thread.start()
+            started += 1
+        while not all_done.wait(POLL_S):
+            if on_poll is not None:
+                on_poll()
+            if deadline_s is not None and time.perf_counter() >= deadline_s:
+                outcome = "deadline"
+                stop()
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+        stop()
+    except BaseException as error:
+        errors.append(error)
+        stop()
+    if started < n_threads:
+        # The barrier waits for the whole crew: the missing ones are run to release it.
+        for number in range(started, n_threads):
+            threads[number].start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return outcome

@@ -1,0 +1,140 @@
+"""Programs for the compiled loop: tables of offsets, the user's arrays, and room to work in."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+from numba import types, typeof
+
+from fastmlp.engine import names
+from fastmlp.kernels.cpu.loop import run
+from fastmlp.kernels.cpu.width import TILE
+from fastmlp.kernels.structs import Float, Job, Layer, Program, Sync
+from fastmlp.plan import ParameterPlan, WorkPlan, aligned_zeros
+from fastmlp.spec import NetworkSpec
+
+_CTYPES = {"float32": ctypes.c_float, "float64": ctypes.c_double, "int32": ctypes.c_int32}
+
+
+def flat(array: np.ndarray | None, dtype: str) -> np.ndarray:
+    """A C-contiguous array as one dimension that numba sees as writable, (1,) for None.
+
+    A read-only array would be another type to numba, and compile the whole loop again; the
+    kernels write none of these.
+    """
+    if array is None:
+        return np.zeros(1, dtype)
+    if array.flags.writeable and array.flags.aligned:
+        return array.reshape(-1)
+    if not array.flags.aligned:
+        return array.copy().reshape(-1)
+    memory = (_CTYPES[dtype] * array.size).from_address(array.ctypes.data)
+    return np.ctypeslib.as_array(memory)
+
+
+def describe_table(X: np.ndarray, job: np.ndarray) -> None:
+    """Address, strides and element type of X (n, n_in) into a job."""
+    job[Job.N_ROWS] = X.shape[0]
+    job[Job.X_ADDRESS] = X.ctypes.data
+    job[Job.X_ROW_BYTES], job[Job.X_COLUMN_BYTES] = X.strides
+    name = "uint8" if X.dtype == np.bool_ else X.dtype.name
+    job[Job.X_TYPE] = names.SOURCE_TYPES.index(name)
+
+
+class Workspace:
+    """Memory and tables for jobs of one batch size and number of threads."""
+
+    def __init__(
+        self, spec: NetworkSpec, parameters: ParameterPlan, batch_size: int, n_threads: int
+    ) -> None:
+        dtype = np.dtype(spec.dtype)
+        plan = WorkPlan.make(parameters, dtype.itemsize, batch_size, n_threads, TILE.rows[0])
+        self.plan = plan
+        self.tasks = parameters.tasks()
+        self.shares = parameters.shares(self.tasks, n_threads)
+        self.work = aligned_zeros(plan.n_elems, dtype)
+        self.rows = np.zeros(batch_size, np.int64)
+        self.sync = np.zeros(Sync.N_FIELDS + len(parameters.layers), np.int64)
+        self.seen = np.zeros(2 + len(self.tasks))
+        self.layers = self._layer_table(spec, parameters)
+        self.floats = np.zeros(Float.KEEP_SCALE + len(parameters.layers))
+        self.floats[Float.L1], self.floats[Float.L2] = spec.l1, spec.l2
+        self.floats[Float.LOSS_PARAMETER] = spec.loss.parameter
+        for i, rate in enumerate(spec.dropout):
+            self.floats[Float.KEEP_SCALE + i] = 1.0 / (1.0 - rate)
+
+    def _layer_table(self, spec: NetworkSpec, parameters: ParameterPlan) -> np.ndarray:
+        plan, table = self.plan, np.zeros((len(parameters.layers), Layer.N_FIELDS), np.int64)
+        for i, layer in enumerate(parameters.layers):
+            row = table[i]
+            row[Layer.N_IN], row[Layer.N_OUT] = layer.n_in, layer.n_out
+            row[Layer.IN_PAD], row[Layer.OUT_PAD] = layer.in_pad, layer.out_pad
+            row[Layer.LD_IN], row[Layer.LD_OUT] = plan.leading[i], plan.leading[i + 1]
+            row[Layer.WEIGHT], row[Layer.BIAS] = layer.weight, layer.bias
+            row[Layer.WEIGHT_T] = plan.weight_t[i]
+            row[Layer.ACT_IN], row[Layer.ACT_OUT] = plan.activations[i], plan.activations[i + 1]
+            row[Layer.DZ] = plan.dz[i]
+            row[Layer.BLOCK_IN], row[Layer.BLOCK_OUT] = plan.blocks[i], plan.blocks[i + 1]
+            if i < len(spec.activations):
+                row[Layer.ACTIVATION] = names.ACTIVATIONS.index(spec.activations[i])
+                rate = spec.dropout[i]
+                row[Layer.KEEP_THRESHOLD] = round((1.0 - rate) * 2**32) if rate > 0.0 else 0
+        return table
+
+    def program(
+        self,
+        spec: NetworkSpec,
+        params: np.ndarray,
+        kind: int,
+        *,
+        state: np.ndarray | None = None,
+        grads: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        targets: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+        outputs: np.ndarray | None = None,
+        learning_rates: np.ndarray | None = None,
+        n_epochs: int = 1,
+    ) -> Program:
+        """A job of one of structs.KIND_* over whole epochs, the table still to be described."""
+        plan, dtype, n_layers = self.plan, spec.dtype, len(self.layers)
+        job = np.zeros(Job.N_FIELDS, np.int64)
+        job[Job.KIND], job[Job.N_THREADS] = kind, plan.n_threads
+        job[Job.BATCH_SIZE], job[Job.N_EPOCHS] = plan.batch_size, n_epochs
+        job[Job.SEED] = np.uint64(spec.seed).astype(np.int64)
+        job[Job.LOSS] = names.LOSSES.index(spec.loss.name)
+        job[Job.HAS_WEIGHTS] = weights is not None
+        job[Job.TARGET_KIND] = 1 if labels is not None else 2 if targets is not None else 0
+        job[Job.TARGET], job[Job.TARGET_LD] = plan.target, plan.target_ld
+        job[Job.ROW_LOSS], job[Job.ROW_WEIGHT] = plan.row_loss, plan.row_weight
+        job[Job.ZEROS], job[Job.N_PARAMS] = plan.zeros, len(params)
+        job[Job.SCRATCH], job[Job.SCRATCH_ELEMS] = plan.scratch, plan.scratch_elems
+        self.sync[:], self.seen[:] = 0, 0.0
+        return Program(
+            params=params,
+            state=flat(state, dtype),
+            grads=flat(grads, dtype),
+            work=self.work,
+            layers=self.layers,
+            tasks=self.tasks,
+            shares=self.shares,
+            rows=self.rows,
+            job=job,
+            floats=self.floats,
+            sync=self.sync,
+            seen=self.seen,
+            labels=flat(labels, "int32"),
+            targets=flat(targets, dtype),
+            weights=flat(weights, dtype),
+            learning_rates=np.zeros(1) if learning_rates is None else learning_rates,
+            losses=np.zeros(n_epochs),
+            grad_norms=np.zeros((n_epochs, n_layers)),
+            seconds=np.zeros(n_epochs),
+            outputs=flat(outputs, dtype),
+        )
+
+
+def ensure_compiled(program: Program) -> None:
+    """Compile the loop for the program's element type, or load it from the cache."""
+    run.compile((typeof(program), types.intp))

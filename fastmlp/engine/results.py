@@ -1,0 +1,60 @@
+"""What an engine reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a running job is: epoch and step from 0, the running mean loss of the epoch."""
+
+    epoch: int
+    step: int
+    n_steps: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class NonFinite:
+    """Where a training stopped because its numbers left the finite range.
+
+    step counts from 1 over the call, epoch from 0; layer: the first one with a non-finite
+    update, None where the loss came first; norms: one for each weight matrix, at the stop.
+    """
+
+    step: int
+    epoch: int
+    layer: int | None
+    loss: float
+    weight_norms: list[float]
+    grad_norms: list[float]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a call of `train` did.
+
+    status: "done", "interrupted", "deadline" or "non_finite". The arrays have a row for each
+    epoch begun: mean loss, root mean square over the steps of each layer's gradient norm
+    (epochs, layers), seconds.
+    """
+
+    status: str
+    n_epochs_done: int
+    n_steps_done: int
+    loss: np.ndarray
+    grad_norm: np.ndarray
+    seconds: np.ndarray
+    non_finite: NonFinite | None = None
+
+
+@dataclass(frozen=True)
+class OptimizerState:
+    """State arrays in plain shapes: slots[s] = (like the weights, like the biases)."""
+
+    rule: str
+    n_steps: int
+    slots: list[tuple[list[np.ndarray], list[np.ndarray]]]

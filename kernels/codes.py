@@ -1,0 +1,30 @@
+"""Integer codes shared by Python and the compiled loops: a code is a name's position here.
+
+The tables of functions in `kernels/cpu` (and `kernels/cuda`) are keyed by these names, and
+`jit.switch` refuses a table whose names differ from the tuple it serves.
+"""
+
+ACTIVATIONS = ("identity", "relu", "tanh", "sigmoid", "gelu")
+
+LOSSES = (
+    "squared_error",
+    "absolute_error",
+    "huber",
+    "poisson",
+    "quantile",
+    "cross_entropy",
+    "binary_cross_entropy",
+)
+
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw")
+
+# How many state arrays of the parameters' size each update rule keeps.
+OPTIMIZER_SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}
+
+INITIALIZERS = ("auto", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform")
+
+# Element types that a user's table may have; the gather kernel converts on the fly.
+SOURCE_TYPES = (
+    "float32", "float64", "float16", "uint8", "int8", "uint16", "int16", "uint32", "int32",
+    "uint64", "int64",
+)  # fmt: skip

@@ -1,0 +1,156 @@
+"""Matrix products of a layer, cut into register tiles, with their epilogues.
+
+Operands lie in panels (see `structs`): panel p of a matrix of `n` columns holds columns
+p * 2V to p * 2V + width, width = 2V or, for the last panel, V where that suffices. A panel of
+k rows is contiguous, [k][width], zero-padded.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..jit import njit, njit_source
+from . import activations
+from .simd import keep_lanes, lanes_of, like, load, store
+from .tile import PLAIN, RELU, SCALE, make_nn, make_tn, transpose_square
+from .width import TILE
+
+RELU_CODE = tuple(activations.TABLE).index("relu")
+
+
+def _strip(name, make, args, tile_args):
+    """`name(r0, r1, vectors, ...)`: rows r0 to r1 by the tallest tile that still fits."""
+    lines, namespace = [f"def {name}(r0, r1, vectors, {args}):", "    r = r0"], {}
+    for vectors in (2, 1):
+        lines.append(f"    if vectors == {vectors}:")
+        for rows in TILE.rows:
+            tile = f"tile_{rows}x{vectors}"
+            namespace[tile] = make(rows, vectors)
+            lines.append(f"        while r1 - r >= {rows}:")
+            lines.append(f"            {tile}({tile_args})")
+            lines.append(f"            r += {rows}")
+    return njit_source(name, "\n".join(lines) + "\n", namespace)
+
+
+# Rows r0 to r1 of c = a b + bias: see tile.make_nn.
+nn_strip = _strip(
+    "nn_strip",
+    make_nn,
+    "a, a_at, lda, b, b_at, n_inner, bias, bias_at, c, c_at, d_at, ldc, mode",
+    "a, a_at + r * lda, lda, b, b_at, n_inner, bias, bias_at, "
+    "c, c_at + r * ldc, d_at + r * ldc, ldc, mode",
+)
+
+# Rows r0 to r1 (columns of a) of c = a^T b, c contiguous from row r0 on: see tile.make_tn.
+tn_strip = _strip(
+    "tn_strip",
+    make_tn,
+    "a, a_at, lda, b, b_at, ldb, n_inner, c, c_at, ldc",
+    "a, a_at + r, lda, b, b_at, ldb, n_inner, c, c_at + (r - r0) * ldc",
+)
+
+
+@njit
+def activate_block(work, act_at, dz_at, ld, r0, r1, n_columns, code):
+    """act = f(z), dz = f'(z) for rows r0 to r1 of n_columns, z = act before; both (.., ld).
+
+    Columns up to the next whole vector get a = f' = 0: padding stays zero for every f.
+    """
+    lanes = lanes_of(work)
+    for r in range(r0, r1):
+        for j in range(0, n_columns, lanes):
+            a, slope = activations.activate(code, load(work, act_at + r * ld + j))
+            if n_columns - j < lanes:
+                zero = like(a, 0.0)
+                a = keep_lanes(a, n_columns - j, zero)
+                slope = keep_lanes(slope, n_columns - j, zero)
+            store(work, act_at + r * ld + j, a)
+            store(work, dz_at + r * ld + j, slope)
+
+
+@njit
+def forward_rows(
+    params, work, r0, r1, row_block, n_in, n_out, in_pad, out_pad, ld_in, ld_out,
+    weight_at, bias_at, act_in, act_out, dz_at, code, is_output,
+):  # fmt: skip
+    """Z = X W + b, act_out = f(Z), dz = f'(Z) for rows r0 to r1.
+
+    act_in: (batch, ld_in), act_out and dz: (batch, ld_out), in work; weight: panels, bias in
+    params. Rows go in blocks that stay in the second-level cache while every panel passes.
+    The output layer keeps Z.
+    """
+    panel = 2 * lanes_of(work)
+    mode = PLAIN if is_output or code != RELU_CODE else RELU
+    for block in range(r0, r1, row_block):
+        end = min(block + row_block, r1)
+        for column in range(0, out_pad, panel):
+            vectors = 2 if out_pad - column >= panel else 1
+            nn_strip(
+                block, end, vectors, work, act_in, ld_in, params, weight_at + column * in_pad,
+                n_in, params, bias_at + column, work, act_out + column, dz_at + column, ld_out,
+                mode,
+            )  # fmt: skip
+            if mode == PLAIN and not is_output:
+                columns = min(n_out - column, panel)
+                activate_block(
+                    work, act_out + column, dz_at + column, ld_out, block, end, columns, code
+                )
+
+
+@njit
+def backward_rows(
+    work, r0, r1, row_block, n_out, in_pad, out_pad, ld_in, ld_out,
+    weight_t_at, zeros_at, dz_at, dz_in_at,
+):  # fmt: skip
+    """dZ_in = f'(Z_in) * (dZ W^T) for rows r0 to r1, dZ_in holding f'(Z_in) before.
+
+    By the chain rule dA_in = dZ W^T, since Z = A_in W + b, and dZ_in = f'(Z_in) * dA_in.
+    """
+    panel = 2 * lanes_of(work)
+    for block in range(r0, r1, row_block):
+        end = min(block + row_block, r1)
+        for column in range(0, in_pad, panel):
+            vectors = 2 if in_pad - column >= panel else 1
+            nn_strip(
+                block, end, vectors, work, dz_at, ld_out, work, weight_t_at + column * out_pad,
+                n_out, work, zeros_at, work, dz_in_at + column, dz_in_at + column, ld_in,
+                np.int64(SCALE),  # a literal would compile nn_strip a second time
+            )  # fmt: skip
+
+
+@njit
+def weight_gradient(work, i0, i1, vectors, n_rows, ld_in, ld_out, act_in, dz_at, out_at):
+    """dW[i0:i1, panel] = X^T dZ summed over all rows of the minibatch: dW_ij = sum_b x_bi dz_bj.
+
+    out: (i1 - i0, vectors * V) contiguous in work; dz_at points at the panel's first column.
+    """
+    width = vectors * lanes_of(work)
+    tn_strip(i0, i1, vectors, work, act_in, ld_in, work, dz_at, ld_out, n_rows, work, out_at, width)
+
+
+@njit
+def bias_gradient(work, vectors, n_rows, ld_out, dz_at, out_at):
+    """db_j = sum_b dz_bj for the columns of one panel, in the order of b."""
+    lanes = lanes_of(work)
+    for j in range(0, vectors * lanes, lanes):
+        sums = like(load(work, dz_at), 0.0)
+        for b in range(n_rows):
+            sums = sums + load(work, dz_at + b * ld_out + j)
+        store(work, out_at + j, sums)
+
+
+@njit
+def transpose_panel(params, work, i0, i1, column, vectors, in_pad, out_pad, weight_at, weight_t_at):
+    """Copy rows i0 to i1 (multiples of V) of the panel at `column` of W into W^T's panels."""
+    lanes = lanes_of(work)
+    panel, width = 2 * lanes, vectors * lanes
+    source = weight_at + column * in_pad
+    for i in range(i0, i1, lanes):
+        first = i // panel * panel
+        width_t = panel if in_pad - first >= panel else lanes
+        target = weight_t_at + first * out_pad + i - first
+        for j in range(0, width, lanes):
+            transpose_square(
+                params, source + i * width + j, width,
+                work, target + (column + j) * width_t, width_t,
+            )  # fmt: skip

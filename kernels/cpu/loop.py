@@ -1,0 +1,170 @@
+"""The compiled loop: epochs of two-phase steps, run by each of `n_threads` Python threads.
+
+    rows phase | barrier | tiles phase | barrier
+
+One loop for each element type serves every architecture, loss and optimizer, and evaluating,
+predicting and computing gradients too: one function to compile and to load from the cache.
+"""
+
+import math
+
+import numpy as np
+
+from ..jit import entry, njit
+from ..structs import (
+    KIND_EVALUATE,
+    KIND_GRADIENTS,
+    KIND_PREDICT,
+    KIND_TRAIN,
+    STATUS_BAD_LOSS,
+    STATUS_BAD_UPDATE,
+    STATUS_DONE,
+    STATUS_RUNNING,
+    STATUS_STOPPED,
+    Job,
+    Layer,
+    Sync,
+    Task,
+)
+from .gemm import transpose_panel
+from .random import MASK32, mix, shuffled
+from .rows import rows_phase
+from .simd import keep_lanes, lanes_of, like, load, reduce_add
+from .sync import atomic_load, atomic_store, barrier, monotonic_s
+from .tiles import tiles_phase
+from .width import TILE
+
+TILE_ROWS = TILE.rows[0]
+
+
+@njit
+def ordered_sum(work, at, n):
+    """Sum of work[at : at + n]: lane sums first, then over the lanes, whoever asks."""
+    lanes = lanes_of(work)
+    zero = like(load(work, at), 0.0)
+    sums = zero
+    for i in range(0, n, lanes):
+        sums = sums + keep_lanes(load(work, at + i), n - i, zero)
+    return reduce_add(sums)
+
+
+@njit
+def pick_rows(p, r0, r1, start, epoch, n_bits):
+    """Table rows behind rows r0 to r1 of the minibatch that begins at `start`."""
+    if p.job[Job.SHUFFLE] == 0:
+        for r in range(r0, r1):
+            p.rows[r] = start + r
+        return
+    seed, n_rows = p.job[Job.SEED], p.job[Job.N_ROWS]
+    key0 = mix(epoch & MASK32, seed & MASK32)
+    key1 = mix((epoch >> 32) & MASK32, mix(key0, (seed >> 32) & MASK32))
+    for r in range(r0, r1):
+        p.rows[r] = shuffled(start + r, n_rows, n_bits, key0, key1)
+
+
+@njit
+def transpose_all(p, thread):
+    """W^T of this thread's tasks: later steps keep it up to date."""
+    for number in range(p.shares[thread], p.shares[thread + 1]):
+        task = p.tasks[number]
+        at = p.layers[task[Task.LAYER]]
+        if task[Task.LAYER] > 0:
+            vectors = 2 if at[Layer.OUT_PAD] - task[Task.COLUMN] >= 2 * lanes_of(p.work) else 1
+            transpose_panel(
+                p.params, p.work, task[Task.I0], task[Task.I1], task[Task.COLUMN], vectors,
+                at[Layer.IN_PAD], at[Layer.OUT_PAD], at[Layer.WEIGHT], at[Layer.WEIGHT_T],
+            )  # fmt: skip
+
+
+@njit
+def faulty(p):
+    for layer in range(p.layers.shape[0]):
+        if p.sync[Sync.FAULTY_LAYER + layer] != 0:
+            return True
+    return False
+
+
+@njit
+def record_epoch(p, e, n_steps, started_s):
+    """Mean loss, root mean square of each layer's gradient norm, seconds; then begin anew."""
+    p.losses[e] = p.seen[0] / p.seen[1] if p.seen[1] > 0.0 else 0.0
+    for layer in range(p.layers.shape[0]):
+        p.grad_norms[e, layer] = 0.0
+    for number in range(p.tasks.shape[0]):
+        p.grad_norms[e, p.tasks[number, Task.LAYER]] += p.seen[2 + number]
+    for layer in range(p.layers.shape[0]):
+        p.grad_norms[e, layer] = math.sqrt(p.grad_norms[e, layer] / max(n_steps, 1))
+    for i in range(p.seen.shape[0]):
+        p.seen[i] = 0.0
+    now_s = monotonic_s()
+    p.seconds[e] = now_s - started_s
+    return now_s
+
+
+@njit
+def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits):
+    """One minibatch; the status that every thread finds alike: running, stopped or bad."""
+    job, n_threads, kind = p.job, p.job[Job.N_THREADS], p.job[Job.KIND]
+    start = step_in_epoch * job[Job.BATCH_SIZE]
+    n_rows = min(job[Job.BATCH_SIZE], job[Job.N_ROWS] - start)
+    n_tiles = (n_rows + TILE_ROWS - 1) // TILE_ROWS
+    r0 = n_tiles * thread // n_threads * TILE_ROWS
+    r1 = min(n_tiles * (thread + 1) // n_threads * TILE_ROWS, n_rows)
+    pick_rows(p, r0, r1, start, epoch, n_bits)
+    rows_phase(p, r0, r1, epoch, step_in_epoch)
+    if kind == KIND_PREDICT:
+        # Nothing is shared: no thread need wait, and each may stop on its own.
+        return STATUS_STOPPED if atomic_load(p.sync, Sync.STOP) != 0 else STATUS_RUNNING
+    if thread == 0:
+        # Python may write the stop word at any time: one thread reads it, for all.
+        atomic_store(p.sync, Sync.DECISION, atomic_load(p.sync, Sync.STOP))
+    barrier(p.sync, n_threads)
+    loss_sum = ordered_sum(p.work, job[Job.ROW_LOSS], n_rows)
+    weight_sum = float(n_rows)
+    if job[Job.HAS_WEIGHTS]:
+        weight_sum = float(ordered_sum(p.work, job[Job.ROW_WEIGHT], n_rows))
+    if thread == 0:
+        p.seen[0] += loss_sum
+        p.seen[1] += weight_sum
+    if not math.isfinite(loss_sum):
+        return STATUS_BAD_LOSS
+    if kind != KIND_EVALUATE and weight_sum > 0.0:
+        update_number = job[Job.UPDATES_DONE] + step_in_job + 1
+        tiles_phase(p, thread, n_rows, weight_sum, step_in_job, update_number)
+    barrier(p.sync, n_threads)
+    if faulty(p):
+        return STATUS_BAD_UPDATE
+    return STATUS_STOPPED if atomic_load(p.sync, Sync.DECISION) != 0 else STATUS_RUNNING
+
+
+@entry
+def run(p, thread):
+    """Run the job of Program `p` as thread number `thread` of job[N_THREADS]."""
+    job = p.job
+    n_steps = (job[Job.N_ROWS] + job[Job.BATCH_SIZE] - 1) // job[Job.BATCH_SIZE]
+    n_bits = 1
+    while (1 << (2 * n_bits)) < job[Job.N_ROWS]:
+        n_bits += 1
+    if job[Job.KIND] == KIND_TRAIN or job[Job.KIND] == KIND_GRADIENTS:
+        transpose_all(p, thread)
+        barrier(p.sync, job[Job.N_THREADS])
+    # np.int64: a literal 0 would be a type of its own, and compile all of `step` a second time.
+    status, step_in_job, started_s = STATUS_RUNNING, np.int64(0), monotonic_s()
+    for e in range(job[Job.N_EPOCHS]):
+        first = job[Job.FIRST_STEP] if e == 0 else 0
+        for s in range(first, n_steps):
+            status = step(p, thread, job[Job.FIRST_EPOCH] + e, s, step_in_job, n_bits)
+            step_in_job += 1
+            if thread == 0:
+                atomic_store(p.sync, Sync.STEP, step_in_job)
+            if status != STATUS_RUNNING:
+                if thread == 0:
+                    record_epoch(p, e, s + 1 - first, started_s)
+                    atomic_store(p.sync, Sync.EPOCH, e + 1 if s == n_steps - 1 else e)
+                    atomic_store(p.sync, Sync.STATUS, status)
+                return
+        if thread == 0:
+            started_s = record_epoch(p, e, n_steps - first, started_s)
+            atomic_store(p.sync, Sync.EPOCH, e + 1)
+    if thread == 0:
+        atomic_store(p.sync, Sync.STATUS, STATUS_DONE)

@@ -1,0 +1,145 @@
+"""What the compiled loop receives: arrays in a NamedTuple, and what their columns mean.
+
+The columns are NamedTuples of positions, since numba reads those as constants.
+T is the network's element type. Offsets are in elements of the array named. V is the number of
+lanes of a vector of T; a panel is 2 V columns wide, the last one V where that suffices.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Program(NamedTuple):
+    """Everything that a worker reads and writes. The first ten come from `fastmlp.plan`."""
+
+    params: np.ndarray  # T (P,): every W in panels [out/2V][in_pad][2V], then its bias
+    state: np.ndarray  # T (S * P,): optimizer state s of params[i] at s * P + i
+    grads: np.ndarray  # T (P,) in the gradient job, else (1,): dW and dbias, laid out as params
+    work: np.ndarray  # T: W^T panels, activations, dZ, targets, row losses, scratch
+    layers: np.ndarray  # int64 (L, N_LAYER_FIELDS)
+    tasks: np.ndarray  # int64 (N, N_TASK_FIELDS), in the order of layers
+    shares: np.ndarray  # int64 (n_threads + 1,): thread t takes tasks[shares[t] : shares[t + 1]]
+    rows: np.ndarray  # int64 (batch_size,): row of the table behind each row of the minibatch
+    job: np.ndarray  # int64 (N_JOB_FIELDS,)
+    floats: np.ndarray  # float64 (N_FLOAT_FIELDS,)
+    sync: np.ndarray  # int64 (N_SYNC_FIELDS + L,): barrier, stop and progress words
+    seen: np.ndarray  # float64 (2 + N,): loss and weight so far in the epoch, dW^2 of each task
+    labels: np.ndarray  # int32 (n_rows,), or (1,)
+    targets: np.ndarray  # T (n_rows * n_outputs,), or (1,)
+    weights: np.ndarray  # T (n_rows,), or (1,)
+    learning_rates: np.ndarray  # float64 (steps of this job,)
+    losses: np.ndarray  # float64 (epochs,): written
+    grad_norms: np.ndarray  # float64 (epochs, L): written
+    seconds: np.ndarray  # float64 (epochs,): written
+    outputs: np.ndarray  # T (n_rows * n_outputs,) in the predict job, else (1,): written
+
+
+class _Layer(NamedTuple):
+    """Columns of `Program.layers`; act and dz are (batch_size, ld) in work."""
+
+    N_IN: int = 0
+    N_OUT: int = 1
+    IN_PAD: int = 2
+    OUT_PAD: int = 3
+    LD_IN: int = 4
+    LD_OUT: int = 5
+    WEIGHT: int = 6
+    BIAS: int = 7  # in params
+    WEIGHT_T: int = 8  # W^T in panels [in/2V][out_pad][2V], in work; not kept for the first layer
+    ACT_IN: int = 9
+    ACT_OUT: int = 10  # in work
+    DZ: int = 11  # in work; holds f'(Z) between the forward and the backward pass
+    ACTIVATION: int = 12
+    KEEP_THRESHOLD: int = 13  # kept where 32 random bits are below this; 0: no dropout
+    BLOCK_IN: int = 14
+    BLOCK_OUT: int = 15  # rows of X, and of dZ, that stay in the second-level cache
+    N_FIELDS: int = 16
+
+
+Layer = _Layer()
+
+
+class _Task(NamedTuple):
+    """Columns of `Program.tasks`: rows i0 to i1 of one panel of W, and their update."""
+
+    LAYER: int = 0
+    COLUMN: int = 1
+    I0: int = 2
+    I1: int = 3
+    N_FIELDS: int = 4
+
+
+Task = _Task()
+
+
+class _Job(NamedTuple):
+    """Fields of `Program.job`."""
+
+    KIND: int = 0  # a KIND_* below
+    N_THREADS: int = 1
+    N_ROWS: int = 2
+    BATCH_SIZE: int = 3
+    N_EPOCHS: int = 4
+    FIRST_EPOCH: int = 5
+    FIRST_STEP: int = 6
+    UPDATES_DONE: int = 7  # t of Adam's corrections, before this job
+    SHUFFLE: int = 8
+    SEED: int = 9
+    LOSS: int = 10
+    RULE: int = 11
+    X_ADDRESS: int = 12
+    X_ROW_BYTES: int = 13
+    X_COLUMN_BYTES: int = 14
+    X_TYPE: int = 15
+    HAS_WEIGHTS: int = 16
+    TARGET_KIND: int = 17  # 0 none, 1 labels, 2 targets
+    TARGET: int = 18  # (batch_size, ld) targets in work
+    ROW_LOSS: int = 19
+    ROW_WEIGHT: int = 20  # (batch_size + V,) in work
+    TARGET_LD: int = 21
+    ZEROS: int = 22  # 2 V zeros in work
+    SCRATCH: int = 23
+    SCRATCH_ELEMS: int = 24  # a block of dW for each thread, in work
+    N_PARAMS: int = 25
+    N_SLOTS: int = 26
+    N_FIELDS: int = 27
+
+
+Job = _Job()
+
+KIND_TRAIN, KIND_GRADIENTS, KIND_EVALUATE, KIND_PREDICT = 0, 1, 2, 3
+
+
+class _Float(NamedTuple):
+    """Fields of `Program.floats`."""
+
+    HYPER: int = 0  # four of them: see kernels/cpu/optimizers.py
+    L1: int = 4
+    L2: int = 5
+    LOSS_PARAMETER: int = 6
+    KEEP_SCALE: int = 7  # 1 / (1 - p), one a layer, from here on
+
+
+Float = _Float()
+
+
+class _Sync(NamedTuple):
+    """Fields of `Program.sync`, each word on a cache line of its own where threads meet."""
+
+    ARRIVED: int = 0
+    GENERATION: int = 8
+    STOP: int = 16
+    DECISION: int = 24
+    STEP: int = 32
+    EPOCH: int = 33
+    STATUS: int = 34
+    FAULTY_LAYER: int = 40  # one word a layer: its update was not finite
+    N_FIELDS: int = 40
+
+
+Sync = _Sync()
+
+STATUS_RUNNING, STATUS_DONE, STATUS_STOPPED, STATUS_BAD_LOSS, STATUS_BAD_UPDATE = 0, 1, 2, 3, 4
