@@ -50,12 +50,10 @@ def run_crew(
         threading.Thread(target=body, args=(number,), name=f"fastmlp-{number}", daemon=True)
         for number in range(n_threads)
     ]
-    started = 0
     outcome = "done"
     try:
         for thread in threads:
             thread.start()
-            started += 1
         while not all_done.wait(POLL_S):
             if on_poll is not None:
                 on_poll()
@@ -68,10 +66,10 @@ def run_crew(
     except BaseException as error:
         errors.append(error)
         stop()
-    if started < n_threads:
-        # The barrier waits for the whole crew: the missing ones are run to release it.
-        for number in range(started, n_threads):
-            threads[number].start()
+    for thread in threads:
+        # The barrier waits for the whole crew: those not begun yet are begun to release it.
+        if thread.ident is None:
+            thread.start()
     for thread in threads:
         thread.join()
     if errors:

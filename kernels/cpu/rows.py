@@ -91,5 +91,5 @@ def rows_phase(p, r0, r1, epoch, step):
                 p.outputs[p.rows[r] * n_out + j] = z
         return
     losses(p, r0, r1)
-    if kind == KIND_TRAIN or kind == KIND_GRADIENTS:
+    if kind in (KIND_TRAIN, KIND_GRADIENTS):
         backward(p, r0, r1)

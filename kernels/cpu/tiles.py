@@ -61,7 +61,7 @@ def update_block(p, at, n_elems, gradient_at, scale, l1, l2, h, layer):
             store(p.state, at + i, select(finite, new_s1, s1))
         if n_slots > 1:
             store(p.state, at + n_params + i, select(finite, new_s2, s2))
-    if not reduce_add(faults) == 0.0:
+    if reduce_add(faults) != 0.0:
         p.sync[Sync.FAULTY_LAYER + layer] = 1
     return reduce_add(squares)
 
