@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ class Case:
         """Of the products: 2 B in out for each of forward, dX (not in the first layer) and dW."""
         return sum(
             2 * self.batch_size * n_in * n_out * (2 if i == 0 else 3)
-            for i, (n_in, n_out) in enumerate(zip(self.sizes, self.sizes[1:], strict=False))
+            for i, (n_in, n_out) in enumerate(itertools.pairwise(self.sizes))
         )
 
     @property

@@ -7,6 +7,7 @@ nothing. Offsets are in elements; every array begins on a cache line.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +65,7 @@ class ParameterPlan:
     @classmethod
     def make(cls, sizes: tuple[int, ...], lanes: int) -> ParameterPlan:
         layers, at = [], 0
-        for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+        for n_in, n_out in itertools.pairwise(sizes):
             in_pad, out_pad = round_up(n_in, lanes), round_up(n_out, lanes)
             bias = at + in_pad * out_pad
             layers.append(LayerPlan(n_in, n_out, in_pad, out_pad, at, bias))

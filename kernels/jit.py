@@ -74,7 +74,8 @@ def source_stamp() -> str:
     for path in sorted(root.rglob("*.py")):
         digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
     versions = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
-    return digest.update(repr(versions).encode()) or digest.hexdigest()[:24]
+    digest.update(repr(versions).encode())
+    return digest.hexdigest()[:24]
 
 
 STAMP = source_stamp()

@@ -38,7 +38,8 @@ class CpuEngine:
         self.plan.pack(
             self.params, *initial_weights(spec.sizes, spec.activations, spec.init, spec.seed)
         )
-        self.rule, self.hyper = "", (0.0,) * 4
+        self.rule = ""
+        self.hyper: tuple[float, ...] = (0.0,) * 4
         self.state = aligned_zeros(0, self.dtype)
         self.n_updates = 0
         self.n_threads_used = 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from fastmlp.kernels.cpu.random import (
@@ -53,7 +55,7 @@ def initial_weights(
     "auto" takes the one that fits the activation of the layer, uniformly distributed.
     """
     weights, biases = [], []
-    for layer, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for layer, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
         rule = init
         if init == "auto":
             rectifying = layer < len(activations) and activations[layer] in ("relu", "gelu")

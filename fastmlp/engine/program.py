@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 
 import numpy as np
-from numba import types, typeof
+from numba import typeof, types
 
 from fastmlp.engine import names
 from fastmlp.kernels.cpu.loop import run
@@ -13,8 +13,6 @@ from fastmlp.kernels.cpu.width import TILE
 from fastmlp.kernels.structs import Float, Job, Layer, Program, Sync
 from fastmlp.plan import ParameterPlan, WorkPlan, aligned_zeros
 from fastmlp.spec import NetworkSpec
-
-_CTYPES = {"float32": ctypes.c_float, "float64": ctypes.c_double, "int32": ctypes.c_int32}
 
 
 def flat(array: np.ndarray | None, dtype: str) -> np.ndarray:
@@ -29,8 +27,8 @@ def flat(array: np.ndarray | None, dtype: str) -> np.ndarray:
         return array.reshape(-1)
     if not array.flags.aligned:
         return array.copy().reshape(-1)
-    memory = (_CTYPES[dtype] * array.size).from_address(array.ctypes.data)
-    return np.ctypeslib.as_array(memory)
+    memory = (ctypes.c_byte * array.nbytes).from_address(array.ctypes.data)
+    return np.frombuffer(memoryview(memory), dtype)
 
 
 def describe_table(X: np.ndarray, job: np.ndarray) -> None:

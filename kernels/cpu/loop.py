@@ -78,10 +78,11 @@ def transpose_all(p, thread):
 
 @njit
 def faulty(p):
+    """Whether an update of this step was not finite."""
+    n_faulty = 0
     for layer in range(p.layers.shape[0]):
-        if p.sync[Sync.FAULTY_LAYER + layer] != 0:
-            return True
-    return False
+        n_faulty += p.sync[Sync.FAULTY_LAYER + layer]
+    return n_faulty > 0
 
 
 @njit

@@ -27,7 +27,7 @@ MASK32 = 0xFFFFFFFF
 def philox_lanes(typingctx, array, c0, c1, c2, c3, k0, k1):
     """Four vectors of uint32 for the counters (c0 + lane, c1, c2, c3), as wide as array's."""
     lanes = simd.vector_of(array.dtype).lanes
-    words = types.UniTuple(simd.Vector(types.uint32, lanes), 4)
+    words = types.containers.UniTuple(simd.Vector(types.uint32, lanes), 4)
     u32, u64 = ir.IntType(32), ir.IntType(64)
     wide = ir.VectorType(u64, lanes)
     narrow = ir.VectorType(u32, lanes)

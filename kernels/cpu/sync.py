@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba.core import types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from ..jit import njit
 from ..structs import Sync
 from .simd import data_pointer
-from .width import cpu_target
 
 SPINS_BEFORE_YIELD = 4000
 I64 = ir.IntType(64)
