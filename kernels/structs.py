@@ -1,13 +1,13 @@
 """What the compiled loop receives: arrays in a NamedTuple, and what their columns mean.
 
-The columns are NamedTuples of positions, since numba reads those as constants.
+Job, Float and Sync are NamedTuples of positions, since numba reads those as constants.
 T is the network's element type. Offsets are in elements of the array named. V is the number of
 lanes of a vector of T; a panel is 2 V columns wide, the last one V where that suffices.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class Program(NamedTuple):
     layers: np.ndarray  # int64 (L, N_LAYER_FIELDS)
     tasks: np.ndarray  # int64 (N, N_TASK_FIELDS), in the order of layers
     shares: np.ndarray  # int64 (n_threads + 1,): thread t takes tasks[shares[t] : shares[t + 1]]
-    rows: np.ndarray  # int64 (batch_size,): row of the table behind each row of the minibatch
+    rows: np.ndarray  # int64 (batch_size + 16,): row of the table behind each row of the minibatch
     job: np.ndarray  # int64 (N_JOB_FIELDS,)
     floats: np.ndarray  # float64 (N_FLOAT_FIELDS,)
     sync: np.ndarray  # int64 (N_SYNC_FIELDS + L,): barrier, stop and progress words
@@ -37,42 +37,68 @@ class Program(NamedTuple):
     outputs: np.ndarray  # T (n_rows * n_outputs,) in the predict job, else (1,): written
 
 
-class _Layer(NamedTuple):
-    """Columns of `Program.layers`; act and dz are (batch_size, ld) in work."""
+class Pointers(NamedTuple):
+    """The arrays of a Program as bare pointers: what the kernels hand around.
 
-    N_IN: int = 0
-    N_OUT: int = 1
-    IN_PAD: int = 2
-    OUT_PAD: int = 3
-    LD_IN: int = 4
-    LD_OUT: int = 5
-    WEIGHT: int = 6
-    BIAS: int = 7  # in params
-    WEIGHT_T: int = 8  # W^T in panels [in/2V][out_pad][2V], in work; not kept for the first layer
-    ACT_IN: int = 9
-    ACT_OUT: int = 10  # in work
-    DZ: int = 11  # in work; holds f'(Z) between the forward and the backward pass
-    ACTIVATION: int = 12
-    KEEP_THRESHOLD: int = 13  # kept where 32 random bits are below this; 0: no dropout
-    BLOCK_IN: int = 14
-    BLOCK_OUT: int = 15  # rows of X, and of dZ, that stay in the second-level cache
-    N_FIELDS: int = 16
+    An array would be counted (an atomic add and subtract for every function it is handed to, on
+    a cache line that all threads share: a quarter of the time of a small network's step) and
+    take seven registers instead of one.
+    """
 
-
-Layer = _Layer()
-
-
-class _Task(NamedTuple):
-    """Columns of `Program.tasks`: rows i0 to i1 of one panel of W, and their update."""
-
-    LAYER: int = 0
-    COLUMN: int = 1
-    I0: int = 2
-    I1: int = 3
-    N_FIELDS: int = 4
+    params: Any
+    state: Any
+    grads: Any
+    work: Any
+    layers: Any
+    tasks: Any
+    shares: Any
+    rows: Any
+    job: Any
+    floats: Any
+    sync: Any
+    seen: Any
+    labels: Any
+    targets: Any
+    weights: Any
+    learning_rates: Any
+    losses: Any
+    grad_norms: Any
+    seconds: Any
+    outputs: Any
 
 
-Task = _Task()
+class Layer(NamedTuple):
+    """A row of `Program.layers`; act and dz are (batch_size, ld) in work."""
+
+    n_in: int
+    n_out: int
+    in_pad: int
+    out_pad: int
+    ld_in: int
+    ld_out: int
+    weight: int  # in params
+    bias: int  # in params
+    weight_t: int  # W^T in panels [in/2V][out_pad][2V], in work; not kept for the first layer
+    act_in: int  # in work
+    act_out: int  # in work
+    dz: int  # in work; holds f'(Z) between the forward and the backward pass
+    dz_in: int  # dz of the layer before; 0 for the first
+    activation: int
+    keep_threshold: int  # a unit is kept where 32 random bits are below this; 0: no dropout
+    block_in: int  # rows of X that stay in the second-level cache
+    block_out: int  # rows of dZ that do
+
+
+class Task(NamedTuple):
+    """A row of `Program.tasks`: rows i0 to i1 of one panel of W, and their update."""
+
+    layer: int
+    column: int  # the panel's first
+    i0: int
+    i1: int
+
+
+N_LAYER_FIELDS, N_TASK_FIELDS = len(Layer._fields), len(Task._fields)
 
 
 class _Job(NamedTuple):
@@ -105,7 +131,9 @@ class _Job(NamedTuple):
     SCRATCH_ELEMS: int = 24  # a block of dW for each thread, in work
     N_PARAMS: int = 25
     N_SLOTS: int = 26
-    N_FIELDS: int = 27
+    N_LAYERS: int = 27
+    N_TASKS: int = 28
+    N_FIELDS: int = 29
 
 
 Job = _Job()

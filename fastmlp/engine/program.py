@@ -9,6 +9,7 @@ from numba import typeof, types
 
 from fastmlp.engine import names
 from fastmlp.kernels.cpu.loop import run
+from fastmlp.kernels.cpu.random import SHUFFLE_LANES
 from fastmlp.kernels.cpu.width import TILE
 from fastmlp.kernels.structs import Float, Job, Layer, Program, Sync
 from fastmlp.plan import ParameterPlan, WorkPlan, aligned_zeros
@@ -52,7 +53,7 @@ class Workspace:
         self.tasks = parameters.tasks()
         self.shares = parameters.shares(self.tasks, n_threads)
         self.work = aligned_zeros(plan.n_elems, dtype)
-        self.rows = np.zeros(batch_size, np.int64)
+        self.rows = np.zeros(batch_size + SHUFFLE_LANES, np.int64)
         self.sync = np.zeros(Sync.N_FIELDS + len(parameters.layers), np.int64)
         self.seen = np.zeros(2 + len(self.tasks))
         self.layers = self._layer_table(spec, parameters)
@@ -63,22 +64,31 @@ class Workspace:
             self.floats[Float.KEEP_SCALE + i] = 1.0 / (1.0 - rate)
 
     def _layer_table(self, spec: NetworkSpec, parameters: ParameterPlan) -> np.ndarray:
-        plan, table = self.plan, np.zeros((len(parameters.layers), Layer.N_FIELDS), np.int64)
+        plan, rows = self.plan, []
+        hidden = len(spec.activations)
         for i, layer in enumerate(parameters.layers):
-            row = table[i]
-            row[Layer.N_IN], row[Layer.N_OUT] = layer.n_in, layer.n_out
-            row[Layer.IN_PAD], row[Layer.OUT_PAD] = layer.in_pad, layer.out_pad
-            row[Layer.LD_IN], row[Layer.LD_OUT] = plan.leading[i], plan.leading[i + 1]
-            row[Layer.WEIGHT], row[Layer.BIAS] = layer.weight, layer.bias
-            row[Layer.WEIGHT_T] = plan.weight_t[i]
-            row[Layer.ACT_IN], row[Layer.ACT_OUT] = plan.activations[i], plan.activations[i + 1]
-            row[Layer.DZ] = plan.dz[i]
-            row[Layer.BLOCK_IN], row[Layer.BLOCK_OUT] = plan.blocks[i], plan.blocks[i + 1]
-            if i < len(spec.activations):
-                row[Layer.ACTIVATION] = names.ACTIVATIONS.index(spec.activations[i])
-                rate = spec.dropout[i]
-                row[Layer.KEEP_THRESHOLD] = round((1.0 - rate) * 2**32) if rate > 0.0 else 0
-        return table
+            rate = spec.dropout[i] if i < hidden else 0.0
+            row = Layer(
+                n_in=layer.n_in,
+                n_out=layer.n_out,
+                in_pad=layer.in_pad,
+                out_pad=layer.out_pad,
+                ld_in=plan.leading[i],
+                ld_out=plan.leading[i + 1],
+                weight=layer.weight,
+                bias=layer.bias,
+                weight_t=plan.weight_t[i],
+                act_in=plan.activations[i],
+                act_out=plan.activations[i + 1],
+                dz=plan.dz[i],
+                dz_in=plan.dz[i - 1] if i else 0,
+                activation=names.ACTIVATIONS.index(spec.activations[i]) if i < hidden else 0,
+                keep_threshold=round((1.0 - rate) * 2**32) if rate > 0.0 else 0,
+                block_in=plan.blocks[i],
+                block_out=plan.blocks[i + 1],
+            )
+            rows.append(row)
+        return np.array(rows, np.int64)
 
     def program(
         self,
@@ -108,6 +118,7 @@ class Workspace:
         job[Job.ROW_LOSS], job[Job.ROW_WEIGHT] = plan.row_loss, plan.row_weight
         job[Job.ZEROS], job[Job.N_PARAMS] = plan.zeros, len(params)
         job[Job.SCRATCH], job[Job.SCRATCH_ELEMS] = plan.scratch, plan.scratch_elems
+        job[Job.N_LAYERS], job[Job.N_TASKS] = n_layers, len(self.tasks)
         self.sync[:], self.seen[:] = 0, 0.0
         return Program(
             params=params,

@@ -22,14 +22,14 @@ from ..structs import (
     STATUS_RUNNING,
     STATUS_STOPPED,
     Job,
-    Layer,
+    Pointers,
     Sync,
-    Task,
 )
 from .gemm import transpose_panel
-from .random import MASK32, mix, shuffled
+from .random import MASK32, SHUFFLE_LANES, mix, shuffled_rows
+from .records import layer_at, panel_vectors, task_at
 from .rows import rows_phase
-from .simd import keep_lanes, lanes_of, like, load, reduce_add
+from .simd import keep_lanes, lanes_of, like, load, pointer, reduce_add
 from .sync import atomic_load, atomic_store, barrier, monotonic_s
 from .tiles import tiles_phase
 from .width import TILE
@@ -58,21 +58,22 @@ def pick_rows(p, r0, r1, start, epoch, n_bits):
     seed, n_rows = p.job[Job.SEED], p.job[Job.N_ROWS]
     key0 = mix(epoch & MASK32, seed & MASK32)
     key1 = mix((epoch >> 32) & MASK32, mix(key0, (seed >> 32) & MASK32))
-    for r in range(r0, r1):
-        p.rows[r] = shuffled(start + r, n_rows, n_bits, key0, key1)
+    for r in range(r0, r1, SHUFFLE_LANES):
+        # May write past r1 what the thread that owns those rows writes there too.
+        shuffled_rows(p.rows, r, start + r, n_rows, n_bits, key0, key1)
 
 
 @njit
 def transpose_all(p, thread):
     """W^T of this thread's tasks: later steps keep it up to date."""
     for number in range(p.shares[thread], p.shares[thread + 1]):
-        task = p.tasks[number]
-        at = p.layers[task[Task.LAYER]]
-        if task[Task.LAYER] > 0:
-            vectors = 2 if at[Layer.OUT_PAD] - task[Task.COLUMN] >= 2 * lanes_of(p.work) else 1
+        task = task_at(p, number)
+        layer = layer_at(p, task.layer)
+        if task.layer > 0:
+            vectors = panel_vectors(layer, task.column, lanes_of(p.work))
             transpose_panel(
-                p.params, p.work, task[Task.I0], task[Task.I1], task[Task.COLUMN], vectors,
-                at[Layer.IN_PAD], at[Layer.OUT_PAD], at[Layer.WEIGHT], at[Layer.WEIGHT_T],
+                p.params, p.work, task.i0, task.i1, task.column, vectors, layer.in_pad,
+                layer.out_pad, layer.weight, layer.weight_t,
             )  # fmt: skip
 
 
@@ -80,7 +81,7 @@ def transpose_all(p, thread):
 def faulty(p):
     """Whether an update of this step was not finite."""
     n_faulty = 0
-    for layer in range(p.layers.shape[0]):
+    for layer in range(p.job[Job.N_LAYERS]):
         n_faulty += p.sync[Sync.FAULTY_LAYER + layer]
     return n_faulty > 0
 
@@ -89,13 +90,15 @@ def faulty(p):
 def record_epoch(p, e, n_steps, started_s):
     """Mean loss, root mean square of each layer's gradient norm, seconds; then begin anew."""
     p.losses[e] = p.seen[0] / p.seen[1] if p.seen[1] > 0.0 else 0.0
-    for layer in range(p.layers.shape[0]):
-        p.grad_norms[e, layer] = 0.0
-    for number in range(p.tasks.shape[0]):
-        p.grad_norms[e, p.tasks[number, Task.LAYER]] += p.seen[2 + number]
-    for layer in range(p.layers.shape[0]):
-        p.grad_norms[e, layer] = math.sqrt(p.grad_norms[e, layer] / max(n_steps, 1))
-    for i in range(p.seen.shape[0]):
+    n_layers, n_tasks = p.job[Job.N_LAYERS], p.job[Job.N_TASKS]
+    norms = e * n_layers
+    for layer in range(n_layers):
+        p.grad_norms[norms + layer] = 0.0
+    for number in range(n_tasks):
+        p.grad_norms[norms + task_at(p, number).layer] += p.seen[2 + number]
+    for layer in range(n_layers):
+        p.grad_norms[norms + layer] = math.sqrt(p.grad_norms[norms + layer] / max(n_steps, 1))
+    for i in range(2 + n_tasks):
         p.seen[i] = 0.0
     now_s = monotonic_s()
     p.seconds[e] = now_s - started_s
@@ -138,13 +141,40 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits):
     return STATUS_STOPPED if atomic_load(p.sync, Sync.DECISION) != 0 else STATUS_RUNNING
 
 
+@njit
+def pointers(p):
+    return Pointers(
+        pointer(p.params),
+        pointer(p.state),
+        pointer(p.grads),
+        pointer(p.work),
+        pointer(p.layers),
+        pointer(p.tasks),
+        pointer(p.shares),
+        pointer(p.rows),
+        pointer(p.job),
+        pointer(p.floats),
+        pointer(p.sync),
+        pointer(p.seen),
+        pointer(p.labels),
+        pointer(p.targets),
+        pointer(p.weights),
+        pointer(p.learning_rates),
+        pointer(p.losses),
+        pointer(p.grad_norms),
+        pointer(p.seconds),
+        pointer(p.outputs),
+    )
+
+
 @entry
-def run(p, thread):
-    """Run the job of Program `p` as thread number `thread` of job[N_THREADS]."""
+def run(program, thread):
+    """Run the job of `program` as thread number `thread` of job[N_THREADS]."""
+    p = pointers(program)
     job = p.job
     n_steps = (job[Job.N_ROWS] + job[Job.BATCH_SIZE] - 1) // job[Job.BATCH_SIZE]
-    n_bits = 1
-    while (1 << (2 * n_bits)) < job[Job.N_ROWS]:
+    n_bits = 2
+    while (1 << n_bits) < job[Job.N_ROWS]:
         n_bits += 1
     if job[Job.KIND] == KIND_TRAIN or job[Job.KIND] == KIND_GRADIENTS:
         transpose_all(p, thread)

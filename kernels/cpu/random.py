@@ -20,6 +20,8 @@ from . import simd
 MULTIPLIER_0, MULTIPLIER_1 = 0xD2511F53, 0xCD9E8D57
 WEYL_0, WEYL_1 = 0x9E3779B9, 0xBB67AE85
 N_ROUNDS = 10
+MURMUR_0, MURMUR_1 = 0x85EBCA6B, 0xC2B2AE35
+SHUFFLE_LANES = 16
 MASK32 = 0xFFFFFFFF
 
 
@@ -76,27 +78,81 @@ def keep_or_zero(typingctx, bits, threshold, kept):
 def mix(x, key):
     """A hash of 32 bits (the finalizer of MurmurHash3) of x under a key."""
     h = (x ^ key) & MASK32
-    h = ((h ^ (h >> 16)) * 0x85EBCA6B) & MASK32
-    h = ((h ^ (h >> 13)) * 0xC2B2AE35) & MASK32
+    h = ((h ^ (h >> 16)) * MURMUR_0) & MASK32
+    h = ((h ^ (h >> 13)) * MURMUR_1) & MASK32
     return h ^ (h >> 16)
 
 
-@njit
-def shuffled(position, n, n_bits, key0, key1):
-    """The row at `position` (0 .. n - 1) of the shuffled table: a pseudo-random permutation.
+@intrinsic
+def shuffled_rows(typingctx, rows, at, position, n, n_bits, key0, key1):
+    """rows[at + j] = the row at position + j of the shuffled table of n rows, SHUFFLE_LANES of j.
 
-    A Feistel network of 6 rounds over 2 * n_bits bits (the smallest such domain that holds n)
-    permutes the domain; walking on until the image falls below n restricts that to 0 .. n - 1
-    (Black and Rogaway 2002). No permutation is stored: 50 million rows cost no memory, and any
-    device finds the same row on its own.
+    A Feistel network of 6 rounds permutes the numbers of `n_bits` bits (the fewest that hold
+    n - 1), and walking on until the image is below n restricts that to 0 .. n - 1 (Black and
+    Rogaway 2002), for all lanes at once. No permutation is stored: 50 million rows cost no
+    memory, and any device finds the same row on its own. Positions at or beyond n give rows
+    below n too, of no meaning.
+
+        n_low = n_bits - n_bits // 2; left, right = x >> n_low, x's low n_low bits
+        round i: left, right = right, left ^ (low bits of mix(right, key_i))
+        key_i = (key0, key1)[i % 2] + i * WEYL_0
     """
-    low_mask = (1 << n_bits) - 1
-    x = position
-    while True:
-        left, right = x >> n_bits, x & low_mask
-        for round_ in range(6):
-            key = key0 if round_ & 1 == 0 else key1
-            left, right = right, left ^ (mix(right, key + round_ * WEYL_0) & low_mask)
-        x = (left << n_bits) | right
-        if x < n:
-            return x
+    lanes = SHUFFLE_LANES
+    u32, i64 = ir.IntType(32), ir.IntType(64)
+    shape = ir.VectorType(u32, lanes)
+
+    def codegen(context, builder, sig, args):
+        def splat(value):
+            value = builder.trunc(value, u32) if value.type == i64 else value
+            return simd.broadcast(builder, value, lanes)
+
+        def hashed(x, key):
+            h = builder.xor(x, key)
+            for shift, factor in ((16, MURMUR_0), (13, MURMUR_1), (16, None)):
+                h = builder.xor(h, builder.lshr(h, splat(u32(shift))))
+                h = builder.mul(h, splat(u32(factor))) if factor else h
+            return h
+
+        rows, at, position, n, n_bits, key0, key1 = args
+        n_high = builder.lshr(n_bits, i64(1))
+        n_low = builder.sub(n_bits, n_high)
+        masks = [
+            splat(builder.sub(builder.shl(i64(1), width), i64(1))) for width in (n_high, n_low)
+        ]
+        keys, limit, shift = [splat(key0), splat(key1)], splat(n), splat(n_low)
+
+        def permuted(x):
+            left, right = builder.lshr(x, shift), builder.and_(x, masks[1])
+            for i in range(6):
+                key = builder.add(keys[i % 2], splat(u32(i * WEYL_0 & MASK32)))
+                new = builder.and_(hashed(right, key), masks[i % 2])
+                left, right = right, builder.xor(left, new)
+            return builder.or_(builder.shl(left, shift), right)
+
+        iota = ir.Constant(shape, list(range(lanes)))
+        # Lanes beyond the table take the last position: they must end their walk too.
+        first = builder.add(splat(position), iota)
+        last = builder.sub(limit, splat(u32(1)))
+        first = builder.select(builder.icmp_unsigned("<", first, limit), first, last)
+        before = builder.block
+        walk, done = builder.append_basic_block("walk"), builder.append_basic_block("done")
+        builder.branch(walk)
+        builder.position_at_end(walk)
+        x = builder.phi(shape)
+        astray = builder.phi(ir.VectorType(ir.IntType(1), lanes))
+        x.add_incoming(first, before)
+        astray.add_incoming(ir.Constant(astray.type, [1] * lanes), before)
+        moved = builder.select(astray, permuted(x), x)
+        still = builder.icmp_unsigned(">=", moved, limit)
+        x.add_incoming(moved, walk)
+        astray.add_incoming(still, walk)
+        bits = builder.bitcast(still, ir.IntType(lanes))
+        builder.cbranch(builder.icmp_unsigned("!=", bits, bits.type(0)), walk, done)
+        builder.position_at_end(done)
+        wide = ir.VectorType(i64, lanes)
+        target = simd.data_pointer(context, builder, sig.args[0], rows, at, wide)
+        builder.store(builder.zext(moved, wide), target, align=8)
+        return context.get_dummy_value()
+
+    ints = (types.int64,) * 6
+    return types.void(rows, *ints), codegen

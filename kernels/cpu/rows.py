@@ -4,11 +4,12 @@ Rows do not depend on one another, so no thread waits for another here.
 """
 
 from ..jit import njit
-from ..structs import KIND_GRADIENTS, KIND_PREDICT, KIND_TRAIN, Float, Job, Layer
+from ..structs import KIND_GRADIENTS, KIND_PREDICT, KIND_TRAIN, Float, Job
 from .dropout import drop
 from .gather import gather_rows, gather_targets
 from .gemm import backward_rows, forward_rows
 from .losses import row_loss
+from .records import layer_at
 from .simd import lanes_of, load, store
 
 
@@ -16,19 +17,19 @@ from .simd import lanes_of, load, store
 def forward(p, r0, r1, epoch, step):
     """Activations and f'(Z) of every layer, for rows r0 to r1; dropout in training only."""
     training = p.job[Job.KIND] == KIND_TRAIN
-    n_layers = p.layers.shape[0]
+    n_layers = p.job[Job.N_LAYERS]
     for i in range(n_layers):
-        at = p.layers[i]
+        layer = layer_at(p, i)
         forward_rows(
-            p.params, p.work, r0, r1, at[Layer.BLOCK_IN], at[Layer.N_IN], at[Layer.N_OUT],
-            at[Layer.IN_PAD], at[Layer.OUT_PAD], at[Layer.LD_IN], at[Layer.LD_OUT],
-            at[Layer.WEIGHT], at[Layer.BIAS], at[Layer.ACT_IN], at[Layer.ACT_OUT], at[Layer.DZ],
-            at[Layer.ACTIVATION], i == n_layers - 1,
+            p.params, p.work, r0, r1, layer.block_in, layer.n_in, layer.n_out,
+            layer.in_pad, layer.out_pad, layer.ld_in, layer.ld_out,
+            layer.weight, layer.bias, layer.act_in, layer.act_out, layer.dz,
+            layer.activation, i == n_layers - 1,
         )  # fmt: skip
-        if training and at[Layer.KEEP_THRESHOLD] > 0:
+        if training and layer.keep_threshold > 0:
             drop(
-                p.work, at[Layer.ACT_OUT], at[Layer.DZ], at[Layer.LD_OUT], at[Layer.N_OUT],
-                r0, r1, at[Layer.KEEP_THRESHOLD], p.floats[Float.KEEP_SCALE + i], i, epoch, step,
+                p.work, layer.act_out, layer.dz, layer.ld_out, layer.n_out,
+                r0, r1, layer.keep_threshold, p.floats[Float.KEEP_SCALE + i], i, epoch, step,
                 p.job[Job.SEED],
             )  # fmt: skip
 
@@ -36,8 +37,9 @@ def forward(p, r0, r1, epoch, step):
 @njit
 def losses(p, r0, r1):
     """Row losses and dZ of the output layer, both times the row's weight, and that weight."""
-    job, last = p.job, p.layers[p.layers.shape[0] - 1]
-    n_out, ld = last[Layer.N_OUT], last[Layer.LD_OUT]
+    job, last = p.job, layer_at(p, p.job[Job.N_LAYERS] - 1)
+    n_out, ld = last.n_out, last.ld_out
+    z_at, dz_at = last.act_out, last.dz
     lanes = lanes_of(p.work)
     if job[Job.TARGET_KIND] == 2:
         gather_targets(
@@ -47,9 +49,9 @@ def losses(p, r0, r1):
         row, label = p.rows[r], 0
         if job[Job.TARGET_KIND] == 1:
             label = p.labels[row]
-        dz = last[Layer.DZ] + r * ld
+        dz = dz_at + r * ld
         value = row_loss(
-            job[Job.LOSS], p.work, last[Layer.ACT_OUT] + r * ld, dz, n_out, label,
+            job[Job.LOSS], p.work, z_at + r * ld, dz, n_out, label,
             p.work, job[Job.TARGET] + r * job[Job.TARGET_LD], p.floats[Float.LOSS_PARAMETER],
         )  # fmt: skip
         if job[Job.HAS_WEIGHTS]:
@@ -65,30 +67,27 @@ def losses(p, r0, r1):
 @njit
 def backward(p, r0, r1):
     """dZ of every hidden layer, from the last to the first, for rows r0 to r1."""
-    for i in range(p.layers.shape[0] - 1, 0, -1):
-        at = p.layers[i]
+    for i in range(p.job[Job.N_LAYERS] - 1, 0, -1):
+        layer = layer_at(p, i)
         backward_rows(
-            p.work, r0, r1, at[Layer.BLOCK_OUT], at[Layer.N_OUT],
-            at[Layer.IN_PAD], at[Layer.OUT_PAD], at[Layer.LD_IN], at[Layer.LD_OUT],
-            at[Layer.WEIGHT_T], p.job[Job.ZEROS], at[Layer.DZ], p.layers[i - 1][Layer.DZ],
+            p.work, r0, r1, layer.block_out, layer.n_out,
+            layer.in_pad, layer.out_pad, layer.ld_in, layer.ld_out,
+            layer.weight_t, p.job[Job.ZEROS], layer.dz, layer.dz_in,
         )  # fmt: skip
 
 
 @njit
 def rows_phase(p, r0, r1, epoch, step):
     """Rows r0 to r1 of the minibatch whose table rows stand in p.rows."""
-    kind, first = p.job[Job.KIND], p.layers[0]
-    gather_rows(
-        p.work, first[Layer.ACT_IN], first[Layer.LD_IN], first[Layer.N_IN], p.rows, r0, r1, p.job
-    )
+    kind, first = p.job[Job.KIND], layer_at(p, 0)
+    gather_rows(p.work, first.act_in, first.ld_in, first.n_in, p.rows, r0, r1, p.job)
     forward(p, r0, r1, epoch, step)
     if kind == KIND_PREDICT:
-        last = p.layers[p.layers.shape[0] - 1]
-        n_out = last[Layer.N_OUT]
+        last = layer_at(p, p.job[Job.N_LAYERS] - 1)
         for r in range(r0, r1):
-            for j in range(n_out):
-                z = p.work[last[Layer.ACT_OUT] + r * last[Layer.LD_OUT] + j]
-                p.outputs[p.rows[r] * n_out + j] = z
+            for j in range(last.n_out):
+                z = p.work[last.act_out + r * last.ld_out + j]
+                p.outputs[p.rows[r] * last.n_out + j] = z
         return
     losses(p, r0, r1)
     if kind in (KIND_TRAIN, KIND_GRADIENTS):

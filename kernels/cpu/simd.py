@@ -4,7 +4,7 @@ Everything hot is written on these vectors, not as scalar loops that the compile
 vectorise: whether it does would depend on run-time addresses, and with it the bits of a result.
 A vector of T has LANES[T] lanes, the width of the host's registers.
 
-    v = load(array, i)        lanes array[i : i + LANES], no alignment needed
+    v = load(array, i)        lanes array[i : i + LANES], no alignment needed; a pointer does too
     store(array, i, v)
     splat(array, x)           x in every lane, of the array's element type
     fma(a, b, c)              a * b + c, fused where the processor can
@@ -58,8 +58,21 @@ class _VectorModel(models.PrimitiveModel):
 
 def data_pointer(context, builder, array_type, array, index, ir_type):
     """A pointer to array[index], typed for `ir_type`."""
-    data = context.make_array(array_type)(context, builder, array).data
+    if isinstance(array_type, types.CPointer):
+        data = array
+    else:
+        data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), ir_type.as_pointer())
+
+
+@intrinsic
+def pointer(typingctx, array):
+    """The array's memory as a bare pointer, which indexes like the array and is not counted."""
+
+    def codegen(context, builder, sig, args):
+        return context.make_array(sig.args[0])(context, builder, args[0]).data
+
+    return types.CPointer(array.dtype)(array), codegen
 
 
 @intrinsic

@@ -8,9 +8,10 @@ depend on the number of threads.
 import math
 
 from ..jit import njit
-from ..structs import KIND_GRADIENTS, Float, Job, Layer, Sync, Task
+from ..structs import KIND_GRADIENTS, Float, Job, Sync
 from .gemm import bias_gradient, transpose_panel, weight_gradient
 from .optimizers import Hyper, update
+from .records import layer_at, panel_vectors, task_at
 from .simd import lanes_of, like, load, reduce_add, select, store
 
 
@@ -76,41 +77,40 @@ def add_block(p, at, n_elems, gradient_at):
 @njit
 def run_task(p, number, n_rows, scratch_at, scale, h):
     """dW, db, update and W^T of one task; returns nothing, adds dW^2 to p.seen."""
-    task = p.tasks[number]
-    layer, column = task[Task.LAYER], task[Task.COLUMN]
-    at = p.layers[layer]
+    task = task_at(p, number)
+    column, layer = task.column, layer_at(p, task.layer)
     lanes = lanes_of(p.params)
     panel = 2 * lanes
-    vectors = 2 if at[Layer.OUT_PAD] - column >= panel else 1
+    vectors = panel_vectors(layer, column, lanes)
     width = vectors * lanes
-    panel_at = at[Layer.WEIGHT] + column * at[Layer.IN_PAD]
+    panel_at = layer.weight + column * layer.in_pad
     gradients = p.job[Job.KIND] == KIND_GRADIENTS
     squares = 0.0
-    for i0 in range(task[Task.I0], task[Task.I1], panel):
-        i1 = min(i0 + panel, task[Task.I1])
+    for i0 in range(task.i0, task.i1, panel):
+        i1 = min(i0 + panel, task.i1)
         weight_gradient(
-            p.work, i0, i1, vectors, n_rows, at[Layer.LD_IN], at[Layer.LD_OUT],
-            at[Layer.ACT_IN], at[Layer.DZ] + column, scratch_at,
+            p.work, i0, i1, vectors, n_rows, layer.ld_in, layer.ld_out,
+            layer.act_in, layer.dz + column, scratch_at,
         )  # fmt: skip
         block, n_elems = panel_at + i0 * width, (i1 - i0) * width
         if gradients:
             add_block(p, block, n_elems, scratch_at)
         else:
             l1, l2 = p.floats[Float.L1], p.floats[Float.L2]
-            squares += update_block(p, block, n_elems, scratch_at, scale, l1, l2, h, layer)
-            if layer > 0:
+            squares += update_block(p, block, n_elems, scratch_at, scale, l1, l2, h, task.layer)
+            if task.layer > 0:
                 transpose_panel(
-                    p.params, p.work, i0, i1, column, vectors, at[Layer.IN_PAD],
-                    at[Layer.OUT_PAD], at[Layer.WEIGHT], at[Layer.WEIGHT_T],
+                    p.params, p.work, i0, i1, column, vectors, layer.in_pad,
+                    layer.out_pad, layer.weight, layer.weight_t,
                 )  # fmt: skip
     p.seen[2 + number] += squares
-    if task[Task.I0] == 0:
-        bias_gradient(p.work, vectors, n_rows, at[Layer.LD_OUT], at[Layer.DZ] + column, scratch_at)
-        bias = at[Layer.BIAS] + column
+    if task.i0 == 0:
+        bias_gradient(p.work, vectors, n_rows, layer.ld_out, layer.dz + column, scratch_at)
+        bias = layer.bias + column
         if gradients:
             add_block(p, bias, width, scratch_at)
         else:
-            update_block(p, bias, width, scratch_at, scale, 0.0, 0.0, without_decay(h), layer)
+            update_block(p, bias, width, scratch_at, scale, 0.0, 0.0, without_decay(h), task.layer)
 
 
 @njit

@@ -1,0 +1,42 @@
+"""Rows of a program's tables as records; fields that are not used cost nothing."""
+
+from ..jit import njit
+from ..structs import N_LAYER_FIELDS, N_TASK_FIELDS, Layer, Task
+
+
+@njit
+def layer_at(p, number):
+    """Row `number` of p.layers."""
+    row = number * N_LAYER_FIELDS
+    return Layer(
+        p.layers[row + 0],
+        p.layers[row + 1],
+        p.layers[row + 2],
+        p.layers[row + 3],
+        p.layers[row + 4],
+        p.layers[row + 5],
+        p.layers[row + 6],
+        p.layers[row + 7],
+        p.layers[row + 8],
+        p.layers[row + 9],
+        p.layers[row + 10],
+        p.layers[row + 11],
+        p.layers[row + 12],
+        p.layers[row + 13],
+        p.layers[row + 14],
+        p.layers[row + 15],
+        p.layers[row + 16],
+    )
+
+
+@njit
+def task_at(p, number):
+    """Row `number` of p.tasks."""
+    row = number * N_TASK_FIELDS
+    return Task(p.tasks[row], p.tasks[row + 1], p.tasks[row + 2], p.tasks[row + 3])
+
+
+@njit
+def panel_vectors(layer, column, lanes):
+    """Width in vectors of the panel at `column`: 2, or 1 for a last one that suffices so."""
+    return 2 if layer.out_pad - column >= 2 * lanes else 1
