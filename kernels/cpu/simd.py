@@ -58,7 +58,7 @@ class _VectorModel(models.PrimitiveModel):
 
 def data_pointer(context, builder, array_type, array, index, ir_type):
     """A pointer to array[index], typed for `ir_type`."""
-    if isinstance(array_type, types.CPointer):
+    if isinstance(array_type, types.misc.CPointer):
         data = array
     else:
         data = context.make_array(array_type)(context, builder, array).data
@@ -72,7 +72,7 @@ def pointer(typingctx, array):
     def codegen(context, builder, sig, args):
         return context.make_array(sig.args[0])(context, builder, args[0]).data
 
-    return types.CPointer(array.dtype)(array), codegen
+    return types.misc.CPointer(array.dtype)(array), codegen
 
 
 @intrinsic
