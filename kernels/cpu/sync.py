@@ -1,13 +1,14 @@
 """Threads that meet: a barrier of our own, words that Python reads and writes, and a clock.
 
-The barrier spins a bounded number of times and then yields to the scheduler: with another
-process on a core, spinning alone doubles the time of a step.
+The barrier spins a bounded number of times and then sleeps: a thread that spins (or yields, and
+is scheduled at once again) keeps its core, and the thread it waits for stays in the queue of a
+core that another process has; a sleeping one gives its core away.
 """
 
 from __future__ import annotations
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
@@ -15,7 +16,7 @@ from ..jit import njit
 from ..structs import Sync
 from .simd import data_pointer
 
-SPINS_BEFORE_YIELD = 4000
+SPINS_BEFORE_NAP = 1000
 I64 = ir.IntType(64)
 
 
@@ -70,9 +71,16 @@ def _c_function(builder, name, result, arguments):
 
 
 @intrinsic
-def yield_core(typingctx):
+def nap(typingctx):
+    """Sleep for the shortest time that the system knows (POSIX nanosleep, some 50 us)."""
+
     def codegen(context, builder, sig, args):
-        builder.call(_c_function(builder, "sched_yield", ir.IntType(32), []), [])
+        pair = ir.ArrayType(I64, 2)
+        wanted = cgutils.alloca_once_value(builder, ir.Constant(pair, [0, 1]))
+        sleep = _c_function(
+            builder, "nanosleep", ir.IntType(32), [pair.as_pointer(), pair.as_pointer()]
+        )
+        builder.call(sleep, [wanted, ir.Constant(pair.as_pointer(), None)])
         return context.get_dummy_value()
 
     return types.void(), codegen
@@ -84,7 +92,7 @@ def monotonic_s(typingctx):
 
     def codegen(context, builder, sig, args):
         pair = ir.ArrayType(I64, 2)
-        at = builder.alloca(pair)
+        at = cgutils.alloca_once(builder, pair)
         clock = _c_function(
             builder, "clock_gettime", ir.IntType(32), [ir.IntType(32), pair.as_pointer()]
         )
@@ -111,7 +119,7 @@ def barrier(sync, n_threads):
     spins = 0
     while atomic_load(sync, Sync.GENERATION) == generation:
         spins += 1
-        if spins < SPINS_BEFORE_YIELD:
+        if spins < SPINS_BEFORE_NAP:
             relax()
         else:
-            yield_core()
+            nap()
