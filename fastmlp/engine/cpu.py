@@ -12,6 +12,7 @@ from fastmlp.engine.crew import n_cores, run_crew
 from fastmlp.engine.initial import initial_weights
 from fastmlp.engine.program import Workspace, describe_table, ensure_compiled
 from fastmlp.engine.results import NonFinite, OptimizerState, Progress, TrainResult
+from fastmlp.interrupts import held_back
 from fastmlp.kernels import structs
 from fastmlp.kernels.cpu.loop import run
 from fastmlp.kernels.cpu.width import LANES
@@ -43,6 +44,7 @@ class CpuEngine:
         self.state = aligned_zeros(0, self.dtype)
         self.n_updates = 0
         self.n_threads_used = 1
+        self._last_grad_norms = np.zeros(len(self.plan.layers))
         self._workspaces: dict[str, Workspace] = {}
 
     # ---- parameters and optimizer state --------------------------------------------------
@@ -174,12 +176,24 @@ class CpuEngine:
                 on_poll(Progress(min(epoch, n_epochs - 1), max(step, 0), n_steps, float(loss)))
 
         outcome = self._run(program, self._flops(n_rows * n_epochs, 3), deadline_s, report)
+        # What was trained must be counted: a Ctrl-C from here on waits for it.
+        with held_back():
+            return self._train_result(program, outcome, first_step)
+
+    def _train_result(self, program: Program, outcome: str, first_step: int) -> TrainResult:
+        job, sync = program.job, program.sync
+        n_epochs = int(job[Job.N_EPOCHS])
+        n_steps = -(-int(job[Job.N_ROWS]) // int(job[Job.BATCH_SIZE]))
         status, done = int(sync[Sync.STATUS]), int(sync[Sync.STEP])
         n_updates = done - (status == structs.STATUS_BAD_LOSS)
         self.n_updates += n_updates
         n_epochs_done = int(sync[Sync.EPOCH])
         begun = min(n_epochs, -(-(first_step + done) // n_steps))
         bad = status in (structs.STATUS_BAD_LOSS, structs.STATUS_BAD_UPDATE)
+        known = program.grad_norms[:begun]
+        known = known[known.any(axis=1)]
+        if len(known):
+            self._last_grad_norms = known[-1]
         return TrainResult(
             status="non_finite" if bad else outcome if status != structs.STATUS_DONE else "done",
             n_epochs_done=n_epochs_done,
@@ -193,13 +207,14 @@ class CpuEngine:
     def _non_finite(self, program: Program, step: int, epoch: int) -> NonFinite:
         faulty = np.flatnonzero(program.sync[Sync.FAULTY_LAYER :])
         weights, _ = self.get_parameters()
+        # A first step with a bad loss has no gradient: the norms known last tell more than zeros.
         return NonFinite(
             step=step,
             epoch=epoch,
             layer=int(faulty[0]) if len(faulty) else None,
             loss=float(program.losses[epoch]),
             weight_norms=[float(np.linalg.norm(w.astype(np.float64))) for w in weights],
-            grad_norms=[float(norm) for norm in program.grad_norms[epoch]],
+            grad_norms=[float(norm) for norm in self._last_grad_norms],
         )
 
     def predict(self, X: np.ndarray) -> np.ndarray:

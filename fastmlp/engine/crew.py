@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from fastmlp.interrupts import held_back
+
 POLL_S = 0.05
 
 
@@ -66,12 +68,13 @@ def run_crew(
     except BaseException as error:
         errors.append(error)
         stop()
-    for thread in threads:
-        # The barrier waits for the whole crew: those not begun yet are begun to release it.
-        if thread.ident is None:
-            thread.start()
-    for thread in threads:
-        thread.join()
+    with held_back():
+        for thread in threads:
+            # The barrier waits for the whole crew: those not begun yet are begun to release it.
+            if thread.ident is None:
+                thread.start()
+        for thread in threads:
+            thread.join()
     if errors:
         raise errors[0]
     return outcome

@@ -41,6 +41,11 @@ def describe_table(X: np.ndarray, job: np.ndarray) -> None:
     job[Job.X_TYPE] = names.SOURCE_TYPES.index(name)
 
 
+def _keep_threshold(rate: float) -> int:
+    """(1 - rate) 2^32 within 1 and 2^32 - 1: random words below it keep their unit; 0: all kept."""
+    return min(max(round((1.0 - rate) * 2**32), 1), 2**32 - 1) if rate > 0.0 else 0
+
+
 class Workspace:
     """Memory and tables for jobs of one batch size and number of threads."""
 
@@ -83,7 +88,7 @@ class Workspace:
                 dz=plan.dz[i],
                 dz_in=plan.dz[i - 1] if i else 0,
                 activation=names.ACTIVATIONS.index(spec.activations[i]) if i < hidden else 0,
-                keep_threshold=round((1.0 - rate) * 2**32) if rate > 0.0 else 0,
+                keep_threshold=_keep_threshold(rate),
                 block_in=plan.blocks[i],
                 block_out=plan.blocks[i + 1],
             )

@@ -26,7 +26,7 @@ from ..structs import (
     Sync,
 )
 from .gemm import transpose_panel
-from .random import MASK32, SHUFFLE_LANES, mix, shuffled_rows
+from .random import SHUFFLE_LANES, epoch_keys, shuffled_rows
 from .records import layer_at, panel_vectors, task_at
 from .rows import rows_phase
 from .simd import keep_lanes, lanes_of, like, load, pointer, reduce_add
@@ -55,9 +55,8 @@ def pick_rows(p, r0, r1, start, epoch, n_bits):
         for r in range(r0, r1):
             p.rows[r] = start + r
         return
-    seed, n_rows = p.job[Job.SEED], p.job[Job.N_ROWS]
-    key0 = mix(epoch & MASK32, seed & MASK32)
-    key1 = mix((epoch >> 32) & MASK32, mix(key0, (seed >> 32) & MASK32))
+    n_rows = p.job[Job.N_ROWS]
+    key0, key1 = epoch_keys(p.job[Job.SEED], epoch)
     for r in range(r0, r1, SHUFFLE_LANES):
         # May write past r1 what the thread that owns those rows writes there too.
         shuffled_rows(p.rows, r, start + r, n_rows, n_bits, key0, key1)

@@ -83,6 +83,20 @@ def mix(x, key):
     return h ^ (h >> 16)
 
 
+@njit
+def epoch_keys(seed, epoch):
+    """Two keys of 32 bits for the shuffle of an epoch.
+
+    Seed and epoch are hashed one after the other: were they only xored, seed 1 would shuffle in
+    epoch 0 as seed 0 does in epoch 1.
+    """
+    seed_low, seed_high = seed & MASK32, (seed >> 32) & MASK32
+    epoch_low, epoch_high = epoch & MASK32, (epoch >> 32) & MASK32
+    key0 = mix(seed_high, mix(seed_low, WEYL_0))
+    key1 = mix(seed_low, mix(seed_high, WEYL_1))
+    return mix(epoch_low, mix(epoch_high, key0)), mix(epoch_low, mix(epoch_high, key1))
+
+
 @intrinsic
 def shuffled_rows(typingctx, rows, at, position, n, n_bits, key0, key1):
     """rows[at + j] = the row at position + j of the shuffled table of n rows, SHUFFLE_LANES of j.

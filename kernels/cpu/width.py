@@ -25,18 +25,23 @@ class Tile(NamedTuple):
 
 # rows[0] * 2 accumulators, 2 vectors of the panel and a broadcast must fit the registers, and the
 # accumulators must cover latency x throughput of the FMA units (8 to 10 chains).
-TILES = (
-    Tile("AVX-512", 64, 32, (8, 4, 2, 1)),
-    Tile("AVX", 32, 16, (6, 4, 2, 1)),
-    Tile("SSE2/NEON", 16, 16, (6, 4, 2, 1)),
-)
+# Without fused multiply-adds a product needs a register too, and 6 rows would spill.
+TILES = {
+    ("zmm", True): Tile("AVX-512", 64, 32, (8, 4, 2, 1)),
+    ("ymm", True): Tile("AVX2 with FMA", 32, 16, (6, 4, 2, 1)),
+    ("ymm", False): Tile("AVX", 32, 16, (4, 2, 1)),
+    ("xmm", True): Tile("128 bits with FMA", 16, 16, (6, 4, 2, 1)),
+    ("xmm", False): Tile("128 bits", 16, 16, (4, 2, 1)),
+}
 
 
 def _assembly(cpu: str, features: str) -> str:
-    """What LLVM makes of an addition of two 512-bit vectors for this processor."""
+    """What LLVM makes of a multiply-add of 512-bit vectors for this processor."""
+    v = "<16 x float>"
     source = (
-        'define <16 x float> @f(<16 x float> %a, <16 x float> %b) "min-legal-vector-width"="512" '
-        "{ %c = fadd <16 x float> %a, %b\n ret <16 x float> %c }"
+        f"declare {v} @llvm.fmuladd.v16f32({v}, {v}, {v})\n"
+        f'define {v} @f({v} %a, {v} %b, {v} %c) "min-legal-vector-width"="512" '
+        f"{{ %d = call {v} @llvm.fmuladd.v16f32({v} %a, {v} %b, {v} %c)\n ret {v} %d }}"
     )
     module = llvm.parse_assembly(source)
     target = llvm.Target.from_triple(llvm.get_process_triple())
@@ -55,9 +60,9 @@ def host_tile() -> Tile:
     if config.CPU_NAME is not None and config.CPU_FEATURES is None:
         features = ""
     assembly = _assembly(cpu, features)
-    if "zmm" in assembly:
-        return TILES[0]
-    return TILES[1] if "ymm" in assembly else TILES[2]
+    registers = next((name for name in ("zmm", "ymm") if name in assembly), "xmm")
+    fused = "fmadd" in assembly or "fmla" in assembly
+    return TILES[registers, fused]
 
 
 TILE = host_tile()
