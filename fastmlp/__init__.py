@@ -1,0 +1,9 @@
+"""fastmlp trains multilayer perceptrons fast, with hand-written kernels in Python and Numba."""
+
+from fastmlp import callbacks, errors, losses, optim, schedules
+from fastmlp.history import History
+from fastmlp.network import Network
+
+__version__ = "0.1.0"
+
+__all__ = ["History", "Network", "callbacks", "errors", "losses", "optim", "schedules"]

@@ -1,0 +1,225 @@
+"""What a user passes as X and sample weights, checked and brought to what the engine reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastmlp.checks import shown
+from fastmlp.errors import DataError, DataTypeError, ShapeError
+from fastmlp.frames import column_to_array, frame_to_array, is_frame, is_sparse
+
+# Elements looked at together: up to 1 MiB, which stays in the second-level cache for both looks.
+_BLOCK_ELEMS = 1 << 17
+
+
+@dataclass
+class Dataset:
+    """Rows to train on or to evaluate, as the engine reads them.
+
+    Attributes
+    ----------
+    X : ndarray (n, n_in)
+        The caller's own memory where possible, of any strides: float16/32/64, signed and unsigned
+        integers to 64 bits, or bool. Finite in the network's dtype.
+    labels : ndarray (n,) int32 or None
+        Class indices, for cross_entropy.
+    targets : ndarray (n, n_out) of the network's dtype or None
+        For all other losses.
+    weights : ndarray (n,) of the network's dtype or None
+        Sample weights, >= 0, some above 0.
+    """
+
+    X: np.ndarray
+    labels: np.ndarray | None = None
+    targets: np.ndarray | None = None
+    weights: np.ndarray | None = None
+
+    def rows(self, start: int, stop: int) -> Dataset:
+        """The rows from `start` to `stop`, as views."""
+        return Dataset(
+            self.X[start:stop],
+            None if self.labels is None else self.labels[start:stop],
+            None if self.targets is None else self.targets[start:stop],
+            None if self.weights is None else self.weights[start:stop],
+        )
+
+
+def as_inputs(X: Any, n_features: int, dtype: str, name: str = "X") -> np.ndarray:
+    """`X` as an array (n, n_features) of numbers that are finite in `dtype`.
+
+    The caller's memory is returned as a view where its element type is one that the engine reads;
+    nothing is modified. Raises DataTypeError, ShapeError or DataError.
+    """
+    array, columns = as_matrix(X, name)
+    if array.shape[1] != n_features:
+        raise ShapeError(
+            f"{name} must have {n_features} columns, the number of inputs of this network, "
+            f"got {array.shape[1]}"
+        )
+    check_finite(array, dtype, name, columns)
+    return array
+
+
+def as_matrix(X: Any, name: str) -> tuple[np.ndarray, list[str] | None]:
+    """`X` as a 2-D array of numbers with rows and columns, and its column names if it has any."""
+    columns = None
+    if is_frame(X):
+        X, columns = frame_to_array(X, name)
+    array = as_numbers(X, name)
+    if array.ndim != 2:
+        raise ShapeError(_not_2d(array.shape, name))
+    n_rows, n_columns = array.shape
+    if n_rows == 0:
+        raise ShapeError(f"{name} must have at least one row, got shape {array.shape}")
+    if n_columns == 0:
+        raise ShapeError(f"{name} must have at least one column, got shape {array.shape}")
+    return array, columns
+
+
+def as_numbers(data: Any, name: str) -> np.ndarray:
+    """`data` as an array of real numbers of a kind that the engine reads, of any shape."""
+    array = as_array(data, name)
+    kind = array.dtype.kind
+    if kind == "c":
+        raise DataTypeError(
+            f"{name} must hold real numbers, got dtype {array.dtype}; "
+            "pass real and imaginary parts as columns of their own"
+        )
+    if kind not in "biuf":
+        raise DataTypeError(f"{name} must hold numbers, got {_first_odd(array)}")
+    if array.dtype.itemsize > 8:
+        return array.astype(np.float64)  # long double: no engine has it
+    if not (array.dtype.isnative and array.flags.aligned):
+        return array.astype(array.dtype.newbyteorder("="), order="K")
+    return array
+
+
+def as_array(data: Any, name: str) -> np.ndarray:
+    """`data` as a plain array of any element type, a view where it is one already."""
+    if is_sparse(data):
+        raise DataTypeError(
+            f"{name} must be dense, got a sparse {type(data).__name__} of shape {data.shape}; "
+            f"pass {_variable(name)}.toarray() if it fits memory"
+        )
+    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+        raise DataError(
+            f"{name} must have no masked values, got {int(np.ma.count_masked(data))} of them; "
+            "fill them first, e.g. with .filled(0)"
+        )
+    column = column_to_array(data)
+    if column is not None:
+        return column
+    if isinstance(data, str | bytes | dict | set) or data is None:
+        raise DataTypeError(f"{name} must be an array, got {shown(data)}")
+    try:
+        array = np.asarray(data)
+    except ValueError:
+        raise ShapeError(
+            f"{name} must be a table, got rows of different lengths; make them equally long"
+        ) from None
+    if array.ndim == 0:
+        hint = "; call its collect() first" if hasattr(data, "collect") else ""
+        raise DataTypeError(f"{name} must be an array, got {shown(data)}{hint}")
+    return array
+
+
+def as_weights(weights: Any, n_rows: int, dtype: str, name: str = "sample_weight") -> np.ndarray:
+    """Sample weights as a contiguous array (n_rows,) of `dtype`."""
+    array = as_numbers(weights, name)
+    if array.ndim != 1:
+        raise ShapeError(f"{name} must be 1-D, one weight a row, got shape {array.shape}")
+    check_length(array, n_rows, name)
+    check_finite(array, dtype, name)
+    if array.min() < 0:
+        row = int(np.argmax(array < 0))
+        raise DataError(f"{name} must be >= 0, got {shown(array[row])} at row {row}")
+    converted = np.ascontiguousarray(array, dtype=dtype)
+    if not converted.any():
+        raise DataError(f"{name} must have a weight above 0, got only zeros in {dtype}")
+    return converted
+
+
+def check_length(array: np.ndarray, n_rows: int, name: str) -> None:
+    """Raise ShapeError unless `array` has as many rows as X."""
+    if len(array) != n_rows:
+        raise ShapeError(
+            f"{name} must have as many rows as X, got {len(array)} for {n_rows} rows of X"
+        )
+
+
+def check_finite(
+    array: np.ndarray, dtype: str, name: str, columns: list[str] | None = None
+) -> None:
+    """Raise DataError that names the first value that is nan, infinite, or so in `dtype`.
+
+    `array` is 1-D or 2-D; it is read in blocks of rows, so nothing of its size is allocated.
+    """
+    if array.dtype.kind != "f":
+        return  # the largest integer, 1.8e19, fits float32
+    limit = float(np.finfo(dtype).max)
+    n_rows = max(1, _BLOCK_ELEMS // max(1, array[0].size))
+    with np.errstate(invalid="ignore"):
+        for start in range(0, len(array), n_rows):
+            block = array[start : start + n_rows]
+            if not _within(block, limit):
+                raise _not_finite(block.astype(np.float64), start, dtype, name, columns)
+
+
+def _within(block: np.ndarray, limit: float) -> bool:
+    """Whether all of a block is within -limit and limit, which nan is not."""
+    if block.dtype == np.float16:
+        # NumPy compares halves one by one in software. Their finite values fit any limit, and
+        # the others are those with all bits of the exponent set.
+        return bool((block.view(np.uint16) & 0x7FFF).max() < 0x7C00)
+    # A nan makes both comparisons false, so two reductions find all three kinds.
+    return -limit <= float(block.min()) and float(block.max()) <= limit
+
+
+def _not_finite(
+    block: np.ndarray, start: int, dtype: str, name: str, columns: list[str] | None
+) -> DataError:
+    wrong = ~(np.abs(block) <= float(np.finfo(dtype).max))
+    position = tuple(int(i) for i in np.argwhere(wrong)[0])
+    value = float(block[position])
+    where = f"row {start + position[0]}"
+    if len(position) == 2:
+        where += f", column {position[1]}"
+        if columns is not None:
+            where += f" ({columns[position[1]]!r})"
+    if np.isfinite(value):
+        return DataError(
+            f"{name} must be finite in {dtype}, got {value:g} at {where}, which overflows; "
+            "scale it, or make the network with dtype='float64'"
+        )
+    return DataError(
+        f"{name} must be finite, got {value:g} at {where}; "
+        "fill such values in, or leave those rows out"
+    )
+
+
+def _not_2d(shape: tuple[int, ...], name: str) -> str:
+    x, n = _variable(name), len(shape)
+    wanted = f"{name} must be 2-D (rows, columns), got shape {shape}; pass "
+    if n == 1:
+        return wanted + f"{x}.reshape(1, -1) for one row or {x}.reshape(-1, 1) for one column"
+    return wanted + f"{x}.reshape(len({x}), -1) to make one row of each {n - 1}-D part"
+
+
+def _variable(name: str) -> str:
+    """What stands for the array in a line of code: "X" for "X of eval_set[0]"."""
+    return name.partition(" ")[0]
+
+
+def _first_odd(array: np.ndarray) -> str:
+    """The first element that is no number, and where it is."""
+    for position in np.ndindex(array.shape):
+        value: Any = array[position]
+        if array.dtype.kind != "O" or not isinstance(value, int | float | np.number):
+            where = f"row {position[0]}"
+            if array.ndim > 1:
+                where += ", column " + ", ".join(map(str, position[1:]))
+            return f"{shown(value)} at {where} (dtype {array.dtype}); encode it as a number"
+    return f"numbers kept as dtype {array.dtype}; pass .astype(float) of it"

@@ -1,0 +1,84 @@
+"""The errors of fastmlp, each also a subclass of the built-in that a caller would expect.
+
+A message says what was expected, what came and what to do. It is raised before anything is
+changed: the network, the state of its optimizer, the files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastmlp.history import History
+
+
+class FastmlpError(Exception):
+    """The base of every error that fastmlp raises on purpose."""
+
+
+class OptionError(FastmlpError, ValueError):
+    """A setting has a value that is not allowed: an unknown name, a rate out of range."""
+
+
+class OptionTypeError(FastmlpError, TypeError):
+    """A setting has the wrong type, such as text where a number belongs."""
+
+
+class ShapeError(FastmlpError, ValueError):
+    """An array has the wrong number of dimensions, rows or columns."""
+
+
+class DataError(FastmlpError, ValueError):
+    """The data hold a value that cannot be used: nan, infinity, a negative weight."""
+
+
+class DataTypeError(FastmlpError, TypeError):
+    """The data are of a kind that cannot be used: text, sparse, complex."""
+
+
+class LabelError(FastmlpError, ValueError):
+    """A class label that the network does not know."""
+
+
+class DeviceError(FastmlpError, ValueError):
+    """A device that this version or this machine does not have."""
+
+
+class ModelFileError(FastmlpError, ValueError):
+    """A model file that is truncated, damaged, too new, or no model file at all."""
+
+
+class ModelFileNotFoundError(ModelFileError, FileNotFoundError):
+    """A model file, or the folder it shall be written to, is not there."""
+
+
+class TrainingDivergedError(FastmlpError, ArithmeticError):
+    """The loss became nan or infinite. The network keeps weights that are finite.
+
+    Attributes
+    ----------
+    step : int
+        The step of this fit, counted from 1, at which it was seen.
+    epoch : int
+        The epoch of that step, counted from 1 over all fits of the network.
+    layer : int or None
+        The first layer (from 0) that went wrong, where known.
+    loss : float
+        The loss of that step.
+    weight_norms, grad_norms : list of float
+        The norm of every layer's weights and of their gradients, as last seen.
+    history : History
+        What was recorded up to there.
+    """
+
+    step: int
+    epoch: int
+    layer: int | None
+    loss: float
+    weight_norms: list[float]
+    grad_norms: list[float]
+    history: History
+
+
+class TrainingInterruptedWarning(UserWarning):
+    """Ctrl-C ended a fit early; the network can be used, and trained on."""

@@ -1,0 +1,90 @@
+"""What a fit recorded, epoch by epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class History:
+    """The series of one fit, one entry an epoch; ``history["loss"]`` is ``history.loss``.
+
+    Attributes
+    ----------
+    epochs : list of int
+        The number of each epoch, counted from 1 over all fits of the network.
+    loss : list of float
+        Mean loss over the rows of the epoch, each at the time it was used, penalties left out.
+    lr : list of float
+        Learning rate of the epoch's last step.
+    seconds : list of float
+        Time that training took, in seconds; evaluation is not counted.
+    grad_norm : list of list of float
+        For each layer the root mean square over the steps of its weight gradient's norm.
+    val_loss, val_accuracy or val_r2 : list of float
+        Of the eval set. With several they are eval0_loss, eval1_loss and so on. An epoch that was
+        cut short (Ctrl-C, max_time_s) holds nan.
+    stopped_by : str or None
+        "epochs", "early_stopping", "callback", "max_time" or "interrupt"; "diverged" or "error"
+        where fit raised; None while it runs.
+    best_epoch : int or None
+        The epoch whose weights EarlyStopping kept.
+
+    Examples
+    --------
+    >>> history = History()
+    >>> history.append(1, {"loss": 0.5})
+    >>> history.loss, history["loss"], len(history)
+    ([0.5], [0.5], 1)
+    """
+
+    def __init__(self) -> None:
+        self.epochs: list[int] = []
+        self.stopped_by: str | None = None
+        self.best_epoch: int | None = None
+        self._series: dict[str, list[Any]] = {}
+
+    def append(self, epoch: int, logs: dict[str, Any]) -> None:
+        """Add the values of an epoch."""
+        self.epochs.append(epoch)
+        for name, value in logs.items():
+            self._series.setdefault(name, []).append(value)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the series."""
+        return list(self._series)
+
+    def __getitem__(self, name: str) -> list[Any]:
+        try:
+            return self._series[name]
+        except KeyError:
+            raise KeyError(f"history has no {name!r}; it has {', '.join(self.names)}") from None
+
+    def __getattr__(self, name: str) -> list[Any]:
+        # Only names not found otherwise come here; the underscore guard keeps copy and pickle,
+        # which ask for special names before __init__ ran, from recursing.
+        if not name.startswith("_") and name in self._series:
+            return self._series[name]
+        known = "" if name.startswith("_") else f"; it has {', '.join(self.names)}"
+        raise AttributeError(f"history has no {name!r}{known}")
+
+    def __len__(self) -> int:
+        return len(self.epochs)
+
+    def __repr__(self) -> str:
+        last = {
+            name: values[-1]
+            for name, values in self._series.items()
+            if values and isinstance(values[-1], float)
+        }
+        shown = ", ".join(f"{name}={value:.4g}" for name, value in last.items())
+        return f"History({len(self)} epochs, stopped_by={self.stopped_by!r}, last: {shown})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and values, ready for JSON or a data frame's columns."""
+        return {
+            "epochs": list(self.epochs),
+            **{name: list(values) for name, values in self._series.items()},
+            "stopped_by": self.stopped_by,
+            "best_epoch": self.best_epoch,
+        }

@@ -1,0 +1,1 @@
+"""Files that networks are kept in."""

@@ -1,0 +1,191 @@
+"""A network in one safetensors file.
+
+Tensors: ``weights.0`` (in, out), ``biases.0`` (out,), ... and the optimizer's state as
+``optimizer.slot0.weights.0``. Everything else is JSON under the metadata key ``fastmlp``.
+Any safetensors reader can open it, and reading one runs no code of the file's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastmlp.checks import shown
+from fastmlp.errors import ModelFileError, ModelFileNotFoundError, OptionTypeError
+
+FORMAT_VERSION = 1
+_METADATA_KEY = "fastmlp"
+# The format's own limit: a larger number is the beginning of a file of another kind.
+_MAX_HEADER_BYTES = 100_000_000
+# The kinds of class labels: bool, signed, unsigned, float, text.
+_CLASS_KINDS = "biufU"
+
+Parameters = tuple[list[np.ndarray], list[np.ndarray]]
+
+
+@dataclass
+class ModelState:
+    """What a file holds: plain values and arrays.
+
+    `values` is JSON that the network fills and reads; the rest are arrays.
+    """
+
+    values: dict[str, Any]
+    parameters: Parameters
+    classes: np.ndarray | None = None
+    slots: list[Parameters] = field(default_factory=list)
+
+
+def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
+    """Write `state` to `path`, at once or not at all.
+
+    Raises ModelFileNotFoundError where the folder is not there, OptionTypeError where `values`
+    cannot be JSON.
+    """
+    from safetensors.numpy import save_file
+
+    target = _as_path(path)
+    if not target.parent.is_dir():
+        raise ModelFileNotFoundError(
+            f"the folder of a model file must exist, got {str(target)!r}; "
+            f"make {target.parent} first"
+        )
+    if target.is_dir():
+        raise ModelFileError(
+            f"a model file must have a name of its own, got the folder {str(target)!r}; "
+            f"write for example {target / 'model.safetensors'}"
+        )
+    content = {
+        **state.values,
+        "format_version": FORMAT_VERSION,
+        "classes": _classes_to_json(state.classes),
+        "n_layers": len(state.parameters[0]),
+        "n_slots": len(state.slots),
+    }
+    try:
+        text = json.dumps(content)
+    except (TypeError, ValueError) as error:
+        raise OptionTypeError(
+            f"extra must hold plain JSON values (dict, list, str, numbers), got: {error}"
+        ) from None
+    tensors = _named(state.parameters, "")
+    for i, slot in enumerate(state.slots):
+        tensors.update(_named(slot, f"optimizer.slot{i}."))
+    # Renaming within a folder is atomic: a reader sees the old file or the new one, never half.
+    unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        save_file(tensors, unfinished, metadata={_METADATA_KEY: text})
+        os.replace(unfinished, target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def read_model(path: str | os.PathLike[str]) -> ModelState:
+    """The state in the file `path`; ModelFileError says what is wrong with a file."""
+    from safetensors.numpy import load_file
+
+    source = _as_path(path)
+    if not source.is_file():
+        what = "a folder" if source.is_dir() else "no such file"
+        raise ModelFileNotFoundError(
+            f"a model file must be a file that Network.save wrote, got {str(source)!r}, {what}"
+        )
+    metadata = _metadata(source)
+    if _METADATA_KEY not in metadata:
+        raise ModelFileError(
+            f"{str(source)!r} must be a fastmlp model, got a safetensors file of something else"
+        )
+    try:
+        content = json.loads(metadata[_METADATA_KEY])
+        version = int(content["format_version"])
+        if version > FORMAT_VERSION:
+            raise ModelFileError(
+                f"{str(source)!r} must have format {FORMAT_VERSION} or older, "
+                f"got format {version}; upgrade fastmlp to read it"
+            )
+        tensors = load_file(source)
+        slots = [
+            _unnamed(tensors, f"optimizer.slot{i}.", content["n_layers"])
+            for i in range(content["n_slots"])
+        ]
+        parameters = _unnamed(tensors, "", content["n_layers"])
+        classes = _classes_from_json(content["classes"])
+    except ModelFileError:
+        raise
+    except Exception as error:  # whatever a damaged file makes the parsers raise
+        raise damaged(source, error) from error
+    return ModelState(content, parameters, classes, slots)
+
+
+def damaged(path: str | os.PathLike[str], error: Exception) -> ModelFileError:
+    """The error for a file of the right kind whose content makes no sense."""
+    return ModelFileError(
+        f"{str(path)!r} must be a whole fastmlp model, got a damaged one "
+        f"({type(error).__name__}: {error}); save it again"
+    )
+
+
+def _as_path(path: object) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise OptionTypeError(f"path must be a file name or a pathlib.Path, got {shown(path)}")
+    return Path(path)
+
+
+def _metadata(source: Path) -> dict[str, str]:
+    """The metadata of a safetensors file, whose length is compared with what its header says."""
+    n_bytes = source.stat().st_size
+    with source.open("rb") as file:
+        start = file.read(9)
+        n_header = int.from_bytes(start[:8], "little")
+        if len(start) < 9 or start[8:] != b"{" or n_header > _MAX_HEADER_BYTES:
+            raise ModelFileError(
+                f"{str(source)!r} must be a model file that Network.save wrote, got a file of "
+                f"{n_bytes} bytes that is no safetensors file"
+            )
+        expected = 8 + n_header
+        if expected <= n_bytes:
+            try:
+                header = json.loads(start[8:] + file.read(n_header - 1))
+                metadata = dict(header.pop("__metadata__", {}))
+                expected += max((int(t["data_offsets"][1]) for t in header.values()), default=0)
+            except Exception as error:  # whatever a damaged header makes the parsers raise
+                raise damaged(source, error) from error
+    if expected > n_bytes:
+        raise ModelFileError(
+            f"{str(source)!r} must have {expected} bytes, got {n_bytes}: it is truncated; "
+            "save or copy it again"
+        )
+    return metadata
+
+
+def _named(parameters: Parameters, prefix: str) -> dict[str, np.ndarray]:
+    weights, biases = parameters
+    named = {f"{prefix}weights.{i}": np.ascontiguousarray(w) for i, w in enumerate(weights)}
+    named.update({f"{prefix}biases.{i}": np.ascontiguousarray(b) for i, b in enumerate(biases)})
+    return named
+
+
+def _unnamed(tensors: dict[str, np.ndarray], prefix: str, n_layers: int) -> Parameters:
+    return (
+        [tensors[f"{prefix}weights.{i}"] for i in range(n_layers)],
+        [tensors[f"{prefix}biases.{i}"] for i in range(n_layers)],
+    )
+
+
+def _classes_to_json(classes: np.ndarray | None) -> dict[str, Any] | None:
+    return None if classes is None else {"dtype": classes.dtype.str, "labels": classes.tolist()}
+
+
+def _classes_from_json(content: dict[str, Any] | None) -> np.ndarray | None:
+    if content is None:
+        return None
+    dtype = np.dtype(content["dtype"])
+    if dtype.kind not in _CLASS_KINDS:
+        raise ValueError(f"class labels of dtype {dtype}")
+    return np.array(content["labels"], dtype=dtype)

@@ -1,0 +1,219 @@
+"""The side of a network that needs no data: what it is, its parameters, saving and copying."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from fastmlp import targets
+from fastmlp.engine import OptimizerState, make_engine
+from fastmlp.engine.names import OPTIMIZER_SLOTS
+from fastmlp.errors import FastmlpError
+from fastmlp.history import History
+from fastmlp.io.model_file import ModelState, damaged, read_model, write_model
+from fastmlp.losses import Loss
+from fastmlp.optim import Optimizer, optimizer_from_dict
+from fastmlp.parameters import checked_parameters, summary
+from fastmlp.spec import NetworkSpec
+from fastmlp.trainer import Counters
+
+
+class Model:
+    """The base of `Network`: everything but training and use."""
+
+    classes_: np.ndarray | None
+    history_: History | None
+    extra: dict[str, Any]
+
+    def _begin(self, spec: NetworkSpec) -> None:
+        self._spec = spec
+        self._task = targets.task_of(spec.loss, spec.sizes[-1])
+        self._engine = make_engine(spec)
+        self._counters = Counters()
+        self._optimizer: Optimizer | None = None
+        self.classes_ = None
+        self.history_ = None
+        self.extra = {}
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """Everything that was fixed when the network was made."""
+        return self._spec
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of inputs, of units of every hidden layer, of outputs."""
+        return self._spec.sizes
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """The activation of each hidden layer."""
+        return self._spec.activations
+
+    @property
+    def loss(self) -> Loss:
+        """The loss; `loss.name` is its name."""
+        return self._spec.loss
+
+    @property
+    def dtype(self) -> str:
+        """The element type of parameters and outputs, "float32" or "float64"."""
+        return self._spec.dtype
+
+    @property
+    def seed(self) -> int:
+        """The seed of all random numbers."""
+        return self._spec.seed
+
+    @property
+    def task(self) -> targets.Task:
+        """What is learnt: "regression", "multiclass", "binary" or "multilabel"."""
+        return self._task
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights and biases."""
+        return self._spec.n_parameters
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """The optimizer of the last fit."""
+        return self._optimizer
+
+    @property
+    def n_epochs_(self) -> int:
+        """Epochs trained in all fits; one that was cut short counts."""
+        return self._counters.n_epochs
+
+    @property
+    def n_steps_(self) -> int:
+        """Minibatch steps trained in all fits."""
+        return self._counters.n_steps
+
+    def __repr__(self) -> str:
+        same = len(set(self.activations)) == 1
+        activation = self.activations[0] if same else list(self.activations)
+        return (
+            f"{type(self).__name__}({list(self.sizes)}, activation={activation!r}, "
+            f"loss={str(self.loss)!r}, dtype={self.dtype!r}, {self.n_parameters:,} parameters)"
+        )
+
+    def summary(self) -> str:
+        """A table of the layers with their numbers of parameters and bytes.
+
+        >>> import fastmlp
+        >>> print(fastmlp.Network([4, 8, 3]).summary().splitlines()[-2].split())
+        ['total', '67', '268']
+        """
+        return summary(self._spec)
+
+    def get_parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Copies of the weights, (in, out) each, and of the biases, (out,) each."""
+        return self._engine.get_parameters()
+
+    def set_parameters(self, weights: Sequence[Any], biases: Sequence[Any]) -> None:
+        """Set all weights and biases; the state of the optimizer stays.
+
+        Raises ShapeError, DataError or DataTypeError, with nothing changed.
+
+        >>> import numpy as np, fastmlp
+        >>> net = fastmlp.Network([2, 1])
+        >>> net.set_parameters([np.ones((2, 1))], [np.zeros(1)])
+        >>> net.predict([[3, 4]])
+        array([7.], dtype=float32)
+        """
+        self._engine.set_parameters(*checked_parameters(self._spec, weights, biases))
+
+    @property
+    def weights(self) -> list[np.ndarray]:
+        """Copies of the weights, (in, out) for each layer; assign a list to set them."""
+        return self.get_parameters()[0]
+
+    @weights.setter
+    def weights(self, weights: Sequence[Any]) -> None:
+        self.set_parameters(weights, self.biases)
+
+    @property
+    def biases(self) -> list[np.ndarray]:
+        """Copies of the biases, (out,) for each layer; assign a list to set them."""
+        return self.get_parameters()[1]
+
+    @biases.setter
+    def biases(self, biases: Sequence[Any]) -> None:
+        self.set_parameters(self.weights, biases)
+
+    def save(self, path: str | os.PathLike[str], extra: dict[str, Any] | None = None) -> None:
+        """Write the network to one safetensors file, at once or not at all.
+
+        The file holds what a further fit needs: parameters, classes, the optimizer and its state,
+        the counters. `extra` (plain JSON values) is kept beside it, by default the network's own.
+        Raises ModelFileNotFoundError where the folder is not there, ModelFileError where `path`
+        is a folder, OptionTypeError where `extra` is not plain values.
+
+        >>> import fastmlp, tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "m.safetensors"
+        >>> fastmlp.Network([4, 8, 3]).save(path, extra={"columns": ["a", "b", "c", "d"]})
+        >>> fastmlp.Network.load(path).extra["columns"][0]
+        'a'
+        """
+        write_model(path, self._state(self.extra if extra is None else extra))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """The network that `save` wrote; running code from the file is not possible.
+
+        Raises ModelFileNotFoundError or ModelFileError: truncated, damaged, too new, or no model.
+        """
+        state = read_model(path)
+        model = cls.__new__(cls)
+        try:
+            model._restore(state)
+        except (FastmlpError, KeyError, TypeError, ValueError) as error:
+            raise damaged(path, error) from error
+        return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"model": self._state(self.extra), "history": self.history_}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._restore(state["model"])
+        self.history_ = state["history"]
+
+    def _state(self, extra: dict[str, Any]) -> ModelState:
+        optimizer_state = self._engine.get_optimizer_state()
+        values = {
+            "spec": self._spec.to_dict(),
+            "n_epochs": self._counters.n_epochs,
+            "n_steps": self._counters.n_steps,
+            "optimizer": None if self._optimizer is None else self._optimizer.to_dict(),
+            "optimizer_steps": optimizer_state.n_steps,
+            "extra": extra,
+        }
+        return ModelState(values, self.get_parameters(), self.classes_, optimizer_state.slots)
+
+    def _restore(self, state: ModelState) -> None:
+        values = state.values
+        self._begin(NetworkSpec.from_dict(values["spec"]))
+        self.set_parameters(*state.parameters)
+        self._counters = Counters(int(values["n_epochs"]), int(values["n_steps"]))
+        n_classes = targets.n_classes_of(self._task, self.sizes[-1])
+        if state.classes is not None and state.classes.shape != (n_classes,):
+            raise ValueError(f"{state.classes.shape} classes for {n_classes}")
+        self.classes_ = state.classes
+        self.extra = dict(values["extra"])
+        if values["optimizer"] is None:
+            return
+        optimizer = optimizer_from_dict(values["optimizer"])
+        if len(state.slots) != OPTIMIZER_SLOTS[optimizer.rule]:
+            raise ValueError(f"{len(state.slots)} state arrays of {optimizer.rule}")
+        slots = [
+            checked_parameters(self._spec, *slot, prefix=f"optimizer.slot{i}.")
+            for i, slot in enumerate(state.slots)
+        ]
+        n_steps = int(values["optimizer_steps"])
+        self._engine.set_optimizer_state(OptimizerState(optimizer.rule, n_steps, slots))
+        self._engine.set_optimizer(optimizer.rule, optimizer.hyper)
+        self._optimizer = optimizer

@@ -1,0 +1,283 @@
+"""The network that users hold: parameters, fit, predict, evaluate, save and load."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastmlp import metrics, targets
+from fastmlp.checks import shown
+from fastmlp.data import Dataset, as_inputs
+from fastmlp.errors import OptionError, OptionTypeError
+from fastmlp.history import History
+from fastmlp.losses import Loss
+from fastmlp.model import Model
+from fastmlp.optim import Adam, Optimizer, as_optimizer
+from fastmlp.report.progress import make_display
+from fastmlp.spec import NetworkSpec
+from fastmlp.trainer import FitOptions, Trainer
+
+
+class Network(Model):
+    """A multilayer perceptron.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Number of inputs, of units of every hidden layer, of outputs; ``[4, 3]`` is a linear model.
+    activation : str or sequence of str
+        "identity", "relu", "tanh", "sigmoid" or "gelu", one for all hidden layers or one for each.
+    loss : str or Loss
+        "squared_error", "absolute_error", "huber", "poisson", "quantile" for values (see
+        `fastmlp.losses` for the parameters of two of them), "cross_entropy" for classes, one
+        output for each, "binary_cross_entropy" for two classes from one output or for several
+        yes-or-no outputs.
+    dropout : float or sequence of float
+        Share of the hidden units left out in a training step, for all hidden layers or for each.
+    l1, l2 : float
+        Penalty ``l1 sum|W| + l2/2 sum W^2`` on the weights, added to the mean loss.
+    init : str
+        "auto" (he_uniform for relu and gelu, else glorot_uniform), "he_normal", "he_uniform",
+        "glorot_normal" or "glorot_uniform".
+    dtype : str
+        "float32" or "float64".
+    seed : int
+        Fixes the initial weights, the shuffles and the dropout masks; 0 to 2**64 - 1.
+    device : str
+        "cpu", or "auto" for the best that there is.
+    n_threads : int or None
+        Threads to train with; None takes as many as the work of a step keeps busy. The trained
+        weights are bitwise the same for any number.
+
+    Attributes
+    ----------
+    classes_ : ndarray or None
+        The class labels in the order of their probabilities, from the first fit on.
+    history_ : History or None
+        Of the last fit.
+    extra : dict
+        Plain values that are saved with the network; fastmlp's own commands keep the
+        preparation of the data there.
+
+    Raises
+    ------
+    OptionError, OptionTypeError, DeviceError
+        A setting that is not allowed; the message says which are.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> y = np.where(X[:, 0] * X[:, 1] > 0, "same", "different")
+    >>> net = fastmlp.Network([2, 32, 2], loss="cross_entropy")
+    >>> history = net.fit(X, y, optimizer=fastmlp.optim.Adam(lr=0.01), epochs=100)
+    >>> net.evaluate(X, y)["accuracy"] > 0.9
+    True
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        *,
+        activation: str | Sequence[str] = "relu",
+        loss: str | Loss = "squared_error",
+        dropout: float | Sequence[float] = 0.0,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        init: str = "auto",
+        dtype: Any = "float32",
+        seed: int = 0,
+        device: str = "cpu",
+        n_threads: int | None = None,
+    ) -> None:
+        self._begin(
+            NetworkSpec.make(
+                sizes=sizes,
+                activation=activation,
+                loss=loss,
+                dropout=dropout,
+                l1=l1,
+                l2=l2,
+                init=init,
+                dtype=dtype,
+                seed=seed,
+                device=device,
+                n_threads=n_threads,
+            )
+        )
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        optimizer: str | Optimizer | None = None,
+        epochs: int = 10,
+        batch_size: int = 128,
+        eval_set: Sequence[tuple[Any, Any]] | None = None,
+        sample_weight: Any = None,
+        schedule: Any = None,
+        callbacks: Sequence[Any] = (),
+        shuffle: bool = True,
+        max_time_s: float | None = None,
+        verbose: bool | str = "auto",
+    ) -> History:
+        """Train on X (n, inputs) and y; a second call goes on where the first ended.
+
+        Ctrl-C ends it early with a warning; the network can then be used.
+
+        Parameters
+        ----------
+        X : array-like (n, inputs)
+            Numbers of any kind: arrays of any memory order, memory maps, pandas and polars
+            frames. Read in place; neither modified nor copied whole without need.
+        y : array-like
+            Class labels (n,) for the entropies; values (n,) or (n, outputs) for other losses;
+            values within 0 and 1 (n, outputs) for several yes-or-no outputs.
+        optimizer : Optimizer or str or None
+            Of `fastmlp.optim`; None keeps the last fit's, at first Adam(lr=1e-3). The same rule
+            goes on with its momenta and step count, another begins anew.
+        epochs, batch_size : int
+            Passes over the data, and rows in a step.
+        eval_set : list of (X, y)
+            Data to evaluate after every epoch: val_loss and val_accuracy (or val_r2) of the
+            history, eval0_loss, eval1_loss and so on where there are several.
+        sample_weight : array-like (n,)
+            Weights >= 0 of the rows in the mean loss.
+        schedule : callable
+            ``(step, n_steps) -> factor`` on the learning rate; see `fastmlp.schedules`.
+        callbacks : list
+            Of `fastmlp.callbacks`, or functions called with the run after every epoch.
+        shuffle : bool
+            Whether every epoch takes the rows in another order.
+        max_time_s : float or None
+            Seconds after which to stop, in mid-epoch if need be.
+        verbose : bool or "auto"
+            "auto" shows progress on a terminal only, True plain lines elsewhere too.
+
+        Returns
+        -------
+        History
+            The record of this fit, kept as `history_` too.
+
+        Raises
+        ------
+        OptionError, OptionTypeError, ShapeError, DataError, DataTypeError, LabelError
+            Before anything is changed.
+        TrainingDivergedError
+            The loss became nan or infinite; the weights are the last finite ones.
+
+        Examples
+        --------
+        >>> import numpy as np, fastmlp
+        >>> X = np.linspace(-1, 1, 50)[:, None]
+        >>> net = fastmlp.Network([1, 16, 1], activation="tanh", loss="squared_error")
+        >>> history = net.fit(X, X[:, 0] ** 2, epochs=3, batch_size=10)
+        >>> history.epochs
+        [1, 2, 3]
+        """
+        started_s = time.perf_counter()
+        last = self._optimizer or Adam()
+        chosen = last if optimizer is None else as_optimizer(optimizer)
+        options = FitOptions.make(
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=chosen.lr,
+            schedule=schedule,
+            callbacks=callbacks,
+            shuffle=shuffle,
+            max_time_s=max_time_s,
+        )
+        if not isinstance(verbose, bool) and verbose != "auto":
+            raise OptionError(f"verbose must be True, False or 'auto', got {shown(verbose)}")
+        data, classes = self._dataset(X, y, sample_weight, self.classes_)
+        eval_sets = [
+            self._dataset(Xe, ye, None, classes, f" of eval_set[{i}]")[0]
+            for i, (Xe, ye) in enumerate(_pairs(eval_set))
+        ]
+        display = make_display(verbose)
+        trainer = Trainer(
+            self, self._engine, self._counters, self._task, data, eval_sets, options, display,
+            started_s,
+        )  # fmt: skip
+        trainer.prepare()
+        # Nothing refuses from here on.
+        self.classes_, self._optimizer, self.history_ = classes, chosen, trainer.history
+        self._engine.set_optimizer(chosen.rule, chosen.hyper)
+        return trainer.run()
+
+    def _dataset(
+        self, X: Any, y: Any, weights: Any, classes: np.ndarray | None, of: str = ""
+    ) -> tuple[Dataset, np.ndarray | None]:
+        return targets.make_dataset(self._spec, self._task, X, y, weights, classes, of)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Class labels (n,), 0 or 1 (n, outputs) for several yes-or-no outputs, or values.
+
+        Values are (n,) for one output, else (n, outputs); rates ``exp(z)`` for poisson. Before
+        the first fit labels are class indices. Raises ShapeError, DataError or DataTypeError.
+        """
+        classes = None if self._task == "multilabel" else self.classes_
+        return targets.predictions(self._task, self.loss, self._outputs(X), classes)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (n, classes) in the order of `classes_`.
+
+        With several yes-or-no outputs, (n, outputs): the probability of each yes. Raises
+        OptionError for a loss without classes, and as `predict`.
+        """
+        if self._task == "regression":
+            raise targets.no_probabilities(self.loss)
+        return targets.probabilities(self._task, self._outputs(X))
+
+    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
+        """Mean loss and score on data, weighted where there are sample weights.
+
+        Returns {"loss", "accuracy"} for classes, {"loss", "r2"} for values. Penalties are left
+        out of the loss. Raises as `fit`.
+        """
+        data, _ = self._dataset(X, y, sample_weight, self.classes_)
+        scores = metrics.evaluate(self._engine, data, self._task)
+        assert scores is not None  # only a time limit gives None
+        return scores
+
+    def loss_and_gradients(
+        self, X: Any, y: Any, sample_weight: Any = None
+    ) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
+        """Mean loss and penalty over all rows, without dropout, and the gradients of their sum.
+
+        Returns (loss, dweights, dbiases): lists of (in, out) and (out,). Raises as `fit`.
+        """
+        data, _ = self._dataset(X, y, sample_weight, self.classes_)
+        return self._engine.loss_and_gradients(data)
+
+    def trace(self, X: Any) -> list[np.ndarray]:
+        """What every layer puts out for these rows: (n, size) each, the input first.
+
+        The last one is the raw output: logits for the entropies, the log of the rate for poisson.
+        """
+        return self._engine.trace(as_inputs(X, self.sizes[0], self.dtype))
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        return self._engine.predict(as_inputs(X, self.sizes[0], self.dtype))
+
+
+def _pairs(eval_set: Any) -> list[tuple[Any, Any]]:
+    """The (X, y) of each eval set."""
+    if eval_set is None:
+        return []
+    if not isinstance(eval_set, list):
+        raise OptionTypeError(
+            f"eval_set must be a list of (X, y), got a {type(eval_set).__name__}; "
+            "write eval_set=[(X, y)]"
+        )
+    for i, pair in enumerate(eval_set):
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            what = type(pair).__name__
+            if isinstance(pair, list | tuple):
+                what += f" of {len(pair)} items"
+            raise OptionTypeError(f"eval_set[{i}] must be a pair (X, y), got a {what}")
+    return [(pair[0], pair[1]) for pair in eval_set]

@@ -1,0 +1,1 @@
+"""What a person sees: live progress, the state of the machine, the pictures of the docs."""

@@ -1,0 +1,209 @@
+"""The description of a network, checked: what is built from it needs no more checks."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from fastmlp.checks import integer, name_among, real, shown
+from fastmlp.engine.names import ACTIVATIONS, INITIALIZERS
+from fastmlp.errors import DeviceError, OptionError, OptionTypeError
+from fastmlp.losses import Loss, as_loss
+
+_DTYPES = ("float32", "float64")
+_MAX_PARAMETERS = 2**40
+_MAX_THREADS = 1024
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Everything that fixes a network but its trained values; make one with `make`.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+        Number of inputs, of units of every hidden layer, of outputs.
+    activations : tuple of str
+        One for each hidden layer.
+    loss : Loss
+    dropout : tuple of float
+        One rate for each hidden layer, the share of its units that are left out.
+    l1, l2 : float
+        Penalty ``l1 sum|W| + l2/2 sum W^2`` on the weights, added to the mean loss.
+    init : str
+        Initialiser of the weights.
+    dtype : str
+        "float32" or "float64".
+    seed : int
+        Of the initial weights, the shuffles and the dropout masks.
+    device : str
+        "cpu".
+    n_threads : int or None
+        Most threads to train with; None leaves the choice to the engine.
+    """
+
+    sizes: tuple[int, ...]
+    activations: tuple[str, ...]
+    loss: Loss
+    dropout: tuple[float, ...]
+    l1: float
+    l2: float
+    init: str
+    dtype: str
+    seed: int
+    device: str
+    n_threads: int | None
+
+    @classmethod
+    def make(
+        cls,
+        *,
+        sizes: object,
+        activation: object = "relu",
+        loss: object = "squared_error",
+        dropout: object = 0.0,
+        l1: object = 0.0,
+        l2: object = 0.0,
+        init: object = "auto",
+        dtype: object = "float32",
+        seed: object = 0,
+        device: object = "cpu",
+        n_threads: object = None,
+    ) -> NetworkSpec:
+        """A spec from a user's settings.
+
+        Raises OptionError, OptionTypeError or DeviceError that names the first wrong one.
+
+        >>> NetworkSpec.make(sizes=[4, 8, 3], loss="cross_entropy").activations
+        ('relu',)
+        """
+        checked_sizes = _sizes(sizes)
+        checked_loss = as_loss(loss)
+        if checked_loss.name == "cross_entropy" and checked_sizes[-1] < 2:
+            raise OptionError(
+                "loss='cross_entropy' needs one output for each class, so sizes must end with "
+                ">= 2, got 1; for two classes from one output use loss='binary_cross_entropy'"
+            )
+        n_hidden = len(checked_sizes) - 2
+        return cls(
+            sizes=checked_sizes,
+            activations=_activations(activation, n_hidden),
+            loss=checked_loss,
+            dropout=_dropout(dropout, n_hidden),
+            l1=real("l1", l1, 0.0),
+            l2=real("l2", l2, 0.0),
+            init=name_among("init", init, INITIALIZERS),
+            dtype=_dtype(dtype),
+            seed=integer("seed", seed, 0, 2**64 - 1),
+            device=_device(device),
+            n_threads=(
+                None if n_threads is None else integer("n_threads", n_threads, 1, _MAX_THREADS)
+            ),
+        )
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights and biases."""
+        return sum((n_in + 1) * n_out for n_in, n_out in pairwise(self.sizes))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, from which `from_dict` makes an equal spec."""
+        return {
+            "sizes": list(self.sizes),
+            "activation": list(self.activations),
+            "loss": {"name": self.loss.name, "parameter": self.loss.parameter},
+            "dropout": list(self.dropout),
+            "l1": self.l1,
+            "l2": self.l2,
+            "init": self.init,
+            "dtype": self.dtype,
+            "seed": self.seed,
+            "device": self.device,
+            "n_threads": self.n_threads,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> NetworkSpec:
+        """The spec that `to_dict` described; checked as a user's settings are."""
+        return cls.make(**{**values, "loss": Loss(**values["loss"])})
+
+
+def _is_sequence(value: object) -> bool:
+    return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes)
+
+
+def _sizes(sizes: Any) -> tuple[int, ...]:
+    if not _is_sequence(sizes):
+        raise OptionTypeError(
+            "sizes must be a list of integers (inputs, hidden layers, outputs) such as "
+            f"[784, 128, 10], got {shown(sizes)}"
+        )
+    if len(sizes) < 2:
+        raise OptionError(
+            "sizes must have at least 2 entries, the number of inputs and of outputs, "
+            f"got {shown(list(sizes))}"
+        )
+    checked = tuple(integer(f"sizes[{i}]", size, 1) for i, size in enumerate(sizes))
+    n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(checked))
+    if n_parameters > _MAX_PARAMETERS:
+        raise OptionError(
+            f"sizes must give at most {_MAX_PARAMETERS:,} weights and biases, "
+            f"got {n_parameters:,} from {shown(list(checked))}"
+        )
+    return checked
+
+
+def _activations(activation: Any, n_hidden: int) -> tuple[str, ...]:
+    if not _is_sequence(activation):
+        return (name_among("activation", activation, ACTIVATIONS),) * n_hidden
+    if len(activation) != n_hidden:
+        raise OptionError(
+            f"activation must be a name or one name for each of the {n_hidden} hidden layers, "
+            f"got {len(activation)} names; the output layer has none, the loss decides there"
+        )
+    return tuple(
+        name_among(f"activation[{i}]", name, ACTIVATIONS) for i, name in enumerate(activation)
+    )
+
+
+def _dropout(dropout: Any, n_hidden: int) -> tuple[float, ...]:
+    if isinstance(dropout, numbers.Real) or not _is_sequence(dropout):
+        rate = real("dropout", dropout, 0.0, 1.0, high_open=True)
+        if rate > 0.0 and n_hidden == 0:
+            raise OptionError(
+                f"dropout acts on hidden layers and sizes has none, got {rate:g}; use dropout=0"
+            )
+        return (rate,) * n_hidden
+    if len(dropout) != n_hidden:
+        raise OptionError(
+            f"dropout must be a rate or one rate for each of the {n_hidden} hidden layers, "
+            f"got {len(dropout)} rates"
+        )
+    return tuple(
+        real(f"dropout[{i}]", rate, 0.0, 1.0, high_open=True) for i, rate in enumerate(dropout)
+    )
+
+
+def _dtype(dtype: object) -> str:
+    name = dtype
+    if isinstance(dtype, type | np.dtype):
+        name = np.dtype(dtype).name
+    return name_among("dtype", name, _DTYPES)
+
+
+def _device(device: object) -> str:
+    if device not in ("cpu", "auto"):
+        missing = (
+            "; this version has no CUDA engine, and trains on the CPU"
+            if isinstance(device, str) and device.startswith(("cuda", "gpu"))
+            else ""
+        )
+        raise DeviceError(
+            f"device must be 'cpu' or 'auto' in this version, got {shown(device)}{missing}"
+        )
+    return "cpu"

@@ -1,0 +1,271 @@
+"""How a loss sees y: classes and their indices, target values, and the way back to predictions."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from fastmlp.checks import shown
+from fastmlp.data import (
+    Dataset,
+    as_array,
+    as_inputs,
+    as_matrix,
+    as_numbers,
+    as_weights,
+    check_finite,
+    check_length,
+)
+from fastmlp.errors import DataError, DataTypeError, LabelError, OptionError, ShapeError
+from fastmlp.frames import is_frame
+from fastmlp.losses import Loss
+from fastmlp.spec import NetworkSpec
+
+Task = Literal["regression", "multiclass", "binary", "multilabel"]
+
+_SHOWN_CLASSES = 10
+
+
+def task_of(loss: Loss, n_outputs: int) -> Task:
+    """What a network with this loss and number of outputs learns."""
+    if loss.name == "cross_entropy":
+        return "multiclass"
+    if loss.name == "binary_cross_entropy":
+        return "binary" if n_outputs == 1 else "multilabel"
+    return "regression"
+
+
+def n_classes_of(task: Task, n_outputs: int) -> int:
+    """How many classes the outputs stand for; 0 for values."""
+    return {"regression": 0, "binary": 2}.get(task, n_outputs)
+
+
+# --- y as class labels -----------------------------------------------------------------------
+
+
+def as_labels(y: Any, n_rows: int, name: str = "y") -> np.ndarray:
+    """Class labels as a 1-D array of bools, integers, whole floats or text."""
+    if is_frame(y):
+        raise ShapeError(
+            f"{name} must be 1-D class labels, got a frame of shape {y.shape}; pass one column"
+        )
+    array = as_array(y, name)
+    if array.dtype.kind == "U" and isinstance(y, list | tuple):
+        array = np.array(y, dtype=object)  # NumPy made text of what is not, such as nan and None
+    if array.ndim != 1:
+        one_column = array.ndim == 2 and array.shape[1] == 1
+        raise ShapeError(
+            f"{name} must be 1-D, one class label a row, got shape {array.shape}; "
+            f"pass y.{'ravel()' if one_column else 'argmax(axis=1) if it is one-hot'}"
+        )
+    check_length(array, n_rows, name)
+    if array.dtype.kind in "OT":
+        return _plain_objects(array, name)
+    if array.dtype.kind == "f":
+        check_finite(array, "float64", name)
+        odd = array != np.floor(array)
+        if odd.any():
+            row = int(np.argmax(odd))
+            raise LabelError(
+                f"{name} must hold class labels, got {shown(array[row])} at row {row}; "
+                "for continuous values make the network with loss='squared_error'"
+            )
+        return array
+    if array.dtype.kind == "U":
+        return array
+    return as_numbers(array, name)
+
+
+def _plain_objects(array: np.ndarray, name: str) -> np.ndarray:
+    """Objects that are all text, all bools or all integers, as an array of that."""
+    values = [v.item() if isinstance(v, np.generic) else v for v in array.tolist()]
+    # Exact types: True is an int, and 1 beside "1" would turn into text.
+    for kind in (str, bool, int):
+        if all(type(value) is kind for value in values):
+            return np.array(values)
+    for row, value in enumerate(values):
+        # nan is unlike itself; pandas' NA has no truth value.
+        if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
+            raise DataError(
+                f"{name} must have a label in every row, got {shown(value)} at row {row}; "
+                "leave rows without a label out"
+            )
+    kinds = sorted({type(value).__name__ for value in values})
+    raise DataTypeError(
+        f"{name} must hold labels of one kind (str, bool or int), got {' and '.join(kinds)}; "
+        "convert them first"
+    )
+
+
+def learn_classes(task: Task, y: np.ndarray, n_outputs: int, name: str = "y") -> np.ndarray:
+    """The classes in the order of their indices, from labels that `as_labels` returned.
+
+    Whole numbers that are all indices already stand for themselves, whether each occurs or not.
+    """
+    n_classes = n_classes_of(task, n_outputs)
+    if y.dtype.kind == "b" and n_classes == 2:
+        return np.array([False, True])
+    if y.dtype.kind in "iuf" and y.min() >= 0 and y.max() < n_classes:
+        return np.arange(n_classes, dtype=y.dtype)
+    # A set is faster on text, which np.unique would sort.
+    classes = np.array(sorted(set(y.tolist()))) if y.dtype.kind == "U" else np.unique(y)
+    if len(classes) != n_classes:
+        outputs = "one output stands for" if task == "binary" else "the network has outputs for"
+        raise ShapeError(
+            f"{name} must have {n_classes} classes, as {outputs} {n_classes}, "
+            f"got {len(classes)}: {_listed(classes)}"
+        )
+    return classes
+
+
+def class_indices(y: np.ndarray, classes: np.ndarray, name: str = "y") -> np.ndarray:
+    """The index in `classes` of each label, (n,) int32; LabelError names the first unknown one."""
+    text = classes.dtype.kind == "U"
+    if (y.dtype.kind == "U") != text:
+        raise LabelError(
+            f"{name} must hold {'text' if text else 'numbers'} as in the first fit, "
+            f"got {shown(y[0])} at row 0; the classes are {_listed(classes)}"
+        )
+    if text:
+        index = {label: i for i, label in enumerate(classes.tolist())}
+        indices = np.fromiter((index.get(label, -1) for label in y.tolist()), np.int32, len(y))
+        unknown = indices < 0
+    elif _are_indices(classes):
+        unknown = (y < 0) | (y >= len(classes))
+        indices = y.astype(np.int32) if not unknown.any() else y
+    else:
+        found = np.searchsorted(classes, y)
+        unknown = classes[np.minimum(found, len(classes) - 1)] != y
+        indices = found.astype(np.int32)
+    if unknown.any():
+        row = int(np.argmax(unknown))
+        raise LabelError(
+            f"{name} must hold the labels of the first fit ({_listed(classes)}), "
+            f"got {shown(y[row])} at row {row}, which was never seen"
+        )
+    return np.ascontiguousarray(indices, dtype=np.int32)
+
+
+def _are_indices(classes: np.ndarray) -> bool:
+    return bool(np.array_equal(classes, np.arange(len(classes))))
+
+
+def _listed(classes: np.ndarray) -> str:
+    names = [shown(label) for label in classes[:_SHOWN_CLASSES]]
+    return ", ".join(names) + (", ..." if len(classes) > _SHOWN_CLASSES else "")
+
+
+# --- y as values -----------------------------------------------------------------------------
+
+
+def as_targets(
+    y: Any, loss: Loss, n_rows: int, n_outputs: int, dtype: str, name: str = "y"
+) -> np.ndarray:
+    """Target values as a contiguous array (n_rows, n_outputs) of `dtype`, finite there.
+
+    (n_rows,) does for one output. Raises DataError for values that the loss does not take.
+    """
+    columns = None
+    if is_frame(y):
+        array, columns = as_matrix(y, name)
+    else:
+        array = as_numbers(y, name)
+    width = 1 if array.ndim == 1 else array.shape[1]
+    if array.ndim > 2 or width != n_outputs:
+        wanted = "(rows,) or (rows, 1)" if n_outputs == 1 else f"(rows, {n_outputs})"
+        raise ShapeError(
+            f"{name} must have shape {wanted}, one value for each output of this network, "
+            f"got {array.shape}"
+        )
+    check_length(array, n_rows, name)
+    check_finite(array, dtype, name, columns)
+    if loss.name == "poisson" and array.min() < 0:
+        raise DataError(f"{name} must be >= 0 for the poisson loss, got {_first(array, array < 0)}")
+    if loss.name == "binary_cross_entropy" and not (array.min() >= 0 and array.max() <= 1):
+        raise DataError(
+            f"{name} must be within 0 and 1 for several yes-or-no outputs, "
+            f"got {_first(array, (array < 0) | (array > 1))}"
+        )
+    return np.ascontiguousarray(array, dtype=dtype).reshape(n_rows, n_outputs)
+
+
+def _first(array: np.ndarray, wrong: np.ndarray) -> str:
+    position = tuple(int(i) for i in np.argwhere(wrong)[0])
+    where = f"row {position[0]}" + (f", column {position[1]}" if len(position) == 2 else "")
+    return f"{shown(array[position])} at {where}"
+
+
+def make_dataset(
+    spec: NetworkSpec,
+    task: Task,
+    X: Any,
+    y: Any,
+    weights: Any,
+    classes: np.ndarray | None,
+    of: str = "",
+) -> tuple[Dataset, np.ndarray | None]:
+    """Checked data for the engine, and the classes, learnt from y where there are none yet.
+
+    `of` goes behind the names in messages, such as " of eval_set[0]".
+    """
+    n_outputs = spec.sizes[-1]
+    data = Dataset(as_inputs(X, spec.sizes[0], spec.dtype, f"X{of}"))
+    n_rows, name = len(data.X), f"y{of}"
+    if task in ("multiclass", "binary"):
+        labels = as_labels(y, n_rows, name)
+        if classes is None:
+            classes = learn_classes(task, labels, n_outputs, name)
+        indices = class_indices(labels, classes, name)
+        if task == "binary":
+            data.targets = indices[:, None].astype(spec.dtype)
+        else:
+            data.labels = indices
+    else:
+        data.targets = as_targets(y, spec.loss, n_rows, n_outputs, spec.dtype, name)
+        if task == "multilabel":
+            classes = np.arange(n_outputs)
+    if weights is not None:
+        data.weights = as_weights(weights, n_rows, spec.dtype)
+    return data, classes
+
+
+# --- outputs as predictions ------------------------------------------------------------------
+
+
+def predictions(task: Task, loss: Loss, z: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
+    """What `predict` returns for the raw outputs `z` (n, n_outputs), which may be overwritten."""
+    if task == "multiclass":
+        indices = z.argmax(axis=1)
+        return indices if classes is None else classes[indices]
+    if task == "binary":
+        indices = (z[:, 0] > 0).astype(np.int64)
+        return indices if classes is None else classes[indices]
+    if task == "multilabel":
+        return (z > 0).astype(np.int64)
+    values = z
+    if loss.name == "poisson":
+        with np.errstate(over="ignore"):  # a rate beyond the dtype is infinite
+            values = np.exp(z, out=z)
+    return values[:, 0] if values.shape[1] == 1 else values
+
+
+def probabilities(task: Task, z: np.ndarray) -> np.ndarray:
+    """Class probabilities of the raw outputs `z`, which may be overwritten."""
+    if task == "multiclass":
+        z -= z.max(axis=1, keepdims=True)
+        np.exp(z, out=z)
+        z /= z.sum(axis=1, keepdims=True)
+        return z
+    # With e = exp(-|z|) <= 1 nothing overflows, and small probabilities keep their digits.
+    e = np.exp(-np.abs(z))
+    yes = np.where(z > 0, 1, e) / (1 + e)
+    return np.hstack([np.where(z > 0, e, 1) / (1 + e), yes]) if task == "binary" else yes
+
+
+def no_probabilities(loss: Loss) -> OptionError:
+    """The error for asking a network without classes for their probabilities."""
+    return OptionError(
+        f"predict_proba needs a loss of classes, got loss={loss.name!r}; use predict, or make "
+        "the network with loss='cross_entropy' or 'binary_cross_entropy'"
+    )

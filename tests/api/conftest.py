@@ -1,0 +1,73 @@
+"""Small data, and what a refused call must leave alone."""
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp.engine.cpu import CpuEngine
+
+
+@pytest.fixture
+def X():
+    """60 rows of 4 features, float32."""
+    return np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+
+
+@pytest.fixture
+def y():
+    """Labels 0, 1, 2 for X."""
+    return np.random.default_rng(1).integers(0, 3, 60)
+
+
+@pytest.fixture
+def net(X, y):
+    """A classifier with two epochs of Adam behind it, so that every kind of state is there."""
+    net = fastmlp.Network([4, 8, 3], loss="cross_entropy", dropout=0.1)
+    net.fit(X, y, epochs=2, batch_size=16, verbose=False)
+    return net
+
+
+@pytest.fixture
+def state_of():
+    """A function that gives everything of a network that a refused call must not change."""
+
+    def state_of(net):
+        optimizer = net._engine.get_optimizer_state()
+        arrays = [*net.weights, *net.biases]
+        for weights, biases in optimizer.slots:
+            arrays += [*weights, *biases]
+        return (
+            [array.tobytes() for array in arrays],
+            (optimizer.rule, optimizer.n_steps, net.optimizer),
+            (net.n_epochs_, net.n_steps_, id(net.history_)),
+            None if net.classes_ is None else net.classes_.tolist(),
+        )
+
+    return state_of
+
+
+@pytest.fixture
+def same_weights():
+    """A function that tells whether two networks have bitwise the same parameters."""
+
+    def same_weights(a, b):
+        return all(
+            np.array_equal(p, q)
+            for p, q in zip([*a.weights, *a.biases], [*b.weights, *b.biases], strict=True)
+        )
+
+    return same_weights
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The arguments of every call of the engine's train."""
+    seen = []
+    train = CpuEngine.train
+
+    def spy(self, data, **arguments):
+        seen.append(arguments)
+        return train(self, data, **arguments)
+
+    monkeypatch.setattr(CpuEngine, "train", spy)
+    return seen
