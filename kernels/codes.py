@@ -4,7 +4,21 @@ The tables of functions in `kernels/cpu` (and `kernels/cuda`) are keyed by these
 `jit.switch` refuses a table whose names differ from the tuple it serves.
 """
 
-ACTIVATIONS = ("identity", "relu", "tanh", "sigmoid", "gelu")
+ACTIVATIONS = (
+    "identity",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "gelu",
+    "gelu_tanh",
+    "silu",
+    "mish",
+    "softplus",
+    "hard_swish",
+    "tanh",
+    "sigmoid",
+)
 
 LOSSES = (
     "squared_error",
@@ -16,10 +30,24 @@ LOSSES = (
     "binary_cross_entropy",
 )
 
-OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw")
+OPTIMIZERS = (
+    "sgd",
+    "momentum",
+    "nesterov",
+    "adam",
+    "amsgrad",
+    "nadam",
+    "radam",
+    "rmsprop",
+    "adagrad",
+    "lion",
+)
 
 # How many state arrays of the parameters' size each update rule keeps.
-OPTIMIZER_SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}
+OPTIMIZER_SLOTS = {
+    "sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "amsgrad": 3, "nadam": 2, "radam": 2,
+    "rmsprop": 2, "adagrad": 1, "lion": 1,
+}  # fmt: skip
 
 INITIALIZERS = ("auto", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform")
 

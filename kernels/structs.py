@@ -17,7 +17,8 @@ class Program(NamedTuple):
 
     params: np.ndarray  # T (P,): every W in panels [out/2V][in_pad][2V], then its bias
     state: np.ndarray  # T (S * P,): optimizer state s of params[i] at s * P + i
-    grads: np.ndarray  # T (P,) in the gradient job, else (1,): dW and dbias, laid out as params
+    grads: np.ndarray  # T (P,) where dW is stored, else (1,): dW and dbias, laid out as params
+    average: np.ndarray  # T (P,): moving average of params, or (1,)
     work: np.ndarray  # T: W^T panels, activations, dZ, targets, row losses, scratch
     layers: np.ndarray  # int64 (L, N_LAYER_FIELDS)
     tasks: np.ndarray  # int64 (N, N_TASK_FIELDS), in the order of layers
@@ -26,6 +27,7 @@ class Program(NamedTuple):
     job: np.ndarray  # int64 (N_JOB_FIELDS,)
     floats: np.ndarray  # float64 (N_FLOAT_FIELDS,)
     sync: np.ndarray  # int64 (N_SYNC_FIELDS + L,): barrier, stop and progress words
+    norms: np.ndarray  # float64 (N,): squared norm of each task's gradient in this step
     seen: np.ndarray  # float64 (2 + N,): loss and weight so far in the epoch, dW^2 of each task
     labels: np.ndarray  # int32 (n_rows,), or (1,)
     targets: np.ndarray  # T (n_rows * n_outputs,), or (1,)
@@ -48,6 +50,7 @@ class Pointers(NamedTuple):
     params: Any
     state: Any
     grads: Any
+    average: Any
     work: Any
     layers: Any
     tasks: Any
@@ -56,6 +59,7 @@ class Pointers(NamedTuple):
     job: Any
     floats: Any
     sync: Any
+    norms: Any
     seen: Any
     labels: Any
     targets: Any
@@ -133,7 +137,9 @@ class _Job(NamedTuple):
     N_SLOTS: int = 26
     N_LAYERS: int = 27
     N_TASKS: int = 28
-    N_FIELDS: int = 29
+    HAS_AVERAGE: int = 29
+    DECAY_BIASES: int = 30
+    N_FIELDS: int = 31
 
 
 Job = _Job()
@@ -144,11 +150,16 @@ KIND_TRAIN, KIND_GRADIENTS, KIND_EVALUATE, KIND_PREDICT = 0, 1, 2, 3
 class _Float(NamedTuple):
     """Fields of `Program.floats`."""
 
-    HYPER: int = 0  # four of them: see kernels/cpu/optimizers.py
+    HYPER: int = 0  # three of them: see kernels/cpu/optimizers.py
+    DECAY: int = 3  # decoupled weight decay
     L1: int = 4
     L2: int = 5
     LOSS_PARAMETER: int = 6
-    KEEP_SCALE: int = 7  # 1 / (1 - p), one a layer, from here on
+    CLIP_NORM: int = 7  # 0: none
+    CLIP_VALUE: int = 8  # 0: none
+    AVERAGE: int = 9  # what a step leaves of the moving average
+    MAX_NORM: int = 10  # 0: none
+    PER_LAYER: int = 11  # a pair for each layer: 1 / (1 - p) of dropout, factor on lr
 
 
 Float = _Float()

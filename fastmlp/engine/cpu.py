@@ -17,6 +17,7 @@ from fastmlp.kernels import structs
 from fastmlp.kernels.cpu.loop import run
 from fastmlp.kernels.cpu.width import LANES
 from fastmlp.kernels.structs import Float, Job, Program, Sync
+from fastmlp.optim import UpdateOptions
 from fastmlp.plan import ParameterPlan, aligned_zeros
 from fastmlp.spec import NetworkSpec
 
@@ -40,9 +41,12 @@ class CpuEngine:
             self.params, *initial_weights(spec.sizes, spec.activations, spec.init, spec.seed)
         )
         self.rule = ""
-        self.hyper: tuple[float, ...] = (0.0,) * 4
+        self.hyper: tuple[float, ...] = (0.0,) * 3
+        self.options = UpdateOptions()
+        self.average: np.ndarray | None = None
         self.state = aligned_zeros(0, self.dtype)
         self.n_updates = 0
+        self._grads: np.ndarray | None = None
         self.n_threads_used = 1
         self._last_grad_norms = np.zeros(len(self.plan.layers))
         self._workspaces: dict[str, Workspace] = {}
@@ -56,13 +60,24 @@ class CpuEngine:
     def set_parameters(self, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
         self.plan.pack(self.params, weights, biases)
 
-    def set_optimizer(self, rule: str, hyper: tuple[float, ...]) -> None:
-        """Another rule begins with a zero state; the same rule goes on with the one it has."""
+    def set_optimizer(
+        self, rule: str, hyper: tuple[float, ...], options: UpdateOptions | None = None
+    ) -> None:
+        """Another rule begins with a zero state; the same rule goes on with the one it has.
+
+        A moving average begins at the weights as they are.
+        """
         if rule != self.rule:
             n_slots = names.OPTIMIZER_SLOTS[rule]
             self.state = aligned_zeros(n_slots * self.plan.n_elems, self.dtype)
             self.rule, self.n_updates = rule, 0
-        self.hyper = tuple(hyper) + (0.0,) * (4 - len(hyper))
+        self.hyper = tuple(hyper) + (0.0,) * (3 - len(hyper))
+        self.options = options or UpdateOptions()
+        if not self.options.ema:
+            self.average = None
+        elif self.average is None:
+            self.average = aligned_zeros(self.plan.n_elems, self.dtype)
+            self.average[:] = self.params
 
     def _slot(self, number: int) -> np.ndarray:
         return self.state[number * self.plan.n_elems : (number + 1) * self.plan.n_elems]
@@ -148,12 +163,14 @@ class CpuEngine:
         n_steps = -(-n_rows // batch_size)
         workspace = self._workspace("train", batch_size, 3)
         self.n_threads_used = workspace.plan.n_threads
-        workspace.floats[Float.HYPER : Float.HYPER + 4] = self.hyper
+        self._describe_update(workspace.floats)
         program = workspace.program(
             self.spec,
             self.params,
             structs.KIND_TRAIN,
             state=self.state,
+            grads=self._stored_gradient(),
+            average=self.average,
             labels=data.labels,
             targets=data.targets,
             weights=data.weights,
@@ -166,6 +183,7 @@ class CpuEngine:
         job[Job.UPDATES_DONE], job[Job.SHUFFLE] = self.n_updates, shuffle
         job[Job.RULE] = names.OPTIMIZERS.index(self.rule)
         job[Job.N_SLOTS] = names.OPTIMIZER_SLOTS[self.rule]
+        job[Job.DECAY_BIASES] = self.options.decay_biases
 
         def report() -> None:
             if on_poll is not None:
@@ -179,6 +197,23 @@ class CpuEngine:
         # What was trained must be counted: a Ctrl-C from here on waits for it.
         with held_back():
             return self._train_result(program, outcome, first_step)
+
+    def _describe_update(self, floats: np.ndarray) -> None:
+        """The numbers of the optimizer into a workspace's floats."""
+        options = self.options
+        floats[Float.HYPER : Float.HYPER + 3] = self.hyper
+        floats[Float.DECAY], floats[Float.AVERAGE] = options.weight_decay, options.ema
+        floats[Float.CLIP_NORM], floats[Float.CLIP_VALUE] = options.clip_norm, options.clip_value
+        floats[Float.MAX_NORM] = options.max_norm
+        floats[Float.PER_LAYER + 1 :: 2] = options.layer_lr or 1.0
+
+    def _stored_gradient(self) -> np.ndarray | None:
+        """Where dW is kept for clipping by the global norm, which needs all of it first."""
+        if not self.options.clip_norm:
+            self._grads = None
+        elif self._grads is None:
+            self._grads = aligned_zeros(self.plan.n_elems, self.dtype)
+        return self._grads
 
     def _train_result(self, program: Program, outcome: str, first_step: int) -> TrainResult:
         job, sync = program.job, program.sync

@@ -62,11 +62,12 @@ class Workspace:
         self.sync = np.zeros(Sync.N_FIELDS + len(parameters.layers), np.int64)
         self.seen = np.zeros(2 + len(self.tasks))
         self.layers = self._layer_table(spec, parameters)
-        self.floats = np.zeros(Float.KEEP_SCALE + len(parameters.layers))
+        self.norms = np.zeros(len(self.tasks))
+        self.floats = np.zeros(Float.PER_LAYER + 2 * len(parameters.layers))
         self.floats[Float.L1], self.floats[Float.L2] = spec.l1, spec.l2
         self.floats[Float.LOSS_PARAMETER] = spec.loss.parameter
         for i, rate in enumerate(spec.dropout):
-            self.floats[Float.KEEP_SCALE + i] = 1.0 / (1.0 - rate)
+            self.floats[Float.PER_LAYER + 2 * i] = 1.0 / (1.0 - rate)
 
     def _layer_table(self, spec: NetworkSpec, parameters: ParameterPlan) -> np.ndarray:
         plan, rows = self.plan, []
@@ -103,6 +104,7 @@ class Workspace:
         *,
         state: np.ndarray | None = None,
         grads: np.ndarray | None = None,
+        average: np.ndarray | None = None,
         labels: np.ndarray | None = None,
         targets: np.ndarray | None = None,
         weights: np.ndarray | None = None,
@@ -115,6 +117,7 @@ class Workspace:
         job = np.zeros(Job.N_FIELDS, np.int64)
         job[Job.KIND], job[Job.N_THREADS] = kind, plan.n_threads
         job[Job.BATCH_SIZE], job[Job.N_EPOCHS] = plan.batch_size, n_epochs
+        job[Job.HAS_AVERAGE] = average is not None
         job[Job.SEED] = np.uint64(spec.seed).astype(np.int64)
         job[Job.LOSS] = names.LOSSES.index(spec.loss.name)
         job[Job.HAS_WEIGHTS] = weights is not None
@@ -129,6 +132,7 @@ class Workspace:
             params=params,
             state=flat(state, dtype),
             grads=flat(grads, dtype),
+            average=flat(average, dtype),
             work=self.work,
             layers=self.layers,
             tasks=self.tasks,
@@ -137,6 +141,7 @@ class Workspace:
             job=job,
             floats=self.floats,
             sync=self.sync,
+            norms=self.norms,
             seen=self.seen,
             labels=flat(labels, "int32"),
             targets=flat(targets, dtype),

@@ -10,6 +10,10 @@ from ..jit import njit, switch
 from . import functions as fn
 from .simd import fma, like, select
 
+LEAK = 0.01
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+GELU_CUBIC, SQRT_2_BY_PI = 0.044715, 0.7978845608028654
+
 
 @njit
 def identity(z):
@@ -39,6 +43,28 @@ def sigmoid(z):
 
 
 @njit
+def leaky_relu(z):
+    """Maas et al. 2013: f = z where z > 0, else 0.01 z."""
+    slope = select(z > 0.0, like(z, 1.0), like(z, LEAK))
+    return z * slope, slope
+
+
+@njit
+def elu(z):
+    """Clevert et al. 2016, alpha = 1: f = z where z > 0, else e^z - 1; f' = 1, else e^z = f + 1."""
+    low = fn.expm1(select(z > 0.0, like(z, 0.0), z))
+    return select(z > 0.0, z, low), select(z > 0.0, like(z, 1.0), low + 1.0)
+
+
+@njit
+def selu(z):
+    """Klambauer et al. 2017: f = s z where z > 0, else s alpha (e^z - 1)."""
+    low = fn.expm1(select(z > 0.0, like(z, 0.0), z)) * (SELU_SCALE * SELU_ALPHA)
+    high = like(z, SELU_SCALE)
+    return select(z > 0.0, z * high, low), select(z > 0.0, high, low + SELU_SCALE * SELU_ALPHA)
+
+
+@njit
 def gelu(z):
     """f = z Phi(z), f' = Phi(z) + z phi(z), with Phi(z) = (1 + erf(z / sqrt 2)) / 2."""
     cdf = fn.erf(z * fn.SQRT_HALF) * 0.5 + 0.5
@@ -46,7 +72,63 @@ def gelu(z):
     return z * cdf, fma(z, pdf, cdf)
 
 
-TABLE = {"identity": identity, "relu": relu, "tanh": tanh, "sigmoid": sigmoid, "gelu": gelu}
+@njit
+def gelu_tanh(z):
+    """Hendrycks and Gimpel 2016: f = z (1 + t) / 2, t = tanh u, u = c (z + 0.044715 z^3).
+
+    f' = (1 + t) / 2 + z (1 - t^2) u' / 2, u' = c (1 + 3 * 0.044715 z^2), c = sqrt(2 / pi).
+    """
+    square = z * z * GELU_CUBIC
+    t = fn.tanh(fma(z, square, z) * SQRT_2_BY_PI)
+    half = fma(t, like(z, 0.5), like(z, 0.5))
+    du = fma(square, like(z, 3.0), like(z, 1.0)) * (0.5 * SQRT_2_BY_PI)
+    return z * half, fma(z * du, fma(-t, t, like(z, 1.0)), half)
+
+
+@njit
+def silu(z):
+    """f = z s, s = sigmoid z; f' = s (1 + z (1 - s))."""
+    s = fn.sigmoid(z)
+    return z * s, s * fma(z, 1.0 - s, like(z, 1.0))
+
+
+@njit
+def mish(z):
+    """Misra 2020: f = z t, t = tanh(softplus z); f' = t + z (1 - t^2) sigmoid z."""
+    t = fn.tanh(fn.softplus(z))
+    return z * t, fma(z * fn.sigmoid(z), fma(-t, t, like(z, 1.0)), t)
+
+
+@njit
+def softplus(z):
+    """f = log(1 + e^z), f' = sigmoid z."""
+    return fn.softplus(z), fn.sigmoid(z)
+
+
+@njit
+def hard_swish(z):
+    """Howard et al. 2019: f = z clip(z + 3, 0, 6) / 6; f' = 0, z / 3 + 1 / 2 or 1."""
+    gate = fn.clamp(z + 3.0, 0.0, 6.0) * (1.0 / 6.0)
+    inner = fma(z, like(z, 1.0 / 3.0), like(z, 0.5))
+    slope = select(z > 3.0, like(z, 1.0), select(z < -3.0, like(z, 0.0), inner))
+    return z * gate, slope
+
+
+TABLE = {
+    "identity": identity,
+    "relu": relu,
+    "leaky_relu": leaky_relu,
+    "elu": elu,
+    "selu": selu,
+    "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
+    "silu": silu,
+    "mish": mish,
+    "softplus": softplus,
+    "hard_swish": hard_swish,
+    "tanh": tanh,
+    "sigmoid": sigmoid,
+}
 
 # activate(code, z) -> (f(z), f'(z))
 activate = switch("activate", TABLE, codes.ACTIVATIONS, 1)

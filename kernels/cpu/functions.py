@@ -103,6 +103,7 @@ def tanh(x):
         far = 1.0 - 2.0 / (exp(size + size) + 1.0)
         far = select(x < 0.0, -far, far)
         return select(size < 0.625, near, far)
+    size = absolute(x)
     x = clamp(x, -7.90531110763549805, 7.90531110763549805)
     z = x * x
     p = fma(z, like(x, -2.76076847742355e-16), like(x, 2.00018790482477e-13))
@@ -114,7 +115,22 @@ def tanh(x):
     q = fma(z, like(x, 1.19825839466702e-06), like(x, 1.18534705686654e-04))
     q = fma(q, z, like(x, 2.26843463243900e-03))
     q = fma(q, z, like(x, 4.89352518554385e-03))
-    return p / q
+    # The rational ends at 1 - 2^-22; beyond 9.01 tanh rounds to 1.
+    one = select(x < 0.0, like(x, -1.0), like(x, 1.0))
+    return select(size > 9.01, one, p / q)
+
+
+@njit
+def expm1(x):
+    """e^x - 1 for x <= 0 without cancellation: 2 t / (1 - t) with t = tanh(x / 2)."""
+    t = tanh(x * 0.5)
+    return (t + t) / (1.0 - t)
+
+
+@njit
+def softplus(x):
+    """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), which does not overflow."""
+    return select(x < 0.0, like(x, 0.0), x) + log1p_unit(exp(-absolute(x)))
 
 
 @njit

@@ -21,11 +21,13 @@ from ..structs import (
     STATUS_DONE,
     STATUS_RUNNING,
     STATUS_STOPPED,
+    Float,
     Job,
     Pointers,
     Sync,
 )
 from .gemm import transpose_panel
+from .optimizers import NADAM, momentum_at, momentum_product
 from .random import SHUFFLE_LANES, epoch_keys, shuffled_rows
 from .records import layer_at, panel_vectors, task_at
 from .rows import rows_phase
@@ -105,7 +107,7 @@ def record_epoch(p, e, n_steps, started_s):
 
 
 @njit
-def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits):
+def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits, product):
     """One minibatch; the status that every thread finds alike: running, stopped or bad."""
     job, n_threads, kind = p.job, p.job[Job.N_THREADS], p.job[Job.KIND]
     start = step_in_epoch * job[Job.BATCH_SIZE]
@@ -133,7 +135,7 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits):
         return STATUS_BAD_LOSS
     if kind != KIND_EVALUATE and weight_sum > 0.0:
         update_number = job[Job.UPDATES_DONE] + step_in_job + 1
-        tiles_phase(p, thread, n_rows, weight_sum, step_in_job, update_number)
+        tiles_phase(p, thread, n_rows, weight_sum, step_in_job, update_number, product)
     barrier(p.sync, n_threads)
     if faulty(p):
         return STATUS_BAD_UPDATE
@@ -146,6 +148,7 @@ def pointers(p):
         pointer(p.params),
         pointer(p.state),
         pointer(p.grads),
+        pointer(p.average),
         pointer(p.work),
         pointer(p.layers),
         pointer(p.tasks),
@@ -154,6 +157,7 @@ def pointers(p):
         pointer(p.job),
         pointer(p.floats),
         pointer(p.sync),
+        pointer(p.norms),
         pointer(p.seen),
         pointer(p.labels),
         pointer(p.targets),
@@ -178,12 +182,16 @@ def run(program, thread):
     if job[Job.KIND] == KIND_TRAIN or job[Job.KIND] == KIND_GRADIENTS:
         transpose_all(p, thread)
         barrier(p.sync, job[Job.N_THREADS])
+    beta1 = p.floats[Float.HYPER]
+    product = momentum_product(job[Job.RULE], beta1, job[Job.UPDATES_DONE])
     # np.int64: a literal 0 would be a type of its own, and compile all of `step` a second time.
     status, step_in_job, started_s = STATUS_RUNNING, np.int64(0), monotonic_s()
     for e in range(job[Job.N_EPOCHS]):
         first = job[Job.FIRST_STEP] if e == 0 else 0
         for s in range(first, n_steps):
-            status = step(p, thread, job[Job.FIRST_EPOCH] + e, s, step_in_job, n_bits)
+            if job[Job.RULE] == NADAM:
+                product *= momentum_at(beta1, job[Job.UPDATES_DONE] + step_in_job + 1)
+            status = step(p, thread, job[Job.FIRST_EPOCH] + e, s, step_in_job, n_bits, product)
             step_in_job += 1
             if thread == 0:
                 atomic_store(p.sync, Sync.STEP, step_in_job)

@@ -70,10 +70,7 @@ def quantile_terms(z, y, q):
 @njit
 def binary_cross_entropy_terms(z, y, parameter):
     """softplus(z) - y z, softplus(z) = max(z, 0) + log(1 + e^-|z|); gradient sigmoid(z) - y."""
-    zero = like(z, 0.0)
-    e = fn.exp(-absolute(z))
-    softplus = select(z < 0.0, zero, z) + fn.log1p_unit(e)
-    return fma(-y, z, softplus), fn.sigmoid(z) - y
+    return fma(-y, z, fn.softplus(z)), fn.sigmoid(z) - y
 
 
 @njit

@@ -1,70 +1,167 @@
-"""Update rules: new weight and new state of a vector of weights from its gradient.
+"""Update rules: new weight and new states of a vector of weights from its gradient.
 
-    rule(w, g, s1, s2, h) -> w, s1, s2
+    rule(w, g, s1, s2, s3, h) -> w, s1, s2, s3
 
-g: the gradient of the mean loss and the penalties; s1, s2: the rule's state (a rule with fewer
-states passes them through); h: `Hyper`. Formulas and their order of operations are PyTorch's.
-A new rule is one function here, its name in `codes.OPTIMIZERS` and its number of states.
+g: the gradient of the mean loss and the penalties, clipped; s1 to s3: the rule's states (a rule
+with fewer passes the others through); h: `Hyper`. Formulas and their order of operations are
+PyTorch's. Decoupled weight decay is applied to w before any rule is called. A new rule is one
+function here, its name in `codes.OPTIMIZERS` and its number of states.
 """
 
+import math
 from typing import NamedTuple
 
 from .. import codes
 from ..jit import njit, switch
-from .simd import fma, like, sqrt
+from .simd import fma, like, select, sqrt
+
+RADAM, NADAM = (codes.OPTIMIZERS.index(name) for name in ("radam", "nadam"))
+NADAM_DECAY = 0.004
 
 
 class Hyper(NamedTuple):
     """What a rule reads in a step, in float64: scalars are rounded once, where they are used."""
 
     lr: float
-    h0: float  # momentum, beta1
-    h1: float  # beta2
+    h0: float  # momentum, beta1, alpha
+    h1: float  # beta2, momentum of rmsprop
     h2: float  # eps
-    h3: float  # decoupled weight decay; 0 for biases
     correction1: float  # 1 - beta1^t
     correction2: float  # sqrt(1 - beta2^t)
+    a: float  # radam: the rectification, 0 while undefined; nadam: factor of g
+    b: float  # nadam: factor of m
 
 
 @njit
-def sgd(w, g, s1, s2, h):
+def sgd(w, g, s1, s2, s3, h):
     """w -= lr g."""
-    return fma(g, like(w, -h.lr), w), s1, s2
+    return fma(g, like(w, -h.lr), w), s1, s2, s3
 
 
 @njit
-def momentum(w, g, s1, s2, h):
+def momentum(w, g, s1, s2, s3, h):
     """v = mu v + g; w -= lr v."""
     v = fma(s1, like(w, h.h0), g)
-    return fma(v, like(w, -h.lr), w), v, s2
+    return fma(v, like(w, -h.lr), w), v, s2, s3
 
 
 @njit
-def nesterov(w, g, s1, s2, h):
+def nesterov(w, g, s1, s2, s3, h):
     """v = mu v + g; w -= lr (g + mu v)."""
     v = fma(s1, like(w, h.h0), g)
-    return fma(fma(v, like(w, h.h0), g), like(w, -h.lr), w), v, s2
+    return fma(fma(v, like(w, h.h0), g), like(w, -h.lr), w), v, s2, s3
 
 
 @njit
-def adam(w, g, s1, s2, h):
-    """Kingma and Ba 2015: m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
-    w -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)."""
+def moments(w, g, s1, s2, h):
+    """m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2."""
     m = fma(g - s1, like(w, 1.0 - h.h0), s1)
-    v = fma(g * g, like(w, 1.0 - h.h1), s2 * h.h1)
-    root = fma(sqrt(v), like(w, 1.0 / h.correction2), like(w, h.h2))
-    return fma(m / root, like(w, -h.lr / h.correction1), w), m, v
+    return m, fma(g * g, like(w, 1.0 - h.h1), s2 * h.h1)
 
 
 @njit
-def adamw(w, g, s1, s2, h):
-    """Loshchilov and Hutter 2019: w shrinks by lr * decay, then Adam's step."""
-    return adam(w * (1.0 - h.lr * h.h3), g, s1, s2, h)
+def adam(w, g, s1, s2, s3, h):
+    """Kingma and Ba 2015: w -= lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + eps)."""
+    m, v = moments(w, g, s1, s2, h)
+    root = fma(sqrt(v), like(w, 1.0 / h.correction2), like(w, h.h2))
+    return fma(m / root, like(w, -h.lr / h.correction1), w), m, v, s3
+
+
+@njit
+def amsgrad(w, g, s1, s2, s3, h):
+    """Reddi et al. 2018: Adam with the largest v so far under the root."""
+    m, v = moments(w, g, s1, s2, h)
+    top = select(v > s3, v, s3)
+    root = fma(sqrt(top), like(w, 1.0 / h.correction2), like(w, h.h2))
+    return fma(m / root, like(w, -h.lr / h.correction1), w), m, v, top
+
+
+@njit
+def nadam(w, g, s1, s2, s3, h):
+    """Dozat 2016: w -= (a g + b m) / (sqrt(v / (1 - b2^t)) + eps), a and b: see `hyper`."""
+    m, v = moments(w, g, s1, s2, h)
+    root = fma(sqrt(v), like(w, 1.0 / h.correction2), like(w, h.h2))
+    return w - fma(g, like(w, h.a), m * h.b) / root, m, v, s3
+
+
+@njit
+def radam(w, g, s1, s2, s3, h):
+    """Liu et al. 2020: Adam's step times the rectification a; without it w -= lr m / (1 - b1^t)."""
+    m, v = moments(w, g, s1, s2, h)
+    step = m * (h.lr / h.correction1)
+    if h.a > 0.0:
+        step = step * (h.a * h.correction2) / (sqrt(v) + h.h2)
+    return w - step, m, v, s3
+
+
+@njit
+def rmsprop(w, g, s1, s2, s3, h):
+    """Hinton 2012: v = a v + (1 - a) g^2; u = mu u + g / (sqrt(v) + eps); w -= lr u."""
+    v = fma(g * g, like(w, 1.0 - h.h0), s1 * h.h0)
+    u = fma(s2, like(w, h.h1), g / (sqrt(v) + h.h2))
+    return fma(u, like(w, -h.lr), w), v, u, s3
+
+
+@njit
+def adagrad(w, g, s1, s2, s3, h):
+    """Duchi et al. 2011: v += g^2; w -= lr g / (sqrt(v) + eps)."""
+    v = fma(g, g, s1)
+    return fma(g / (sqrt(v) + h.h2), like(w, -h.lr), w), v, s2, s3
+
+
+@njit
+def lion(w, g, s1, s2, s3, h):
+    """Chen et al. 2023: w -= lr sign(b1 m + (1 - b1) g); m = b2 m + (1 - b2) g."""
+    u = fma(g - s1, like(w, 1.0 - h.h0), s1)
+    lr, zero = like(w, h.lr), like(w, 0.0)
+    # u * 0 keeps a NaN: a sign would hide it.
+    step = select(u > zero, lr, select(u < zero, -lr, u * zero))
+    return w - step, fma(g - s1, like(w, 1.0 - h.h1), s1), s2, s3
 
 
 TABLE = {
-    "sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adam": adam, "adamw": adamw,
+    "sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adam": adam, "amsgrad": amsgrad,
+    "nadam": nadam, "radam": radam, "rmsprop": rmsprop, "adagrad": adagrad, "lion": lion,
 }  # fmt: skip
 
-# update(code, w, g, s1, s2, h) -> (w, s1, s2)
-update = switch("update", TABLE, codes.OPTIMIZERS, 5)
+# update(code, w, g, s1, s2, s3, h) -> (w, s1, s2, s3)
+update = switch("update", TABLE, codes.OPTIMIZERS, 6)
+
+
+@njit
+def momentum_at(beta1, t):
+    """NAdam's momentum of step t, which warms up: mu_t = b1 (1 - 0.96^(0.004 t) / 2)."""
+    return beta1 * (1.0 - 0.5 * 0.96 ** (t * NADAM_DECAY))
+
+
+@njit
+def momentum_product(rule, beta1, n_steps):
+    """mu_1 mu_2 ... mu_n for nadam: its correction of the bias of m has no closed form."""
+    product = 1.0
+    if rule == NADAM:
+        for t in range(1, n_steps + 1):
+            product *= momentum_at(beta1, t)
+    return product
+
+
+@njit
+def hyper(rule, lr, h0, h1, h2, t, product):
+    """The scalars of step t (from 1); product: mu_1 ... mu_t of nadam.
+
+    nadam: a = lr (1 - mu_t) / (1 - mu_1 ... mu_t), b = lr mu_(t+1) / (1 - mu_1 ... mu_(t+1)).
+    radam: a = sqrt((r - 4)(r - 2) R / ((R - 4)(R - 2) r)) where r > 5, with
+    R = 2 / (1 - b2) - 1 and r = R - 2 t b2^t / (1 - b2^t).
+    """
+    a = b = 0.0
+    power2 = h1**t
+    if rule == NADAM:
+        later = momentum_at(h0, t + 1)
+        a = lr * (1.0 - momentum_at(h0, t)) / (1.0 - product)
+        b = lr * later / (1.0 - product * later)
+    if rule == RADAM:
+        top = 2.0 / (1.0 - h1) - 1.0
+        now = top - 2.0 * t * power2 / (1.0 - power2)
+        if now > 5.0:
+            ratio = (now - 4.0) * (now - 2.0) * top / ((top - 4.0) * (top - 2.0) * now)
+            a = math.sqrt(ratio)
+    return Hyper(lr, h0, h1, h2, 1.0 - h0**t, math.sqrt(1.0 - power2), a, b)

@@ -29,7 +29,7 @@ def forward(p, r0, r1, epoch, step):
         if training and layer.keep_threshold > 0:
             drop(
                 p.work, layer.act_out, layer.dz, layer.ld_out, layer.n_out,
-                r0, r1, layer.keep_threshold, p.floats[Float.KEEP_SCALE + i], i, epoch, step,
+                r0, r1, layer.keep_threshold, p.floats[Float.PER_LAYER + 2 * i], i, epoch, step,
                 p.job[Job.SEED],
             )  # fmt: skip
 
