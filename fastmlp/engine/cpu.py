@@ -248,7 +248,7 @@ class CpuEngine:
             epoch=epoch,
             layer=int(faulty[0]) if len(faulty) else None,
             loss=float(program.losses[epoch]),
-            weight_norms=[float(np.linalg.norm(w.astype(np.float64))) for w in weights],
+            weight_norms=[_norm(weight) for weight in weights],
             grad_norms=[float(norm) for norm in self._last_grad_norms],
         )
 
@@ -322,3 +322,9 @@ class CpuEngine:
             workspace.work[at : at + n_rows * ld].reshape(n_rows, ld)[:, :size].copy()
             for at, ld, size in zip(plan.activations, plan.leading, self.spec.sizes, strict=True)
         ]
+
+
+def _norm(weight: np.ndarray) -> float:
+    """The Euclidean norm, scaled first: squares of large weights would overflow."""
+    scale = float(np.abs(weight).max()) or 1.0
+    return scale * float(np.linalg.norm(weight.astype(np.float64) / scale))

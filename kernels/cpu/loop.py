@@ -198,7 +198,8 @@ def run(program, thread):
             if status != STATUS_RUNNING:
                 if thread == 0:
                     record_epoch(p, e, s + 1 - first, started_s)
-                    atomic_store(p.sync, Sync.EPOCH, e + 1 if s == n_steps - 1 else e)
+                    whole = s == n_steps - 1 and status != STATUS_BAD_LOSS
+                    atomic_store(p.sync, Sync.EPOCH, e + 1 if whole else e)
                     atomic_store(p.sync, Sync.STATUS, status)
                 return
         if thread == 0:
