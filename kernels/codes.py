@@ -26,7 +26,11 @@ LOSSES = (
     "huber",
     "poisson",
     "quantile",
+    "quantiles",
+    "gaussian_nll",
     "cross_entropy",
+    "soft_cross_entropy",
+    "focal",
     "binary_cross_entropy",
 )
 

@@ -29,8 +29,9 @@ class Program(NamedTuple):
     sync: np.ndarray  # int64 (N_SYNC_FIELDS + L,): barrier, stop and progress words
     norms: np.ndarray  # float64 (N,): squared norm of each task's gradient in this step
     seen: np.ndarray  # float64 (2 + N,): loss and weight so far in the epoch, dW^2 of each task
+    loss_parameters: np.ndarray  # float64: see kernels/cpu/losses.py
     labels: np.ndarray  # int32 (n_rows,), or (1,)
-    targets: np.ndarray  # T (n_rows * n_outputs,), or (1,)
+    targets: np.ndarray  # T (n_rows * n_targets,), or (1,)
     weights: np.ndarray  # T (n_rows,), or (1,)
     learning_rates: np.ndarray  # float64 (steps of this job,)
     losses: np.ndarray  # float64 (epochs,): written
@@ -61,6 +62,7 @@ class Pointers(NamedTuple):
     sync: Any
     norms: Any
     seen: Any
+    loss_parameters: Any
     labels: Any
     targets: Any
     weights: Any
@@ -139,7 +141,8 @@ class _Job(NamedTuple):
     N_TASKS: int = 28
     HAS_AVERAGE: int = 29
     DECAY_BIASES: int = 30
-    N_FIELDS: int = 31
+    N_TARGETS: int = 31  # columns of targets
+    N_FIELDS: int = 32
 
 
 Job = _Job()
@@ -154,12 +157,11 @@ class _Float(NamedTuple):
     DECAY: int = 3  # decoupled weight decay
     L1: int = 4
     L2: int = 5
-    LOSS_PARAMETER: int = 6
-    CLIP_NORM: int = 7  # 0: none
-    CLIP_VALUE: int = 8  # 0: none
-    AVERAGE: int = 9  # what a step leaves of the moving average
-    MAX_NORM: int = 10  # 0: none
-    PER_LAYER: int = 11  # a pair for each layer: 1 / (1 - p) of dropout, factor on lr
+    CLIP_NORM: int = 6  # 0: none
+    CLIP_VALUE: int = 7  # 0: none
+    AVERAGE: int = 8  # what a step leaves of the moving average
+    MAX_NORM: int = 9  # 0: none
+    PER_LAYER: int = 10  # a pair for each layer: 1 / (1 - p) of dropout, factor on lr
 
 
 Float = _Float()

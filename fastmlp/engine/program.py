@@ -32,6 +32,11 @@ def flat(array: np.ndarray | None, dtype: str) -> np.ndarray:
     return np.frombuffer(memoryview(memory), dtype)
 
 
+def loss_kernel(name: str, targets: np.ndarray | None) -> str:
+    """The kernel of a loss: classes given by probabilities have one of their own."""
+    return "soft_cross_entropy" if name == "cross_entropy" and targets is not None else name
+
+
 def describe_table(X: np.ndarray, job: np.ndarray) -> None:
     """Address, strides and element type of X (n, n_in) into a job."""
     job[Job.N_ROWS] = X.shape[0]
@@ -65,7 +70,6 @@ class Workspace:
         self.norms = np.zeros(len(self.tasks))
         self.floats = np.zeros(Float.PER_LAYER + 2 * len(parameters.layers))
         self.floats[Float.L1], self.floats[Float.L2] = spec.l1, spec.l2
-        self.floats[Float.LOSS_PARAMETER] = spec.loss.parameter
         for i, rate in enumerate(spec.dropout):
             self.floats[Float.PER_LAYER + 2 * i] = 1.0 / (1.0 - rate)
 
@@ -119,9 +123,10 @@ class Workspace:
         job[Job.BATCH_SIZE], job[Job.N_EPOCHS] = plan.batch_size, n_epochs
         job[Job.HAS_AVERAGE] = average is not None
         job[Job.SEED] = np.uint64(spec.seed).astype(np.int64)
-        job[Job.LOSS] = names.LOSSES.index(spec.loss.name)
+        job[Job.LOSS] = names.LOSSES.index(loss_kernel(spec.loss.name, targets))
         job[Job.HAS_WEIGHTS] = weights is not None
         job[Job.TARGET_KIND] = 1 if labels is not None else 2 if targets is not None else 0
+        job[Job.N_TARGETS] = 0 if targets is None else targets.shape[1]
         job[Job.TARGET], job[Job.TARGET_LD] = plan.target, plan.target_ld
         job[Job.ROW_LOSS], job[Job.ROW_WEIGHT] = plan.row_loss, plan.row_weight
         job[Job.ZEROS], job[Job.N_PARAMS] = plan.zeros, len(params)
@@ -143,6 +148,7 @@ class Workspace:
             sync=self.sync,
             norms=self.norms,
             seen=self.seen,
+            loss_parameters=np.array(spec.loss.parameters or (0.0,)),
             labels=flat(labels, "int32"),
             targets=flat(targets, dtype),
             weights=flat(weights, dtype),

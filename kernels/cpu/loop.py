@@ -159,6 +159,7 @@ def pointers(p):
         pointer(p.sync),
         pointer(p.norms),
         pointer(p.seen),
+        pointer(p.loss_parameters),
         pointer(p.labels),
         pointer(p.targets),
         pointer(p.weights),

@@ -1,8 +1,8 @@
 """Losses: the value of one row and its gradient dz with respect to the network's output z.
 
-`row_loss(code, z, z_at, dz_at, n, label, y, y_at, parameter)` reads z[z_at : z_at + n], writes
+`row_loss(code, z, z_at, dz_at, n, label, y, y_at, parameters)` reads z[z_at : z_at + n], writes
 dz at dz_at of the same array (the padding up to whole vectors with zeros) and returns the
-loss of the row. Losses over K outputs are means over the outputs (1/K). Neither the value nor
+loss of the row; `parameters` are those of the loss, float64. Losses over K outputs are means over the outputs (1/K). Neither the value nor
 dz is divided by the number of rows: the tiles phase divides once by the sum of the weights.
 
 A new loss is one function of a vector here and its name in `codes.LOSSES`.
@@ -74,11 +74,16 @@ def binary_cross_entropy_terms(z, y, parameter):
 
 
 @njit
-def cross_entropy(z, z_at, dz_at, n, label, y, y_at, parameter):
-    """-log softmax(z)[label]; dz = softmax(z) - onehot(label): log and softmax cancel.
+def clear_padding(z, dz_at, n):
+    """dz = 0 from n up to whole vectors, for losses that write it one by one."""
+    lanes = lanes_of(z)
+    for k in range(n, (n + lanes - 1) // lanes * lanes):
+        z[dz_at + k] = 0.0
 
-    z is shifted by its maximum, so no exponential overflows.
-    """
+
+@njit
+def softmax_row(z, z_at, dz_at, n):
+    """dz = softmax(z); returns log(sum of e^z), from z shifted by its maximum: nothing overflows."""
     lanes = lanes_of(z)
     low = like(load(z, z_at), -math.inf)
     top = low
@@ -96,18 +101,129 @@ def cross_entropy(z, z_at, dz_at, n, label, y, y_at, parameter):
     scale = 1.0 / total
     for j in range(0, n, lanes):
         store(z, dz_at + j, load(z, dz_at + j) * scale)
-    z[dz_at + label] -= 1.0
-    return math.log(total) + peak - z[z_at + label]
+    return math.log(total) + peak
+
+
+@njit
+def cross_entropy(z, z_at, dz_at, n, label, y, y_at, parameters):
+    """-sum_k q_k log softmax(z)_k with q = (1 - s) onehot(label) + s / n, s the smoothing.
+
+    dz = softmax(z) - q: log and softmax cancel.
+    """
+    log_total = softmax_row(z, z_at, dz_at, n)
+    smoothing = parameters[0]
+    z[dz_at + label] -= 1.0 - smoothing
+    loss = log_total - (1.0 - smoothing) * z[z_at + label]
+    if smoothing > 0.0:
+        share = smoothing / n
+        for k in range(n):
+            z[dz_at + k] -= share
+            loss -= share * z[z_at + k]
+    return loss
+
+
+@njit
+def soft_cross_entropy(z, z_at, dz_at, n, label, y, y_at, parameters):
+    """-sum_k y_k log softmax(z)_k for probabilities y; dz = (sum y) softmax(z) - y."""
+    log_total = softmax_row(z, z_at, dz_at, n)
+    lanes = lanes_of(z)
+    zero = like(load(z, z_at), 0.0)
+    mass = terms = zero
+    for j in range(0, n, lanes):
+        q = keep_lanes(load(y, y_at + j), n - j, zero)
+        mass = mass + q
+        terms = terms + q * keep_lanes(load(z, z_at + j), n - j, zero)
+    total = reduce_add(mass)
+    for j in range(0, n, lanes):
+        q = keep_lanes(load(y, y_at + j), n - j, zero)
+        store(z, dz_at + j, load(z, dz_at + j) * total - q)
+    return total * log_total - reduce_add(terms)
+
+
+@njit
+def focal(z, z_at, dz_at, n, label, y, y_at, parameters):
+    """Lin et al. 2017: -(1 - p)^c log p with p = softmax(z)[label], c >= 0 the focusing.
+
+    With dlog p/dz_k = onehot_k - p_k:
+    dz_k = (p_k - onehot_k) ((1 - p)^c - c p (1 - p)^(c - 1) log p).
+    1 - p is summed from the other classes: it would cancel for a row that is all but certain.
+    """
+    log_p = z[z_at + label] - softmax_row(z, z_at, dz_at, n)
+    focusing, p = parameters[0], z[dz_at + label]
+    rest = 0.0
+    for k in range(n):
+        if k != label:
+            rest += z[dz_at + k]
+    power = rest**focusing
+    slope = power
+    if focusing > 0.0 and rest > 0.0:
+        slope -= focusing * p * power / rest * log_p
+    for k in range(n):
+        z[dz_at + k] *= slope
+    z[dz_at + label] = -rest * slope
+    return -power * log_p
+
+
+@njit
+def gaussian_nll(z, z_at, dz_at, n, label, y, y_at, parameters):
+    """Mean over K targets of (s + (y - m)^2 e^-s) / 2, outputs z = (m_1 .. m_K, s_1 .. s_K).
+
+    s is the logarithm of the variance (Nix and Weigend 1994, the constant left out).
+    dm = (m - y) e^-s / K, ds = (1 - (y - m)^2 e^-s) / (2 K).
+    """
+    k, loss = n // 2, 0.0
+    for j in range(k):
+        d, s = float(z[z_at + j]) - y[y_at + j], float(z[z_at + k + j])
+        precision = math.exp(-s)
+        loss += s + d * d * precision
+        z[dz_at + j] = d * precision / k
+        z[dz_at + k + j] = (1.0 - d * d * precision) / n
+    clear_padding(z, dz_at, n)
+    return loss / n
+
+
+@njit
+def quantiles(z, z_at, dz_at, n, label, y, y_at, parameters):
+    """Pinball losses of Q quantiles q_1 < ... < q_Q of each target, which cannot cross.
+
+    The outputs of a target are Q numbers: v_1 = z_1, v_i = v_(i-1) + softplus(z_i). The loss is
+    the mean over targets and quantiles of q (y - v) where y >= v, else (1 - q)(v - y). A change
+    of z_i moves v_i and all after it: dz_i = (sum over j >= i of dv_j) sigmoid(z_i).
+    parameters: Q, q_1, ..., q_Q.
+    """
+    n_levels = int(parameters[0])
+    scale, loss = 1.0 / n, 0.0
+    for target in range(n // n_levels):
+        at, wanted, value = target * n_levels, float(y[y_at + target]), 0.0
+        for i in range(n_levels):
+            raw = float(z[z_at + at + i])
+            size = math.exp(-abs(raw))
+            value += raw if i == 0 else max(raw, 0.0) + math.log1p(size)
+            q, d = parameters[1 + i], value - wanted
+            slope = 1.0 - q if d > 0.0 else -q if d < 0.0 else d * 0.0
+            loss += slope * d
+            z[dz_at + at + i] = slope * scale
+        later = 0.0
+        for i in range(n_levels - 1, -1, -1):
+            later += z[dz_at + at + i]
+            rise = 1.0
+            if i > 0:
+                raw = float(z[z_at + at + i])
+                size = math.exp(-abs(raw))
+                rise = 1.0 / (1.0 + size) if raw >= 0.0 else size / (1.0 + size)
+            z[dz_at + at + i] = later * rise
+    clear_padding(z, dz_at, n)
+    return loss * scale
 
 
 _ELEMENTWISE = """
-def {name}(z, z_at, dz_at, n, label, y, y_at, parameter):
+def {name}(z, z_at, dz_at, n, label, y, y_at, parameters):
     lanes = lanes_of(z)
     zero = like(load(z, z_at), 0.0)
     sums = zero
     scale = 1.0 / n
     for j in range(0, n, lanes):
-        value, slope = terms(load(z, z_at + j), load(y, y_at + j), parameter)
+        value, slope = terms(load(z, z_at + j), load(y, y_at + j), parameters[0])
         sums = sums + keep_lanes(value, n - j, zero)
         store(z, dz_at + j, keep_lanes(slope * scale, n - j, zero))
     return reduce_add(sums) * scale
@@ -132,7 +248,13 @@ TERMS = {
     "binary_cross_entropy": binary_cross_entropy_terms,
 }
 ROWS = {name: elementwise(name, terms) for name, terms in TERMS.items()}
-ROWS["cross_entropy"] = cross_entropy
+ROWS |= {
+    "quantiles": quantiles,
+    "gaussian_nll": gaussian_nll,
+    "cross_entropy": cross_entropy,
+    "soft_cross_entropy": soft_cross_entropy,
+    "focal": focal,
+}
 TABLE = {name: ROWS[name] for name in codes.LOSSES}
 
 row_loss = switch("row_loss", TABLE, codes.LOSSES, 8)

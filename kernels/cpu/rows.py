@@ -43,7 +43,8 @@ def losses(p, r0, r1):
     lanes = lanes_of(p.work)
     if job[Job.TARGET_KIND] == 2:
         gather_targets(
-            p.work, job[Job.TARGET], job[Job.TARGET_LD], n_out, p.rows, r0, r1, p.targets
+            p.work, job[Job.TARGET], job[Job.TARGET_LD], job[Job.N_TARGETS], p.rows, r0, r1,
+            p.targets,
         )
     for r in range(r0, r1):
         row, label = p.rows[r], 0
@@ -52,7 +53,7 @@ def losses(p, r0, r1):
         dz = dz_at + r * ld
         value = row_loss(
             job[Job.LOSS], p.work, z_at + r * ld, dz, n_out, label,
-            p.work, job[Job.TARGET] + r * job[Job.TARGET_LD], p.floats[Float.LOSS_PARAMETER],
+            p.work, job[Job.TARGET] + r * job[Job.TARGET_LD], p.loss_parameters,
         )  # fmt: skip
         if job[Job.HAS_WEIGHTS]:
             weight = p.weights[row]
