@@ -124,6 +124,8 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits, product):
         # Python may write the stop word at any time: one thread reads it, for all.
         atomic_store(p.sync, Sync.DECISION, atomic_load(p.sync, Sync.STOP))
     barrier(p.sync, n_threads)
+    # Read before the next barrier: beyond it, thread 0 may already write the next step's word.
+    stopping = atomic_load(p.sync, Sync.DECISION) != 0
     loss_sum = ordered_sum(p.work, job[Job.ROW_LOSS], n_rows)
     weight_sum = float(n_rows)
     if job[Job.HAS_WEIGHTS]:
@@ -139,7 +141,7 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits, product):
     barrier(p.sync, n_threads)
     if faulty(p):
         return STATUS_BAD_UPDATE
-    return STATUS_STOPPED if atomic_load(p.sync, Sync.DECISION) != 0 else STATUS_RUNNING
+    return STATUS_STOPPED if stopping else STATUS_RUNNING
 
 
 @njit
