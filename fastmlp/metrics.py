@@ -65,6 +65,9 @@ class Accuracy:
         predicted = predictions(self._task, loss, z, None)
         if block.labels is not None:
             right = predicted == block.labels
+        elif self._task == "multiclass":  # probabilities
+            assert block.targets is not None
+            right = predicted == block.targets.argmax(axis=1)
         else:
             assert block.targets is not None
             wanted = block.targets > 0.5
@@ -93,7 +96,7 @@ class R2:
         """Count a block with raw outputs `z` (n, n_outputs)."""
         assert block.targets is not None
         y = block.targets.astype(np.float64)
-        predicted = predictions("regression", loss, z, None).reshape(y.shape)
+        predicted = loss.points(z)
         weights = np.ones(len(y)) if block.weights is None else block.weights.astype(np.float64)
         weight, weight_before = float(weights.sum()), self._weight
         mean = weights @ y / weight

@@ -184,6 +184,10 @@ class Model:
 
     def _state(self, extra: dict[str, Any]) -> ModelState:
         optimizer_state = self._engine.get_optimizer_state()
+        slots = optimizer_state.slots
+        if self._optimizer is not None and self._optimizer.ema is not None:
+            # The parameters proper are the averages; training goes on from these.
+            slots = [*slots, self._engine.get_training_parameters()]
         values = {
             "spec": self._spec.to_dict(),
             "n_epochs": self._counters.n_epochs,
@@ -192,7 +196,7 @@ class Model:
             "optimizer_steps": optimizer_state.n_steps,
             "extra": extra,
         }
-        return ModelState(values, self.get_parameters(), self.classes_, optimizer_state.slots)
+        return ModelState(values, self.get_parameters(), self.classes_, slots)
 
     def _restore(self, state: ModelState) -> None:
         values = state.values
@@ -207,13 +211,17 @@ class Model:
         if values["optimizer"] is None:
             return
         optimizer = optimizer_from_dict(values["optimizer"])
-        if len(state.slots) != OPTIMIZER_SLOTS[optimizer.rule]:
+        averaged = optimizer.ema is not None
+        if len(state.slots) != OPTIMIZER_SLOTS[optimizer.rule] + averaged:
             raise ValueError(f"{len(state.slots)} state arrays of {optimizer.rule}")
         slots = [
             checked_parameters(self._spec, *slot, prefix=f"optimizer.slot{i}.")
             for i, slot in enumerate(state.slots)
         ]
         n_steps = int(values["optimizer_steps"])
+        training = slots.pop() if averaged else None
         self._engine.set_optimizer_state(OptimizerState(optimizer.rule, n_steps, slots))
-        self._engine.set_optimizer(optimizer.rule, optimizer.hyper)
+        self._engine.set_optimizer(optimizer.rule, optimizer.hyper, optimizer.options)
+        if training is not None:
+            self._engine.set_training_parameters(*training)
         self._optimizer = optimizer

@@ -119,6 +119,7 @@ class Network(Model):
         batch_size: int = 128,
         eval_set: Sequence[tuple[Any, Any]] | None = None,
         sample_weight: Any = None,
+        class_weight: Any = None,
         schedule: Any = None,
         callbacks: Sequence[Any] = (),
         shuffle: bool = True,
@@ -147,6 +148,9 @@ class Network(Model):
             history, eval0_loss, eval1_loss and so on where there are several.
         sample_weight : array-like (n,)
             Weights >= 0 of the rows in the mean loss.
+        class_weight : "balanced" or mapping
+            A factor on the weights of each class's rows: label to factor, or "balanced" for
+            equal weight of all classes.
         schedule : callable
             ``(step, n_steps) -> factor`` on the learning rate; see `fastmlp.schedules`.
         callbacks : list
@@ -182,6 +186,11 @@ class Network(Model):
         started_s = time.perf_counter()
         last = self._optimizer or Adam()
         chosen = last if optimizer is None else as_optimizer(optimizer)
+        if chosen.layer_lr and len(chosen.layer_lr) != len(self.sizes) - 1:
+            raise OptionError(
+                f"layer_lr of {type(chosen).__name__} must have a factor for each of the "
+                f"{len(self.sizes) - 1} layers, got {len(chosen.layer_lr)}"
+            )
         options = FitOptions.make(
             epochs=epochs,
             batch_size=batch_size,
@@ -193,7 +202,9 @@ class Network(Model):
         )
         if not isinstance(verbose, bool) and verbose != "auto":
             raise OptionError(f"verbose must be True, False or 'auto', got {shown(verbose)}")
-        data, classes = self._dataset(X, y, sample_weight, self.classes_)
+        data, classes = self._dataset(
+            X, y, sample_weight, self.classes_, class_weight=class_weight
+        )
         eval_sets = [
             self._dataset(Xe, ye, None, classes, f" of eval_set[{i}]")[0]
             for i, (Xe, ye) in enumerate(_pairs(eval_set))
@@ -206,13 +217,21 @@ class Network(Model):
         trainer.prepare()
         # Nothing refuses from here on.
         self.classes_, self._optimizer, self.history_ = classes, chosen, trainer.history
-        self._engine.set_optimizer(chosen.rule, chosen.hyper)
+        self._engine.set_optimizer(chosen.rule, chosen.hyper, chosen.options)
         return trainer.run()
 
     def _dataset(
-        self, X: Any, y: Any, weights: Any, classes: np.ndarray | None, of: str = ""
+        self,
+        X: Any,
+        y: Any,
+        weights: Any,
+        classes: np.ndarray | None,
+        of: str = "",
+        class_weight: Any = None,
     ) -> tuple[Dataset, np.ndarray | None]:
-        return targets.make_dataset(self._spec, self._task, X, y, weights, classes, of)
+        return targets.make_dataset(
+            self._spec, self._task, X, y, weights, classes, of, class_weight
+        )
 
     def predict(self, X: Any) -> np.ndarray:
         """Class labels (n,), 0 or 1 (n, outputs) for several yes-or-no outputs, or values.

@@ -84,10 +84,15 @@ class NetworkSpec:
         """
         checked_sizes = _sizes(sizes)
         checked_loss = as_loss(loss)
-        if checked_loss.name == "cross_entropy" and checked_sizes[-1] < 2:
+        if checked_loss.is_classes and checked_sizes[-1] < 2:
             raise OptionError(
-                "loss='cross_entropy' needs one output for each class, so sizes must end with "
-                ">= 2, got 1; for two classes from one output use loss='binary_cross_entropy'"
+                f"loss={checked_loss.name!r} needs one output for each class, so sizes must end "
+                "with >= 2, got 1; for two classes from one output use loss='binary_cross_entropy'"
+            )
+        if checked_sizes[-1] % checked_loss.outputs_per_target:
+            raise OptionError(
+                f"loss={str(checked_loss)!r} needs {checked_loss.outputs_per_target} outputs for "
+                f"each target, so sizes must end with a multiple of that, got {checked_sizes[-1]}"
             )
         n_hidden = len(checked_sizes) - 2
         return cls(
@@ -116,7 +121,7 @@ class NetworkSpec:
         return {
             "sizes": list(self.sizes),
             "activation": list(self.activations),
-            "loss": {"name": self.loss.name, "parameter": self.loss.parameter},
+            "loss": {"name": self.loss.name, "parameters": list(self.loss.parameters)},
             "dropout": list(self.dropout),
             "l1": self.l1,
             "l2": self.l2,
@@ -130,7 +135,8 @@ class NetworkSpec:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkSpec:
         """The spec that `to_dict` described; checked as a user's settings are."""
-        return cls.make(**{**values, "loss": Loss(**values["loss"])})
+        loss = Loss(values["loss"]["name"], tuple(values["loss"]["parameters"]))
+        return cls.make(**{**values, "loss": loss})
 
 
 def _is_sequence(value: object) -> bool:

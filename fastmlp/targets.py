@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 
-from fastmlp.checks import shown
+from fastmlp.checks import real, shown
 from fastmlp.data import (
     Dataset,
     as_array,
@@ -17,7 +18,14 @@ from fastmlp.data import (
     check_finite,
     check_length,
 )
-from fastmlp.errors import DataError, DataTypeError, LabelError, OptionError, ShapeError
+from fastmlp.errors import (
+    DataError,
+    DataTypeError,
+    LabelError,
+    OptionError,
+    OptionTypeError,
+    ShapeError,
+)
 from fastmlp.frames import is_frame
 from fastmlp.losses import Loss
 from fastmlp.spec import NetworkSpec
@@ -29,7 +37,7 @@ _SHOWN_CLASSES = 10
 
 def task_of(loss: Loss, n_outputs: int) -> Task:
     """What a network with this loss and number of outputs learns."""
-    if loss.name == "cross_entropy":
+    if loss.is_classes:
         return "multiclass"
     if loss.name == "binary_cross_entropy":
         return "binary" if n_outputs == 1 else "multilabel"
@@ -204,15 +212,22 @@ def make_dataset(
     weights: Any,
     classes: np.ndarray | None,
     of: str = "",
+    class_weight: Any = None,
 ) -> tuple[Dataset, np.ndarray | None]:
     """Checked data for the engine, and the classes, learnt from y where there are none yet.
 
-    `of` goes behind the names in messages, such as " of eval_set[0]".
+    `of` goes behind the names in messages, such as " of eval_set[0]". `class_weight` multiplies
+    the weights of the rows: see `class_weights`.
     """
     n_outputs = spec.sizes[-1]
+    n_targets = n_outputs // spec.loss.outputs_per_target
     data = Dataset(as_inputs(X, spec.sizes[0], spec.dtype, f"X{of}"))
     n_rows, name = len(data.X), f"y{of}"
-    if task in ("multiclass", "binary"):
+    indices = None
+    if spec.loss.name == "cross_entropy" and np.ndim(y) == 2:
+        data.targets = as_probabilities(y, n_rows, n_outputs, spec.dtype, name)
+        classes = np.arange(n_outputs) if classes is None else classes
+    elif task in ("multiclass", "binary"):
         labels = as_labels(y, n_rows, name)
         if classes is None:
             classes = learn_classes(task, labels, n_outputs, name)
@@ -222,12 +237,76 @@ def make_dataset(
         else:
             data.labels = indices
     else:
-        data.targets = as_targets(y, spec.loss, n_rows, n_outputs, spec.dtype, name)
+        data.targets = as_targets(y, spec.loss, n_rows, n_targets, spec.dtype, name)
         if task == "multilabel":
             classes = np.arange(n_outputs)
     if weights is not None:
         data.weights = as_weights(weights, n_rows, spec.dtype)
+    if class_weight is not None:
+        factors = class_weights(class_weight, classes, indices, spec.loss)
+        rows = factors[indices].astype(spec.dtype)
+        data.weights = rows if data.weights is None else data.weights * rows
+        if not data.weights.any():
+            raise DataError("class_weight leaves no row a weight above 0; raise one of them")
     return data, classes
+
+
+def as_probabilities(y: Any, n_rows: int, n_classes: int, dtype: str, name: str) -> np.ndarray:
+    """Class probabilities (n_rows, n_classes) of `dtype`: within 0 and 1, each row's sum 1."""
+    array, columns = as_matrix(y, name)
+    if array.shape[1] != n_classes:
+        raise ShapeError(
+            f"{name} must hold labels (rows,) or probabilities (rows, {n_classes}), "
+            f"got shape {array.shape}"
+        )
+    check_length(array, n_rows, name)
+    check_finite(array, dtype, name, columns)
+    if array.min() < 0 or array.max() > 1:
+        wrong = (array < 0) | (array > 1)
+        raise DataError(
+            f"{name} must hold probabilities within 0 and 1, got {_first(array, wrong)}"
+        )
+    sums = array.sum(axis=1, dtype=np.float64)
+    odd = np.abs(sums - 1.0) > 1e-3
+    if odd.any():
+        row = int(np.argmax(odd))
+        raise DataError(
+            f"{name} must hold probabilities that sum to 1 in each row, got {sums[row]:g} at row "
+            f"{row}; divide by their sum"
+        )
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def class_weights(
+    class_weight: Any, classes: np.ndarray | None, indices: np.ndarray | None, loss: Loss
+) -> np.ndarray:
+    """A factor (n_classes,) for the rows of each class.
+
+    "balanced": rows / (classes that occur * rows of the class), as in scikit-learn; else a
+    mapping from labels to weights >= 0, 1 for labels that it leaves out.
+    """
+    if indices is None or classes is None:
+        raise OptionError(
+            f"class_weight needs one class label a row, got loss={loss.name!r} with other "
+            "targets; pass sample_weight instead"
+        )
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        counts = np.bincount(indices, minlength=len(classes))
+        return len(indices) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    if not isinstance(class_weight, Mapping):
+        raise OptionTypeError(
+            "class_weight must be 'balanced' or a mapping from labels to weights, "
+            f"got {shown(class_weight)}"
+        )
+    position = {label: i for i, label in enumerate(classes.tolist())}
+    factors = np.ones(len(classes))
+    for label, weight in class_weight.items():
+        if label not in position:
+            raise LabelError(
+                f"class_weight must name labels of y ({_listed(classes)}), got {shown(label)}"
+            )
+        factors[position[label]] = real(f"class_weight[{label!r}]", weight, 0.0)
+    return factors
 
 
 # --- outputs as predictions ------------------------------------------------------------------
@@ -243,10 +322,7 @@ def predictions(task: Task, loss: Loss, z: np.ndarray, classes: np.ndarray | Non
         return indices if classes is None else classes[indices]
     if task == "multilabel":
         return (z > 0).astype(np.int64)
-    values = z
-    if loss.name == "poisson":
-        with np.errstate(over="ignore"):  # a rate beyond the dtype is infinite
-            values = np.exp(z, out=z)
+    values = loss.values(z)
     return values[:, 0] if values.shape[1] == 1 else values
 
 

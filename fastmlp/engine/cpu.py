@@ -54,11 +54,27 @@ class CpuEngine:
     # ---- parameters and optimizer state --------------------------------------------------
 
     def get_parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Copies of the weights (in, out) and biases (out,)."""
+        """Copies of the weights (in, out) and biases (out,): the averages where there are any."""
+        return self.plan.unpack(self._used())
+
+    def get_training_parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Copies of the parameters that training goes on from, which a moving average follows."""
         return self.plan.unpack(self.params)
+
+    def set_training_parameters(
+        self, weights: list[np.ndarray], biases: list[np.ndarray]
+    ) -> None:
+        """Set what training goes on from, and leave a moving average as it is."""
+        self.plan.pack(self.params, weights, biases)
+
+    def _used(self) -> np.ndarray:
+        """What predicts: the moving average where there is one."""
+        return self.params if self.average is None else self.average
 
     def set_parameters(self, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
         self.plan.pack(self.params, weights, biases)
+        if self.average is not None:
+            self.average[:] = self.params
 
     def set_optimizer(
         self, rule: str, hyper: tuple[float, ...], options: UpdateOptions | None = None
@@ -259,7 +275,7 @@ class CpuEngine:
         if n_rows == 0:
             return outputs
         workspace = self._workspace("predict", min(n_rows, CHUNK_ROWS), 1)
-        program = workspace.program(self.spec, self.params, structs.KIND_PREDICT, outputs=outputs)
+        program = workspace.program(self.spec, self._used(), structs.KIND_PREDICT, outputs=outputs)
         describe_table(X, program.job)
         if self._run(program, self._flops(n_rows, 1)) == "interrupted":
             raise KeyboardInterrupt
@@ -271,7 +287,7 @@ class CpuEngine:
         workspace = self._workspace("predict", min(n_rows, CHUNK_ROWS), 1)
         program = workspace.program(
             self.spec,
-            self.params,
+            self._used(),
             structs.KIND_EVALUATE,
             labels=data.labels,
             targets=data.targets,
@@ -289,7 +305,7 @@ class CpuEngine:
         grads = aligned_zeros(self.plan.n_elems, self.dtype)
         program = workspace.program(
             self.spec,
-            self.params,
+            self._used(),
             structs.KIND_GRADIENTS,
             grads=grads,
             labels=data.labels,
@@ -314,7 +330,7 @@ class CpuEngine:
         n_rows = X.shape[0]
         workspace = Workspace(self.spec, self.plan, n_rows, 1)
         outputs = np.empty((n_rows, self.spec.sizes[-1]), self.dtype)
-        program = workspace.program(self.spec, self.params, structs.KIND_PREDICT, outputs=outputs)
+        program = workspace.program(self.spec, self._used(), structs.KIND_PREDICT, outputs=outputs)
         describe_table(X, program.job)
         run(program, 0)
         plan = workspace.plan

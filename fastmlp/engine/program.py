@@ -148,7 +148,7 @@ class Workspace:
             sync=self.sync,
             norms=self.norms,
             seen=self.seen,
-            loss_parameters=np.array(spec.loss.parameters or (0.0,)),
+            loss_parameters=np.array(spec.loss.kernel_parameters),
             labels=flat(labels, "int32"),
             targets=flat(targets, dtype),
             weights=flat(weights, dtype),
