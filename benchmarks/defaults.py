@@ -1,6 +1,6 @@
 """Test scores that the command line's defaults reach on the bundled data sets, over many seeds.
 
-python -m benchmarks.defaults [--seeds 20] [--first 0] [-- options of fastmlp train]
+python -m benchmarks.defaults [--seeds 20] [--first 0] [--into README.md] [-- options of train]
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import io
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -17,9 +18,11 @@ import numpy as np
 from fastmlp.cli import main
 from fastmlp.tables import BUNDLED
 
+_MARKS = "<!-- defaults -->", "<!-- end of defaults -->"
 
-def test_score(data: str, seed: int, folder: Path, options: list[str]) -> float:
-    """Accuracy or R2 on the test part, by one run of ``fastmlp train``."""
+
+def held_back_score(data: str, seed: int, folder: Path, options: list[str]) -> tuple[str, float]:
+    """Name ("accuracy", "r2") and value on the test part, by one run of ``fastmlp train``."""
     printed = io.StringIO()
     arguments = ["train", data, "--seed", str(seed), "--out", str(folder), "--json", *options]
     with contextlib.redirect_stdout(printed):
@@ -29,24 +32,40 @@ def test_score(data: str, seed: int, folder: Path, options: list[str]) -> float:
             if ended.code:
                 raise
     result = json.loads(printed.getvalue().splitlines()[-1])
-    return float(result["test_accuracy"] if "test_accuracy" in result else result["test_r2"])
+    name = "accuracy" if "test_accuracy" in result else "r2"
+    return name, float(result[f"test_{name}"])
 
 
-def report(seeds: range, options: list[str]) -> None:
-    """Print a line for each data set: the mean, its standard error, the least."""
-    print(f"{'data':14} {'score':9} {'mean':>7} {'+-':>7} {'least':>7}   ({len(seeds)} seeds)")
+def table(seeds: range, options: list[str]) -> str:
+    """A row for each data set: the mean over the seeds, its standard error, the least."""
+    lines = ["| data | score | mean | standard error | least |", "|---|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as folder:
         for data in BUNDLED:
-            scores = np.array([test_score(data, seed, Path(folder), options) for seed in seeds])
-            name = "R2" if data == "diabetes" else "accuracy"
+            runs = [held_back_score(data, seed, Path(folder), options) for seed in seeds]
+            scores = np.array([score for _, score in runs])
             error = scores.std(ddof=1) / len(scores) ** 0.5
-            print(f"{data:14} {name:9} {scores.mean():7.4f} {error:7.4f} {scores.min():7.4f}")
+            name = {"accuracy": "accuracy", "r2": "R²"}[runs[0][0]]
+            figures = f"{scores.mean():.3f} | {error:.3f} | {scores.min():.3f}"
+            lines.append(f"| {data} | {name} | {figures} |")
+    return "\n".join(lines)
+
+
+def write_between_marks(path: Path, text: str) -> None:
+    """Put `text` in the place of what stands between the two marks in the file."""
+    begin, end = _MARKS
+    old = path.read_text()
+    new = re.sub(f"{begin}.*?{end}", f"{begin}\n{text}\n{end}", old, flags=re.DOTALL)
+    path.write_text(new)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--into", type=Path, help="a document with the marks")
     parser.add_argument("options", nargs="*", help="of fastmlp train, after --")
     chosen = parser.parse_args()
-    report(range(chosen.first, chosen.first + chosen.seeds), chosen.options)
+    text = table(range(chosen.first, chosen.first + chosen.seeds), chosen.options)
+    print(text)
+    if chosen.into is not None:
+        write_between_marks(chosen.into, text)

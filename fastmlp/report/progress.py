@@ -27,6 +27,8 @@ _SPARK_WIDTH = 16
 
 # A terminal cannot be read faster, and every drawing takes time from the training threads.
 _REFRESHES_PER_S = 8.0
+# Columns of a terminal that has room for everything.
+_WIDE = 110
 
 
 def make_display(verbose: bool | str, stream: TextIO | None = None) -> Display | None:
@@ -45,8 +47,12 @@ def make_display(verbose: bool | str, stream: TextIO | None = None) -> Display |
 
 def epoch_text(logs: Mapping[str, Any]) -> str:
     """The values of an epoch in a line: ``loss 0.1234 val_loss 0.2345 val_accuracy 0.9876``."""
-    shown = {name: value for name, value in logs.items() if name not in _NOT_SHOWN}
-    return " ".join(f"{name} {value:.4g}" for name, value in shown.items())
+    # An epoch that was cut short has not been evaluated: nan stands in its history.
+    return " ".join(
+        f"{name} {value:.4g}"
+        for name, value in logs.items()
+        if name not in _NOT_SHOWN and (name == "loss" or not math.isnan(value))
+    )
 
 
 def duration_text(seconds: float) -> str:
@@ -55,7 +61,10 @@ def duration_text(seconds: float) -> str:
 
 
 def sparkline(values: list[float]) -> str:
-    """The course of `values` in `_SPARK_WIDTH` characters at most, each the mean of its share."""
+    """The course of `values` in `_SPARK_WIDTH` characters at most, each the mean of its share.
+
+    By their logarithm where all are above 0: a loss falls by factors.
+    """
     values = [value for value in values if math.isfinite(value)]
     if not values:
         return ""
@@ -63,6 +72,8 @@ def sparkline(values: list[float]) -> str:
     edges = [round(i * len(values) / width) for i in range(width + 1)]
     shares = [values[a:b] for a, b in pairwise(edges)]
     means = [sum(share) / len(share) for share in shares]
+    if min(means) > 0.0:
+        means = [math.log(mean) for mean in means]
     low, high = min(means), max(means)
     scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(_BARS[round((mean - low) * scale)] for mean in means)
@@ -84,8 +95,7 @@ class PlainLines:
     def epoch(self, epoch: int, logs: Mapping[str, Any]) -> None:
         seconds = logs.get("seconds", 0.0)
         line = f"epoch {epoch + 1}/{self._n_epochs} {epoch_text(logs)} {duration_text(seconds)}\n"
-        # A reader that has gone (a closed pipe) must not end a training.
-        with contextlib.suppress(OSError, ValueError):
+        with _terminal_may_be_gone():
             self._stream.write(line)
             self._stream.flush()
 
@@ -101,59 +111,71 @@ class LiveBar:
         self._progress: Progress | None = None
         self._n_steps = 1
         self._losses: list[float] = []
+        self._epoch = 0
         self._text = ""
         self._drawn_s = 0.0
 
     def begin(self, n_epochs: int, n_steps: int) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
 
-        self._n_steps = max(1, n_steps)
-        self._n_epochs = n_epochs
+        console = Console(file=self._stream)
+        course = [TextColumn("[cyan]{task.fields[course]}")]
+        self._n_steps = n_steps
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[n_epochs]}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[text]}", markup=False),
-            TextColumn("[cyan]{task.fields[course]}"),
+            BarColumn(bar_width=20 if console.width >= _WIDE else 10),
+            TextColumn("{task.fields[text]}", markup=False, table_column=Column(no_wrap=True)),
+            *(course if console.width >= _WIDE else []),
             TimeRemainingColumn(compact=True),
-            console=Console(file=self._stream),
-            # Drawn from here, not from rich's own thread: that one would wait for the GIL.
+            console=console,
+            # Drawn from here, not from rich's own thread: that one would compete for the GIL.
             auto_refresh=False,
         )
         self._task = self._progress.add_task(
-            "", total=n_epochs * self._n_steps, epoch=0, n_epochs=n_epochs, text="", course=""
+            "", total=n_epochs * n_steps, epoch=0, n_epochs=n_epochs, text="", course=""
         )
-        self._progress.start()
+        with _terminal_may_be_gone():
+            self._progress.start()
 
     def step(self, epoch: int, step: int, loss: float) -> None:
-        if time.perf_counter() - self._drawn_s >= 1.0 / _REFRESHES_PER_S:
-            self._draw(epoch, step, self._text or f"loss {loss:.4g}")
+        self._epoch = epoch
+        self._draw_at_times(step, self._text or f"loss {loss:.4g}")
 
     def epoch(self, epoch: int, logs: Mapping[str, Any]) -> None:
-        self._losses.append(logs.get("loss", float("nan")))
-        self._text = epoch_text(logs)
-        if time.perf_counter() - self._drawn_s >= 1.0 / _REFRESHES_PER_S:
-            self._draw(epoch, self._n_steps, self._text)
-        self._last = epoch
+        self._epoch, self._text = epoch, epoch_text(logs)
+        self._losses.append(logs["loss"])
+        self._draw_at_times(self._n_steps, self._text)
 
     def end(self, stopped_by: str) -> None:
         if self._progress is None:
             return
         if self._losses:
-            self._draw(self._last, self._n_steps, self._text)
-        self._progress.stop()
+            self._draw(self._n_steps, self._text)
+        with _terminal_may_be_gone():
+            self._progress.stop()
         self._progress = None
 
-    def _draw(self, epoch: int, step: int, text: str) -> None:
+    def _draw_at_times(self, step: int, text: str) -> None:
+        if time.perf_counter() - self._drawn_s >= 1.0 / _REFRESHES_PER_S:
+            self._draw(step, text)
+
+    def _draw(self, step: int, text: str) -> None:
         if self._progress is None:
             return
         self._drawn_s = time.perf_counter()
-        self._progress.update(
-            self._task,
-            completed=epoch * self._n_steps + step,
-            epoch=epoch + 1,
-            text=text,
-            course=sparkline(self._losses),
-        )
-        with contextlib.suppress(OSError, ValueError):
+        with _terminal_may_be_gone():
+            self._progress.update(
+                self._task,
+                completed=self._epoch * self._n_steps + step,
+                epoch=self._epoch + 1,
+                text=text,
+                course=sparkline(self._losses),
+            )
             self._progress.refresh()
+
+
+def _terminal_may_be_gone() -> contextlib.suppress:
+    """A closed terminal or pipe must not end a training."""
+    return contextlib.suppress(OSError, ValueError)

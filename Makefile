@@ -1,0 +1,80 @@
+# The commands of the project; `make help` lists them. All of them make what they need in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# One stamp for each set of dependencies: written when pip has ended well, out of date when
+# pyproject.toml is younger.
+BASE := $(VENV)/.installed-base
+TEST := $(VENV)/.installed-test
+DEV := $(VENV)/.installed-dev
+BENCH := $(VENV)/.installed-bench
+PLOT := $(VENV)/.installed-plot
+
+.DEFAULT_GOAL := help
+.PHONY: help train test trust lint types format bench defaults pictures clean
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+train: $(BASE)  ## install, then train on scikit-learn's handwritten digits
+	$(BIN)/fastmlp train digits --out runs/digits
+
+test: $(TEST)  ## install, then run the whole test suite
+	$(BIN)/python -m pytest
+
+trust: $(TEST)  ## the test suite in its long forms (many more random networks)
+	FASTMLP_TRUST=1 $(BIN)/python -m pytest
+
+lint: $(DEV)  ## ruff: style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(DEV)  ## ruff: mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(DEV)  ## mypy
+	$(BIN)/mypy
+
+bench: $(BENCH)  ## a short asv run on the working tree
+	$(BIN)/asv machine --yes
+	$(BIN)/asv run --quick --show-stderr --python=same
+
+defaults: $(BASE)  ## measure the default settings over 20 seeds, into the README
+	$(BIN)/python -m benchmarks.defaults --seeds 20 --into README.md
+
+pictures: $(PLOT)  ## draw docs/pictures from training runs made for it
+	$(BIN)/python -m fastmlp.report.pictures docs/pictures
+
+clean:  ## remove the environment and everything that was built or measured
+	rm -rf $(VENV) .asv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info runs
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else \
+	"fastmlp needs Python 3.11 or later, %s is %d.%d; try: make PYTHON=python3.12" \
+	% (sys.executable, v[0], v[1]))'
+	$(PYTHON) -m venv $(VENV)
+
+$(BASE): pyproject.toml | $(BIN)/python
+	$(PIP) install -e .
+	@touch $@
+
+$(TEST): pyproject.toml | $(BIN)/python
+	$(PIP) install -e '.[test]'
+	@touch $@ $(BASE)
+
+$(DEV): pyproject.toml | $(BIN)/python
+	$(PIP) install -e '.[dev]'
+	@touch $@ $(BASE)
+
+$(BENCH): pyproject.toml | $(BIN)/python
+	$(PIP) install -e '.[bench]'
+	@touch $@ $(BASE)
+
+$(PLOT): pyproject.toml | $(BIN)/python
+	$(PIP) install -e '.[plot]'
+	@touch $@ $(BASE)

@@ -1,0 +1,5 @@
+"""``python -m fastmlp``: the command line without the installed script."""
+
+from fastmlp.cli import main
+
+main()

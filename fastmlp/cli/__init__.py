@@ -1,0 +1,61 @@
+"""The command line: ``fastmlp train``, ``fastmlp predict``, ``fastmlp doctor``.
+
+Exit codes: 0 done, 1 the training or the machine failed, 2 bad input, 130 ended by Ctrl-C. Bad
+input is said in one sentence on stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from fastmlp import __version__
+from fastmlp.cli.doctor import doctor
+from fastmlp.cli.predict import predict
+from fastmlp.cli.train import train
+from fastmlp.errors import FastmlpError, TrainingDivergedError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="fastmlp %(version)s")
+def commands() -> None:
+    """Train multilayer perceptrons fast, and predict with them."""
+
+
+commands.add_command(train)
+commands.add_command(predict)
+commands.add_command(doctor)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line on `arguments` (default: those of the process); raises SystemExit."""
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        code = commands.main(arguments, prog_name="fastmlp", standalone_mode=False)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "fastmlp"
+        return _fail(2, f"{error.format_message()} ({command} --help tells more)")
+    except click.ClickException as error:
+        return _fail(2, error.format_message())
+    except TrainingDivergedError as error:
+        return _fail(1, str(error))
+    except FastmlpError as error:
+        return _fail(2, str(error))
+    except MemoryError:
+        return _fail(1, "there is not enough memory for these data and this network")
+    except (click.Abort, KeyboardInterrupt):
+        return _fail(130, "stopped by Ctrl-C")
+    except OSError as error:
+        return _fail(1, f"{error.filename or 'the output'}: {error.strerror}")
+    return code or 0
+
+
+def _fail(code: int, message: str) -> int:
+    # Messages of other libraries may have line breaks; ours is one sentence, one line.
+    click.echo(f"fastmlp: {' '.join(message.split())}", err=True)
+    return code

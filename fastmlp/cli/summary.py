@@ -1,0 +1,107 @@
+"""What ``fastmlp train`` says before, during and after a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastmlp.callbacks import Run
+from fastmlp.cli.output import Output, command_line, program
+from fastmlp.history import History
+from fastmlp.network import Network
+from fastmlp.optim import Optimizer
+from fastmlp.preparation import Split, Target
+from fastmlp.report.progress import duration_text
+from fastmlp.tables import Table
+
+
+class Summary:
+    """The events of one training."""
+
+    def __init__(
+        self, output: Output, table: Table, target: Target, split: Split, network: Network
+    ) -> None:
+        self._output, self._table, self._target = output, table, target
+        self._split, self._network = split, network
+
+    def begin(self, optimizer: Optimizer, batch_size: int, seed: int) -> None:
+        """Say what was understood of the data and the options."""
+        network, split = self._network, self._split
+        sizes = {
+            "train": len(split.train),
+            "validation": len(split.validation),
+            "test": len(split.test),
+        }
+        n_rows, n_features = self._table.X.shape
+        learnt = f"{self._target.n_classes} classes" if self._is_classes else "values"
+        text = (
+            f"data     {self._table.name}: {n_rows} rows, {n_features} features\n"
+            f"split    {', '.join(f'{n} {name}' for name, n in sizes.items() if n)}\n"
+            f"target   {self._target.name}: {learnt}\n"
+            f"network  {'-'.join(map(str, network.sizes))}, "
+            f"{', '.join(dict.fromkeys(network.activations)) or 'linear'}, {network.loss}, "
+            f"{network.dtype}, {network.n_parameters:,} parameters\n"
+            f"training {optimizer.rule}, lr {optimizer.lr:g}, batch {batch_size}, "
+            f"l2 {network.spec.l2:.3g}, seed {seed}"
+        )
+        values = {
+            "data": self._table.name,
+            "rows": sizes,
+            "features": n_features,
+            "target": self._target.name,
+            "task": self._target.task,
+            "classes": self._target.n_classes if self._is_classes else None,
+            **network.spec.to_dict(),
+            "parameters": network.n_parameters,
+            "optimizer": optimizer.to_dict(),
+            "batch_size": batch_size,
+            "seed": seed,
+        }
+        self._output.event("begin", text, values)
+
+    def epoch(self, run: Run) -> None:
+        """A callback: one event an epoch, for machines; people see the display of the fit."""
+        self._output.event("epoch", "", {"epoch": run.epoch, **run.logs})
+
+    def end(self, history: History, score: dict[str, float], path: Path, data: str) -> None:
+        """Say how it ended, how good it is, where the model is, and how to predict with it."""
+        seconds = sum(history["seconds"])
+        command = f"{program()} {command_line('predict', path, data, '--out', 'predictions.csv')}"
+        lines = [f"ended    {self._ending(history)} ({duration_text(seconds)} of training)"]
+        if history.best_epoch is not None:
+            lines.append(f"weights  those of epoch {history.best_epoch}, the best on validation")
+        lines += [f"test     {self._score_text(score)}", f"model    {path}"]
+        lines += ["predict with", f"  {command}"]
+        values = {
+            "stopped_by": history.stopped_by,
+            "epochs": len(history),
+            "best_epoch": history.best_epoch,
+            "seconds": seconds,
+            **{f"test_{name}": value for name, value in score.items()},
+            "model": str(path),
+            "predict": command,
+        }
+        self._output.event("end", "\n".join(lines), values)
+
+    @property
+    def _is_classes(self) -> bool:
+        return self._target.task == "classification"
+
+    def _ending(self, history: History) -> str:
+        n_epochs = len(history)
+        return {
+            "epochs": f"after all {n_epochs} epochs",
+            "early_stopping": f"after {n_epochs} epochs, the validation loss fell no more",
+            "max_time": f"by --max-time in epoch {n_epochs}",
+            "interrupt": f"by Ctrl-C in epoch {n_epochs}, the network is saved as it stands",
+        }[str(history.stopped_by)]
+
+    def _score_text(self, score: dict[str, float]) -> str:
+        n_rows = len(self._split.test)
+        if "accuracy" in score:
+            n_right = round(score["accuracy"] * n_rows)
+            return f"accuracy {score['accuracy']:.2%} ({n_right} of {n_rows} rows)"
+        if "r2" in score:
+            return (
+                f"R2 {score['r2']:.4f}, root mean square error {score['rmse']:.4g} ({n_rows} rows)"
+            )
+        return "no rows were held back to test on"

@@ -1,0 +1,139 @@
+"""``fastmlp train``: its options, and their defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from fastmlp.cli.training import Job, TrainOptions
+from fastmlp.csv_file import HEADERS
+from fastmlp.engine.names import ACTIVATIONS, LOSSES, OPTIMIZERS
+from fastmlp.preparation import TASKS
+from fastmlp.tables import BUNDLED
+
+
+@click.command(epilog=f"Bundled data sets: {', '.join(BUNDLED)}.")
+@click.argument("data")
+@click.option("--target", metavar="COL", help="Column to learn; needed for a CSV file.")
+@click.option(
+    "--task",
+    type=click.Choice(TASKS),
+    default="auto",
+    show_default=True,
+    help="Auto: text and few different whole numbers are classes.",
+)
+@click.option("--drop", metavar="COL", multiple=True, help="Column to leave out; may be repeated.")
+@click.option(
+    "--header",
+    type=click.Choice(HEADERS),
+    default="auto",
+    show_default=True,
+    help="Whether the first row of the file holds the names of the columns.",
+)
+@click.option(
+    "--hidden",
+    metavar="SIZES",
+    default="128,64",
+    show_default=True,
+    help="Units of each hidden layer, or 'none' for a linear model.",
+)
+@click.option(
+    "--activation",
+    metavar="NAME",
+    default="relu",
+    show_default=True,
+    help=f"One for all hidden layers or one each, with commas: {', '.join(ACTIVATIONS)}.",
+)
+@click.option(
+    "--loss",
+    metavar="NAME",
+    help=f"One of {', '.join(LOSSES)}; huber:DELTA and quantile:Q take a number.  "
+    "[default: cross_entropy for classes, squared_error for values]",
+)
+@click.option(
+    "--dropout",
+    metavar="RATE",
+    default="0",
+    show_default=True,
+    help="Share of hidden units left out in a step, one for all layers or one each.",
+)
+@click.option(
+    "--l2",
+    type=float,
+    help="Penalty l2/2 * sum of squared weights.  [default: 3 / rows to train on]",
+)
+@click.option(
+    "--optimizer",
+    metavar="NAME",
+    default="adam",
+    show_default=True,
+    help=f"One of {', '.join(OPTIMIZERS)}.",
+)
+@click.option("--lr", type=float, help="Learning rate.  [default: 0.001, 0.01 for the sgd kinds]")
+@click.option(
+    "--batch-size",
+    type=int,
+    metavar="N",
+    help="Rows in a step.  [default: a fiftieth of the rows, from 32 to 256]",
+)
+@click.option(
+    "--epochs",
+    type=int,
+    default=300,
+    show_default=True,
+    metavar="N",
+    help="Most passes over the rows to train on.",
+)
+@click.option(
+    "--patience",
+    type=int,
+    metavar="N",
+    help="Epochs without a better validation loss after which to stop.  [default: 20]",
+)
+@click.option(
+    "--val-fraction",
+    type=float,
+    default=0.15,
+    show_default=True,
+    help="Share of the rows that decide when to stop; 0 for none.",
+)
+@click.option(
+    "--test-fraction",
+    type=float,
+    default=0.2,
+    show_default=True,
+    help="Share of the rows that the result is measured on; 0 for none.",
+)
+@click.option("--max-time", type=float, metavar="SECONDS", help="Stop after this time.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Fixes the split, the initial weights, the shuffles and the dropout.",
+)
+@click.option(
+    "--threads",
+    type=int,
+    metavar="N",
+    help="Most threads.  [default: as many as the work of a step keeps busy]",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float64"]),
+    default="float32",
+    show_default=True,
+    help="Numbers to train with.",
+)
+@click.option("--out", metavar="DIR", help="Folder for the model.  [default: runs/NAME OF DATA]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.pass_context
+def train(context: click.Context, data: str, as_json: bool, **options: Any) -> int:
+    """Train a network on DATA: a CSV file, or a data set bundled with scikit-learn.
+
+    The rows are split into three parts: one to train on, one that decides when to stop, one that
+    the result is measured on. Columns are standardised as learnt from the first part; all that
+    'fastmlp predict' needs lies in the model file.
+    """
+    return Job(data, TrainOptions(**options), as_json).run()

@@ -1,0 +1,203 @@
+"""What ``fastmlp train`` does, from the table to the model file."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastmlp.callbacks import EarlyStopping
+from fastmlp.checks import integer, real
+from fastmlp.cli.defaults import PATIENCE, default_batch_size, default_l2, start_at_constant
+from fastmlp.cli.options import (
+    dropout_rates,
+    hidden_sizes,
+    loss_for,
+    one_or_each,
+    optimizer_for,
+)
+from fastmlp.cli.output import Output
+from fastmlp.cli.summary import Summary
+from fastmlp.csv_file import TableError
+from fastmlp.errors import OptionError, TrainingInterruptedWarning
+from fastmlp.losses import Loss
+from fastmlp.network import Network
+from fastmlp.preparation import Preparation, Split, Target, read_target, split_rows
+from fastmlp.tables import BUNDLED, Table, column_names, listed, read_table
+
+_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The options of the command line, as typed; None where the default depends on the data."""
+
+    target: str | None
+    task: str
+    drop: tuple[str, ...]
+    header: str
+    hidden: str
+    activation: str
+    loss: str | None
+    dropout: str
+    l2: float | None
+    optimizer: str
+    lr: float | None
+    batch_size: int | None
+    epochs: int
+    patience: int | None
+    val_fraction: float
+    test_fraction: float
+    max_time: float | None
+    seed: int
+    threads: int | None
+    dtype: str
+    out: str | None
+
+    def check(self) -> None:
+        """Raise OptionError for numbers out of range that nothing else looks at before the fit."""
+        integer("--epochs", self.epochs, 1)
+        integer("--seed", self.seed, 0)
+        if self.batch_size is not None:
+            integer("--batch-size", self.batch_size, 1)
+        if self.max_time is not None:
+            real("--max-time", self.max_time, 0.0, low_open=True)
+        real("--val-fraction", self.val_fraction, 0.0, 1.0, high_open=True)
+        real("--test-fraction", self.test_fraction, 0.0, 1.0, high_open=True)
+
+
+class Job:
+    """One run of the command."""
+
+    def __init__(self, data: str, options: TrainOptions, as_json: bool) -> None:
+        self._data, self._options = data, options
+        self._output = Output(as_json)
+
+    def run(self) -> int:
+        """Train, save, report; returns the exit code. Raises FastmlpError for bad input."""
+        options = self._options
+        options.check()
+        optimizer = optimizer_for(options.optimizer, options.lr)
+        hidden = hidden_sizes(options.hidden)
+        callbacks = self._stopping()
+        table, target = self._read()
+        split = split_rows(target, options.val_fraction, options.test_fraction, options.seed)
+        loss = loss_for(options.loss, target.task, target.name)
+        network = self._network(table, target, split, hidden, loss)
+        batch_size = options.batch_size
+        if batch_size is None:
+            batch_size = default_batch_size(len(split.train))
+        # A count has a rate, exp(z): it cannot be shifted.
+        scale_target = target.task == "regression" and loss.name != "poisson"
+        preparation = Preparation.learn(
+            table.X, table.features, target, split.train, scale_target=scale_target
+        )
+        network.extra = preparation.to_extra()
+        X = preparation.inputs(table.X, options.dtype)
+        y = preparation.outputs(target.values) if scale_target else target.values
+        start_at_constant(network, y[split.train])
+        folder = _writable_folder(options.out or f"runs/{table.name}")
+        summary = Summary(self._output, table, target, split, network)
+        summary.begin(optimizer, batch_size, options.seed)
+        if self._output.as_json:
+            callbacks = [*callbacks, summary.epoch]
+        with warnings.catch_warnings():
+            # The summary says it in its own words.
+            warnings.simplefilter("ignore", TrainingInterruptedWarning)
+            history = network.fit(
+                X[split.train],
+                y[split.train],
+                optimizer=optimizer,
+                epochs=options.epochs,
+                batch_size=batch_size,
+                eval_set=[(X[rows], y[rows]) for rows in [split.validation] if len(rows)],
+                callbacks=callbacks,
+                max_time_s=options.max_time,
+                verbose=not self._output.as_json,
+            )
+        path = folder / "model.safetensors"
+        network.save(path)
+        (folder / "history.json").write_text(json.dumps(history.to_dict()) + "\n")
+        score = test_score(network, preparation, X[split.test], y[split.test])
+        summary.end(history, score, path, self._data)
+        return _INTERRUPTED if history.stopped_by == "interrupt" else 0
+
+    def _stopping(self) -> list[Any]:
+        patience, val_fraction = self._options.patience, self._options.val_fraction
+        if val_fraction:
+            return [EarlyStopping(patience=PATIENCE if patience is None else patience)]
+        if patience is not None:
+            raise OptionError(
+                "--patience needs a validation part to watch, got --val-fraction 0; leave one out"
+            )
+        return []
+
+    def _read(self) -> tuple[Table, Target]:
+        options, data = self._options, self._data
+        if options.target is None and data not in BUNDLED:
+            raise TableError(
+                f"--target must name the column to learn; {data} has "
+                f"{listed(column_names(data, options.header))}"
+            )
+        table = read_table(data, target=options.target, drop=options.drop, header=options.header)
+        return table, read_target(table, options.target or "target", options.task)
+
+    def _network(
+        self, table: Table, target: Target, split: Split, hidden: list[int], loss: Loss
+    ) -> Network:
+        options = self._options
+        n_outputs = target.n_classes if target.task == "classification" else 1
+        if loss.name == "binary_cross_entropy":
+            if n_outputs != 2:
+                raise OptionError(
+                    f"--loss binary_cross_entropy is for two classes, the target {target.name!r} "
+                    f"has {n_outputs}; use cross_entropy"
+                )
+            n_outputs = 1
+        l2 = default_l2(len(split.train)) if options.l2 is None else options.l2
+        return Network(
+            [len(table.features), *hidden, n_outputs],
+            activation=one_or_each(options.activation),
+            loss=loss,
+            dropout=dropout_rates(options.dropout),
+            l2=l2,
+            dtype=options.dtype,
+            seed=options.seed,
+            n_threads=options.threads,
+        )
+
+
+def test_score(
+    network: Network, preparation: Preparation, X: np.ndarray, y: np.ndarray
+) -> dict[str, float]:
+    """The score on rows that had no part in the training; empty where none were held back.
+
+    "accuracy" for classes; for values "r2", and "rmse" in the target's own units.
+    """
+    if not len(X):
+        return {}
+    scores = network.evaluate(X, y)
+    del scores["loss"]
+    if "r2" in scores:
+        errors = preparation.values(network.predict(X)) - preparation.values(y)
+        scores["rmse"] = float(np.sqrt(np.mean(errors**2)))
+    return scores
+
+
+def _writable_folder(name: str) -> Path:
+    """The folder `name`, made if need be; refused before the training if it cannot be written."""
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OptionError(
+            f"--out must be a folder that can be written, got {name}: {error.strerror}"
+        ) from None
+    return folder

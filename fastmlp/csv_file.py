@@ -1,0 +1,122 @@
+"""A CSV file as blocks of rows: encoding, delimiter, header and widths dealt with."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import TextIO
+
+from fastmlp.errors import DataError
+
+HEADERS = ("auto", "yes", "no")
+
+_DELIMITERS = ",;\t|"
+_BLOCK_ROWS = 4096
+# Rows that decide, with the first, whether the first is a header.
+_SAMPLE_ROWS = 20
+
+
+class TableError(DataError):
+    """DATA cannot be read, or is not the table that was asked for."""
+
+
+def as_number(cell: str) -> float | None:
+    """The number that `cell` is the text of, or None."""
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+@dataclass
+class Block:
+    """Rows of a file as text, each as wide as the header."""
+
+    first: int  # number of its first row, from 0
+    rows: list[list[str]]
+    lines: list[int]  # the line of the file that each row ends on
+
+    def place(self, i: int) -> str:
+        """Row i of the block for a message, with the line that a text editor shows."""
+        return f"row {self.first + i + 1} (line {self.lines[i]})"
+
+
+class CsvFile:
+    """An open CSV file.
+
+    Attributes
+    ----------
+    names : list of str
+        Of the columns: the header's, or c1, c2, ... where there is none.
+    where : str
+        The file as the subject of a message about its columns.
+    """
+
+    def __init__(self, file: TextIO, data: str, header: str, expected: Collection[str]) -> None:
+        self.data = data
+        first_line = file.readline()
+        file.seek(0)
+        delimiter = max(_DELIMITERS, key=first_line.count)
+        self._reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
+        self._ahead = list(islice(self._rows(), _SAMPLE_ROWS + 1))
+        if not self._ahead:
+            raise TableError(f"{data} is empty; a CSV file with a header row was expected")
+        first, *others = ([cell.strip() for cell in row] for _, row in self._ahead)
+        self.has_header = header == "yes" or (
+            header == "auto" and _is_header(first, others, expected)
+        )
+        if self.has_header:
+            del self._ahead[0]
+            self.where = data
+            self.names = [name or f"unnamed_{i + 1}" for i, name in enumerate(first)]
+        else:
+            self.where = f"{data} (read without a header; --header yes if its first row is one)"
+            self.names = [f"c{i + 1}" for i in range(len(first))]
+        twice = [name for i, name in enumerate(self.names) if name in self.names[:i]]
+        if twice:
+            raise TableError(
+                f"the header of {data} must name a column once, got {twice[0]!r} twice"
+            )
+
+    def blocks(self) -> Iterator[Block]:
+        """The rows below the header; TableError at the first of another width."""
+        block = Block(0, [], [])
+        for line, row in chain(self._ahead, self._rows()):
+            block.rows.append(row)
+            block.lines.append(line)
+            if len(row) != len(self.names):
+                raise TableError(
+                    f"{block.place(len(block.rows) - 1)} of {self.data} must have "
+                    f"{len(self.names)} cells as the first row has, got {len(row)}"
+                )
+            if len(block.rows) == _BLOCK_ROWS:
+                yield block
+                block = Block(block.first + _BLOCK_ROWS, [], [])
+        if block.rows:
+            yield block
+
+    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+        try:
+            for row in self._reader:
+                if row:  # an empty line is no row
+                    yield self._reader.line_num, row
+        except csv.Error as error:
+            raise TableError(
+                f"{self.data} must be a CSV file, but line {self._reader.line_num} cannot be "
+                f"read: {error}"
+            ) from None
+
+
+def _is_header(first: list[str], rows: list[list[str]], expected: Collection[str]) -> bool:
+    if any(name in first for name in expected):
+        return True
+    is_text = [as_number(cell) is None for cell in first]
+    if all(is_text):
+        return True
+    columns = zip(*rows, strict=False)
+    return any(
+        text and all(as_number(cell) is not None for cell in column)
+        for text, column in zip(is_text, columns, strict=False)
+    )

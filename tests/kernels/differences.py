@@ -1,0 +1,77 @@
+"""Central differences of the engine's own loss, away from kinks, next to its gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tests.reference.network import Network
+
+STEP = 2.0**-16
+# An array whose largest gradient is below this, relative to the loss, drowns in the rounding of
+# the differences (2^-53 / STEP = 1e-11 of the loss); the NumPy oracle still checks it.
+SMALLEST = 1e-4
+
+
+@dataclass
+class Findings:
+    """What comparisons found: the largest relative error, and how many were made or left out."""
+
+    largest: float = 0.0
+    checked: int = 0
+    at_kinks: int = 0
+    too_small: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.largest:.1e} ({self.checked} coordinates; left out: {self.at_kinks} at kinks, "
+            f"{self.too_small} of arrays with gradients too small for differences)"
+        )
+
+
+def coordinates(rng: np.random.Generator, shape: tuple[int, ...], limit: int) -> list[tuple]:
+    """All positions where there are few, else the corners and random ones."""
+    size = int(np.prod(shape))
+    flat = np.arange(size)
+    if size > limit:
+        flat = np.unique(np.concatenate([[0, size - 1], rng.integers(0, size, limit - 2)]))
+    return [tuple(int(i) for i in np.unravel_index(index, shape)) for index in flat]
+
+
+def compare(engine, data, net: Network, X, y, *, rng, limit: int, findings: Findings) -> None:
+    """Differences of the loss with penalty, relative to each array's largest gradient.
+
+    Two-sided, in float64. A coordinate is left out where a kink of the network or the loss lies
+    between the two points: where some unit or error is on another side of it (by the oracle).
+    """
+    weights, biases = engine.get_parameters()
+    loss, dweights, dbiases = engine.loss_and_gradients(data)
+
+    def at(array, position, value):
+        array[position] = value
+        engine.set_parameters(weights, biases)
+        penalty = Network(weights, biases, (), "", 0.0, net.l1, net.l2).penalty()
+        net.weights, net.biases = weights, biases
+        return engine.evaluate(data) + penalty, net.kink_sides(X, y)
+
+    for array, gradient in zip([*weights, *biases], [*dweights, *dbiases], strict=True):
+        positions = coordinates(rng, array.shape, limit)
+        size = np.abs(gradient).max()
+        if size < SMALLEST * max(loss, 1.0):
+            findings.too_small += len(positions)
+            continue
+        for position in positions:
+            here = array[position]
+            if net.l1 and abs(here) <= STEP:
+                findings.at_kinks += 1
+                continue
+            high, sides_high = at(array, position, here + STEP)
+            low, sides_low = at(array, position, here - STEP)
+            array[position] = here
+            if any((a != b).any() for a, b in zip(sides_high, sides_low, strict=True)):
+                findings.at_kinks += 1
+                continue
+            error = abs((high - low) / (2.0 * STEP) - gradient[position]) / size
+            findings.largest, findings.checked = max(findings.largest, error), findings.checked + 1
+    engine.set_parameters(weights, biases)

@@ -1,0 +1,90 @@
+"""A short training with everything in it, and a hash of all that it leaves behind.
+
+`python -m tests.kernels.fingerprint` writes the hashes as JSON, so that processes can be compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+
+import numpy as np
+
+from fastmlp.kernels.cpu.loop import run
+
+from .assembly import FUSES, describe
+from .tools import (
+    DTYPES,
+    dataset,
+    make_engine_with,
+    make_spec,
+    random_parameters,
+    random_targets,
+    train,
+)
+
+THREADS = (1, 2, 3, 8)
+
+# Odd sizes and partial last minibatches: sizes, loss, rule, rows, batch size.
+TRAININGS = (
+    ((13, 37, 70, 5), "cross_entropy", "adam", 203, 33),
+    ((3, 129, 1), "binary_cross_entropy", "adamw", 150, 64),
+    ((70, 16, 31), "huber", "nesterov", 77, 20),
+    ((1, 1, 1), "squared_error", "momentum", 9, 4),
+    ((200, 100, 50, 25, 7), "poisson", "sgd", 131, 130),
+)
+HYPER = {
+    "sgd": (), "momentum": (0.9,), "nesterov": (0.9,), "adam": (0.9, 0.999, 1e-8),
+    "adamw": (0.9, 0.999, 1e-8, 0.01),
+}  # fmt: skip
+
+
+def fingerprint(training, dtype: str, n_threads: int) -> str:
+    """Three shuffled epochs with dropout and weights: all parameters, states and figures."""
+    sizes, loss, rule, n_rows, batch_size = training
+    rng = np.random.default_rng(8)
+    spec = make_spec(
+        sizes, activation=["gelu", "tanh", "relu"][: len(sizes) - 2], loss=loss, dtype=dtype,
+        dropout=[0.3, 0.1, 0.5][: len(sizes) - 2], l1=1e-4, l2=1e-3, seed=5, n_threads=n_threads,
+    )  # fmt: skip
+    engine = make_engine_with(spec, *random_parameters(rng, sizes))
+    engine.set_optimizer(rule, HYPER[rule])
+    X, y = rng.standard_normal((n_rows, sizes[0])), random_targets(rng, loss, n_rows, sizes[-1])
+    data = dataset(X, y, dtype, rng.uniform(0.0, 2.0, n_rows))
+    result = train(engine, data, batch_size=batch_size, n_epochs=3, shuffle=True)
+    assert (result.status, engine.n_threads_used) == ("done", n_threads)
+    loss_value, dweights, dbiases = engine.loss_and_gradients(data)
+    digest = hashlib.sha256()
+    for array in (
+        engine.params, engine.state, result.loss, result.grad_norm, engine.predict(X),
+        np.array([engine.evaluate(data), loss_value]), *dweights, *dbiases,
+    ):  # fmt: skip
+        assert np.isfinite(array).all()
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def spills_of_the_loop() -> list[str]:
+    """Vectors that product loops of the compiled loop keep on the stack; x86 with FMA only."""
+    if not FUSES:
+        return []
+    lines, n_products = [], 0
+    for signature in run.signatures:
+        for loop in describe(run.inspect_asm(signature)):
+            # Loops of fused multiply-adds of whole vectors and nothing else: the register tiles.
+            if loop["products"] == loop["fused"] == loop["full_width"]:
+                n_products += 1
+                lines += loop["spills"]
+    return lines if n_products else ["no product loop found"]
+
+
+if __name__ == "__main__":
+    hashes = {
+        dtype: [fingerprint(training, dtype, number % 2 + 1) for number, training in
+                enumerate(TRAININGS)]
+        for dtype in DTYPES
+    }  # fmt: skip
+    compiled_here = sum(run.stats.cache_misses.values())
+    spills = spills_of_the_loop() if compiled_here else []
+    json.dump({"hashes": hashes, "compiled": compiled_here, "spills": spills}, sys.stdout)

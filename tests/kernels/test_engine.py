@@ -1,0 +1,134 @@
+"""The engine around the loop: parameters, prediction, evaluation, traces, skipped steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastmlp.engine import make_engine
+from fastmlp.kernels import codes
+from tests.reference.network import Network
+
+from .tools import (
+    DTYPES,
+    dataset,
+    make_engine_with,
+    make_spec,
+    random_parameters,
+    random_targets,
+    relative_error,
+    train,
+)
+
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+SIZES, NAMES = (6, 33, 17, 4), ("gelu", "relu")
+TOLERANCE = {"float32": 1e-5, "float64": 1e-13}
+
+
+def make(dtype, n_rows=40, loss="squared_error", n_threads=None):
+    """An engine, the NumPy network of the same weights, inputs and data."""
+    rng = np.random.default_rng(5)
+    spec = make_spec(SIZES, activation=NAMES, loss=loss, dtype=dtype, n_threads=n_threads)
+    engine = make_engine_with(spec, *random_parameters(rng, SIZES))
+    engine.set_optimizer("sgd", ())
+    weights, biases = ([a.astype(float) for a in part] for part in engine.get_parameters())
+    X = rng.standard_normal((n_rows, SIZES[0])).astype(dtype)
+    data = dataset(X, random_targets(rng, loss, n_rows, SIZES[-1]), dtype)
+    return engine, Network(weights, biases, NAMES, loss), X, data
+
+
+@each_dtype
+def test_parameters_come_back_as_they_were_set_and_are_copies(dtype):
+    spec = make_spec(SIZES, activation=NAMES, dtype=dtype)
+    weights, biases = random_parameters(np.random.default_rng(0), SIZES)
+    engine = make_engine_with(spec, weights, biases)
+    for _ in range(2):
+        for found, wanted in zip(engine.get_parameters(), (weights, biases), strict=True):
+            for f, w in zip(found, wanted, strict=True):
+                np.testing.assert_array_equal(f, w.astype(dtype))
+                f[...] = 0.0
+
+
+@pytest.mark.parametrize("init", [name for name in codes.INITIALIZERS if name != "auto"])
+def test_first_weights_have_the_spread_of_their_rule(init):
+    n_in, n_out = 300, 200
+    (weight,), (bias,) = make_engine(make_spec([n_in, n_out], init=init)).get_parameters()
+    variance = 2.0 / n_in if init.startswith("he") else 2.0 / (n_in + n_out)
+    assert weight.std() == pytest.approx(np.sqrt(variance), rel=0.02)
+    assert abs(weight.mean()) < 4.0 * np.sqrt(variance / weight.size)
+    largest = np.abs(weight).max() / np.sqrt(variance)
+    assert largest <= np.sqrt(3.0) if init.endswith("uniform") else 3.5 < largest < 7.0
+    assert (bias == 0.0).all()
+
+
+def test_first_weights_depend_on_the_seed_and_differ_by_layer():
+    first, again, other = (
+        make_engine(make_spec([9, 9, 9], seed=seed)).get_parameters()[0] for seed in (1, 1, 2)
+    )
+    for a, b, c in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert (a != c).all()
+    assert (first[0] / first[0].std() != first[1] / first[1].std()).all()
+
+
+@each_dtype
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("n_rows", [1, 7, 512, 513, 1200])
+def test_prediction_and_trace_are_the_forward_pass(n_rows, n_threads, dtype):
+    engine, net, X, _ = make(dtype, n_rows, n_threads=n_threads)
+    wanted, _ = net.forward(X.astype(float))
+    assert relative_error(engine.predict(X), wanted[-1]) <= TOLERANCE[dtype]
+    trace = engine.trace(X)
+    assert len(trace) == len(SIZES)
+    for found, layer in zip(trace, wanted, strict=True):
+        assert relative_error(found, layer) <= TOLERANCE[dtype]
+
+
+@each_dtype
+def test_prediction_of_no_rows_is_empty(dtype):
+    engine, _, X, _ = make(dtype)
+    assert engine.predict(X[:0]).shape == (0, SIZES[-1])
+
+
+@each_dtype
+@pytest.mark.parametrize("loss", codes.LOSSES)
+@pytest.mark.parametrize("n_rows", [1, 513, 1200])
+def test_evaluation_is_the_mean_loss(n_rows, loss, dtype):
+    engine, net, X, data = make(dtype, n_rows, loss)
+    if loss in ("huber", "quantile"):
+        net.parameter = engine.spec.loss.parameter
+    y = data.labels if data.targets is None else data.targets.astype(float)
+    wanted = net.data_loss(X.astype(float), y)
+    assert abs(engine.evaluate(data) - wanted) <= TOLERANCE[dtype] * max(abs(wanted), 1.0)
+
+
+@each_dtype
+def test_read_only_targets_and_weights_are_read_and_left_alone(dtype):
+    engine, _, X, data = make(dtype)
+    data.weights = np.linspace(0.0, 1.0, len(X)).astype(dtype)
+    wanted, copies = engine.evaluate(data), [a.copy() for a in (X, data.targets, data.weights)]
+    for array in (X, data.targets, data.weights):
+        array.flags.writeable = False
+    assert engine.evaluate(data) == wanted
+    train(engine, data, batch_size=8, n_epochs=2)
+    for array, copy in zip((X, data.targets, data.weights), copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+@each_dtype
+def test_steps_of_the_first_epoch_can_be_left_out(dtype):
+    """The steps that are left out have no learning rate either, in a training of all of them."""
+    (some, _, _, data), (all_steps, _, _, same) = make(dtype), make(dtype)
+    n_left_out = 3
+    result = some.train(
+        data, batch_size=8, n_epochs=2, first_epoch=4, first_step=n_left_out, shuffle=True,
+        learning_rates=np.full(10 - n_left_out, 0.01),
+    )  # fmt: skip
+    assert (result.n_epochs_done, result.n_steps_done) == (2, 10 - n_left_out)
+    rates = np.full(10, 0.01)
+    rates[:n_left_out] = 0.0
+    all_steps.train(
+        same, batch_size=8, n_epochs=2, first_epoch=4, first_step=0, shuffle=True,
+        learning_rates=rates,
+    )  # fmt: skip
+    np.testing.assert_array_equal(some.params, all_steps.params)

@@ -1,0 +1,261 @@
+"""Products of a layer, cut into tiles: every tail of rows, inputs and outputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastmlp.kernels import codes
+from fastmlp.kernels.cpu import gemm
+from fastmlp.kernels.cpu.tile import PLAIN
+from fastmlp.kernels.cpu.width import LANES
+from tests.reference import activations, products
+from tests.reference.products import padded, padded_rows, panel_columns, to_panels
+
+from .tools import DTYPES, TALLEST, Memory, compiled, integers, nans, straddling
+
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+
+@compiled
+def nn_strip(r0, r1, vectors, m, a_at, lda, b_at, n_inner, bias_at, c_at, d_at, ldc, mode):
+    gemm.nn_strip(
+        r0, r1, vectors, m, a_at, lda, m, b_at, n_inner, m, bias_at, m, c_at, d_at, ldc, mode
+    )
+
+
+@compiled
+def tn_strip(r0, r1, vectors, m, a_at, lda, b_at, ldb, n_inner, c_at, ldc):
+    gemm.tn_strip(r0, r1, vectors, m, a_at, lda, m, b_at, ldb, n_inner, m, c_at, ldc)
+
+
+@compiled
+def forward_rows(params, work, r0, r1, row_block, sizes, lds, at, code, is_output):
+    gemm.forward_rows(
+        params, work, r0, r1, row_block, sizes[0], sizes[1], sizes[2], sizes[3], lds[0], lds[1],
+        at[0], at[1], at[2], at[3], at[4], code, is_output,
+    )  # fmt: skip
+
+
+@compiled
+def backward_rows(work, r0, r1, row_block, n_out, in_pad, out_pad, ld_in, ld_out, at):
+    gemm.backward_rows(
+        work, r0, r1, row_block, n_out, in_pad, out_pad, ld_in, ld_out, at[0], at[1], at[2], at[3]
+    )
+
+
+@compiled
+def weight_gradient(work, i0, i1, vectors, n_rows, ld_in, ld_out, act_in, dz_at, out_at):
+    gemm.weight_gradient(work, i0, i1, vectors, n_rows, ld_in, ld_out, act_in, dz_at, out_at)
+
+
+@compiled
+def bias_gradient(work, vectors, n_rows, ld_out, dz_at, out_at):
+    gemm.bias_gradient(work, vectors, n_rows, ld_out, dz_at, out_at)
+
+
+@compiled
+def transpose_panel(params, work, i0, i1, column, vectors, in_pad, out_pad, w_at, wt_at):
+    gemm.transpose_panel(params, work, i0, i1, column, vectors, in_pad, out_pad, w_at, wt_at)
+
+
+def row_ranges(n_rows: int):
+    """All rows, and a part that begins and ends inside."""
+    return [(0, n_rows), (n_rows // 3, n_rows - n_rows // 4)]
+
+
+def outside(n_rows: int, r0: int, r1: int) -> np.ndarray:
+    return ~np.isin(np.arange(n_rows), np.arange(r0, r1))
+
+
+@each_dtype
+@pytest.mark.parametrize("vectors", [1, 2])
+def test_nn_strip_covers_its_rows_and_no_other(vectors, dtype):
+    width, inner = vectors * LANES[dtype], 5
+    for n_rows in (*range(1, 2 * TALLEST + 4),):
+        rng = np.random.default_rng(n_rows)
+        a, b, bias = integers(rng, n_rows, 6), integers(rng, inner, width), integers(rng, width)
+        for r0, r1 in row_ranges(n_rows):
+            memory = Memory(dtype, a=a, b=b, bias=bias, c=nans(n_rows, width + 1))
+            at = memory.at
+            nn_strip(
+                r0, r1, vectors, memory.data, at["a"], 6, at["b"], inner, at["bias"], at["c"],
+                at["c"], width + 1, PLAIN,
+            )  # fmt: skip
+            wanted = products.nn(a[r0:r1, :inner], b, bias)
+            np.testing.assert_array_equal(memory["c"][r0:r1, :width], wanted)
+            assert np.isnan(memory["c"][outside(n_rows, r0, r1)]).all()
+            memory.check_guards()
+
+
+@each_dtype
+@pytest.mark.parametrize("vectors", [1, 2])
+def test_tn_strip_covers_its_rows_and_no_other(vectors, dtype):
+    width, inner = vectors * LANES[dtype], 5
+    for n_columns in range(1, 2 * TALLEST + 4):
+        rng = np.random.default_rng(n_columns)
+        a, b = integers(rng, inner, n_columns), integers(rng, inner, width)
+        for r0, r1 in row_ranges(n_columns):
+            memory = Memory(dtype, a=a, b=b, c=nans(r1 - r0, width))
+            at = memory.at
+            tn_strip(
+                r0, r1, vectors, memory.data, at["a"], n_columns, at["b"], width, inner, at["c"],
+                width,
+            )  # fmt: skip
+            np.testing.assert_array_equal(memory["c"], products.tn(a[:, r0:r1], b))
+            memory.check_guards()
+
+
+class LayerCase:
+    """A layer's operands in guarded memory: odd sizes, whole numbers, NaN where outputs go."""
+
+    def __init__(self, dtype, n_rows, n_in, n_out, seed=0):
+        rng, lanes = np.random.default_rng(seed), LANES[dtype]
+        self.n_rows, self.n_in, self.n_out = n_rows, n_in, n_out
+        self.in_pad, self.out_pad = padded(n_in, lanes), padded(n_out, lanes)
+        self.ld_in, self.ld_out = self.in_pad + lanes, self.out_pad
+        self.X = integers(rng, n_rows, n_in)
+        self.W, self.bias = integers(rng, n_in, n_out), integers(rng, n_out)
+        self.dz, self.slope = integers(rng, n_rows, n_out), integers(rng, n_rows, n_in)
+        self.params = Memory(
+            dtype, weight=to_panels(self.W, lanes),
+            bias=padded_rows(self.bias[None], self.out_pad),
+        )  # fmt: skip
+        self.work = Memory(
+            dtype,
+            weight_t=to_panels(self.W.T, lanes),
+            act_in=padded_rows(self.X, self.ld_in),
+            act_out=nans(n_rows, self.ld_out),
+            dz=nans(n_rows, self.ld_out),
+            zeros=np.zeros(2 * lanes),
+        )
+
+    def forward(self, r0, r1, code, is_output, row_block):
+        at = self.work.at
+        forward_rows(
+            self.params.data, self.work.data, r0, r1, row_block,
+            (self.n_in, self.n_out, self.in_pad, self.out_pad), (self.ld_in, self.ld_out),
+            (self.params.at["weight"], self.params.at["bias"], at["act_in"], at["act_out"],
+             at["dz"]), code, is_output,
+        )  # fmt: skip
+        self.check_guards()
+
+    def check_guards(self):
+        self.params.check_guards()
+        self.work.check_guards()
+
+
+def layer_sizes(dtype):
+    """Inputs and outputs around one and two vectors, not in every combination."""
+    lanes = LANES[dtype]
+    sizes = sorted({*straddling(lanes), *straddling(2 * lanes)})
+    return list(zip(sizes, reversed(sizes), strict=True)) + [(sizes[-1], sizes[-1])]
+
+
+@each_dtype
+@pytest.mark.parametrize("name", codes.ACTIVATIONS)
+def test_forward_rows_give_activation_and_derivative_with_zero_padding(name, dtype):
+    code = codes.ACTIVATIONS.index(name)
+    tolerance = 40 * np.finfo(dtype).eps
+    for number, (n_in, n_out) in enumerate(layer_sizes(dtype)):
+        for n_rows in straddling(TALLEST):
+            for r0, r1 in row_ranges(n_rows):
+                case = LayerCase(dtype, n_rows, n_in, n_out, seed=number)
+                # Small enough for tanh and the like to be away from their limits.
+                for buffer in (case.params["weight"], case.params["bias"]):
+                    buffer /= 32
+                z = products.nn(case.X, case.W / 32, case.bias / 32)
+                case.forward(r0, r1, code, False, row_block=TALLEST)
+                for buffer, wanted in zip(
+                    ("act_out", "dz"), activations.TABLE[name](z), strict=True
+                ):
+                    found = case.work[buffer]
+                    error = np.abs(found[r0:r1, :n_out] - wanted[r0:r1])
+                    assert (error <= tolerance * (1.0 + np.abs(wanted[r0:r1]))).all()
+                    assert (found[r0:r1, n_out:] == 0.0).all()
+                    assert np.isnan(found[outside(n_rows, r0, r1)]).all()
+
+
+@each_dtype
+def test_forward_rows_of_the_output_layer_keep_z_whatever_the_block(dtype):
+    for n_in, n_out in layer_sizes(dtype):
+        for block in (TALLEST, 3 * TALLEST):
+            case = LayerCase(dtype, 2 * TALLEST + 3, n_in, n_out)
+            case.forward(0, case.n_rows, 0, True, row_block=block)
+            wanted = products.nn(case.X, case.W, case.bias)
+            np.testing.assert_array_equal(case.work["act_out"][:, :n_out], wanted)
+            assert np.isnan(case.work["dz"]).all()
+
+
+@each_dtype
+def test_backward_rows_are_the_product_with_the_transpose_times_the_derivative(dtype):
+    for n_in, n_out in layer_sizes(dtype):
+        for n_rows in straddling(TALLEST):
+            for r0, r1 in row_ranges(n_rows):
+                case = LayerCase(dtype, n_rows, n_in, n_out)
+                work = Memory(
+                    dtype, dz=padded_rows(case.dz, case.ld_out),
+                    weight_t=to_panels(case.W.T, LANES[dtype]), zeros=np.zeros(2 * LANES[dtype]),
+                    dz_in=padded_rows(case.slope, case.ld_in),
+                )  # fmt: skip
+                backward_rows(
+                    work.data, r0, r1, TALLEST, n_out, case.in_pad, case.out_pad, case.ld_in,
+                    case.ld_out, tuple(work.at[n] for n in ("weight_t", "zeros", "dz", "dz_in")),
+                )  # fmt: skip
+                wanted = case.slope.copy()
+                wanted[r0:r1] *= products.nn(case.dz, case.W.T, 0.0)[r0:r1]
+                np.testing.assert_array_equal(work["dz_in"][:, :n_in], wanted)
+                assert (work["dz_in"][:, n_in:] == 0.0).all()
+                work.check_guards()
+
+
+@each_dtype
+def test_weight_and_bias_gradients_sum_over_all_rows(dtype):
+    lanes = LANES[dtype]
+    for n_in, n_out in layer_sizes(dtype):
+        for n_rows in straddling(TALLEST):
+            case = LayerCase(dtype, n_rows, n_in, n_out)
+            dW, db = products.tn(case.X, case.dz), case.dz.sum(axis=0)
+            for column, width in panel_columns(n_out, lanes):
+                work = Memory(
+                    dtype, act_in=padded_rows(case.X, case.ld_in),
+                    dz=padded_rows(case.dz, case.ld_out), dbias=nans(width),
+                    dweight=nans(case.in_pad, width),
+                )  # fmt: skip
+                at, i0 = work.at, case.in_pad - lanes
+                for first, last in ((0, case.in_pad), (i0, case.in_pad)):
+                    work["dweight"][...] = np.nan
+                    weight_gradient(
+                        work.data, first, last, width // lanes, n_rows, case.ld_in, case.ld_out,
+                        at["act_in"], at["dz"] + column, at["dweight"],
+                    )  # fmt: skip
+                    wanted = np.zeros((case.in_pad, width))
+                    part = dW[:, column : column + width]
+                    wanted[:n_in, : part.shape[1]] = part
+                    found = work["dweight"]
+                    np.testing.assert_array_equal(found[: last - first], wanted[first:last])
+                    assert np.isnan(found[last - first :]).all()
+                bias_gradient(
+                    work.data, width // lanes, n_rows, case.ld_out, at["dz"] + column, at["dbias"]
+                )
+                wanted_bias = padded_rows(db[None, column : column + width], width)[0]
+                np.testing.assert_array_equal(work["dbias"], wanted_bias)
+                work.check_guards()
+
+
+@each_dtype
+def test_transpose_panel_writes_the_panels_of_the_transpose(dtype):
+    lanes = LANES[dtype]
+    for n_in, n_out in layer_sizes(dtype):
+        case = LayerCase(dtype, 1, n_in, n_out)
+        wanted = to_panels(case.W.T, lanes)
+        work = Memory(dtype, weight_t=nans(len(wanted)))
+        for column, width in panel_columns(n_out, lanes):
+            for i0 in range(0, case.in_pad, lanes):
+                transpose_panel(
+                    case.params.data, work.data, i0, i0 + lanes, column, width // lanes,
+                    case.in_pad, case.out_pad, case.params.at["weight"], work.at["weight_t"],
+                )  # fmt: skip
+        np.testing.assert_array_equal(work["weight_t"], wanted)
+        work.check_guards()
+        case.check_guards()

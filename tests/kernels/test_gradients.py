@@ -1,0 +1,137 @@
+"""Gradients of the engine, for every activation, loss and element type."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastmlp.kernels import codes
+from fastmlp.losses import Loss
+from tests.reference.network import Network
+
+from .differences import Findings, compare
+from .tools import (
+    DTYPES,
+    LOSSES_WITH_PARAMETER,
+    dataset,
+    make_engine_with,
+    make_spec,
+    random_parameters,
+    random_targets,
+    relative_error,
+)
+
+# How far a gradient may be from the oracle's, relative to the largest of its array.
+TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
+
+
+class Problem:
+    """A network with fixed weights, data for it, and its engine."""
+
+    def __init__(self, activation, loss, dtype, sizes=(5, 9, 4, 3), n_rows=11, *, seed=0,
+                 weighted=False, l1=0.0, l2=0.0, n_threads=1):  # fmt: skip
+        rng = np.random.default_rng(seed)
+        parameter = LOSSES_WITH_PARAMETER.get(loss, 0.0)
+        n_hidden = len(sizes) - 2
+        names = (activation,) * n_hidden if isinstance(activation, str) else activation
+        spec = make_spec(
+            sizes, activation=names, loss=Loss(loss, parameter), dtype=dtype, l1=l1, l2=l2,
+            n_threads=n_threads,
+        )  # fmt: skip
+        self.engine = make_engine_with(spec, *random_parameters(rng, sizes))
+        self.X = rng.standard_normal((n_rows, sizes[0])).astype(dtype)
+        self.y = random_targets(rng, loss, n_rows, sizes[-1])
+        self.sample_weight = None
+        if weighted:
+            self.sample_weight = rng.uniform(0.0, 3.0, n_rows).astype(dtype)
+        self.data = dataset(self.X, self.y, dtype, self.sample_weight)
+        if self.y.ndim == 2:
+            self.y = self.data.targets.astype(np.float64)
+        weights, biases = self.engine.get_parameters()
+        self.net = Network(
+            [w.astype(np.float64) for w in weights], [b.astype(np.float64) for b in biases],
+            names, loss, parameter, l1, l2,
+        )  # fmt: skip
+
+    def error_against_oracle(self) -> float:
+        """The largest relative error of the loss and of any gradient array."""
+        X = self.X.astype(np.float64)
+        share = None if self.sample_weight is None else self.sample_weight.astype(np.float64)
+        loss, dweights, dbiases = self.engine.loss_and_gradients(self.data)
+        wanted, *gradients = self.net.loss_and_gradients(X, self.y, share)
+        wanted += self.net.penalty()
+        errors = [abs(loss - wanted) / max(abs(wanted), 1.0)]
+        for found, oracle in zip((dweights, dbiases), gradients, strict=True):
+            errors += [relative_error(f, w) for f, w in zip(found, oracle, strict=True)]
+        return max(errors)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("loss", codes.LOSSES)
+@pytest.mark.parametrize("activation", codes.ACTIVATIONS)
+def test_gradients_are_those_of_the_oracle(activation, loss, dtype):
+    for weighted, penalty in ((False, 0.0), (True, 0.02)):
+        problem = Problem(activation, loss, dtype, weighted=weighted, l1=penalty, l2=3 * penalty)
+        assert problem.error_against_oracle() <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("loss", codes.LOSSES)
+@pytest.mark.parametrize("activation", codes.ACTIVATIONS)
+def test_gradients_are_central_differences_of_the_loss(activation, loss):
+    findings, rng = Findings(), np.random.default_rng(1)
+    for weighted, penalty in ((False, 0.0), (True, 0.02)):
+        p = Problem(activation, loss, "float64", weighted=weighted, l1=penalty, l2=3 * penalty)
+        compare(p.engine, p.data, p.net, p.X, p.y, rng=rng, limit=60, findings=findings)
+    assert findings.largest <= 1e-6, str(findings)
+    assert findings.checked >= 10 * (findings.at_kinks + findings.too_small), str(findings)
+
+
+@pytest.mark.parametrize("loss", codes.LOSSES)
+@pytest.mark.parametrize("activation", codes.ACTIVATIONS)
+def test_float32_gradients_are_central_differences_in_float64(activation, loss):
+    """The same weights and data in a float64 engine, whose differences the figures are."""
+    single = Problem(activation, loss, "float32", weighted=True)
+    weights, biases = single.engine.get_parameters()
+    double = Problem(activation, loss, "float64", weighted=True)
+    double.engine.set_parameters(weights, biases)
+    double.data = dataset(
+        single.X, single.y if single.y.ndim == 2 else single.data.labels, "float64",
+        single.sample_weight,
+    )  # fmt: skip
+
+    class Single:
+        """float64's losses with float32's gradients."""
+
+        get_parameters, set_parameters = double.engine.get_parameters, double.engine.set_parameters
+        evaluate = double.engine.evaluate
+
+        @staticmethod
+        def loss_and_gradients(data):
+            loss, dweights, dbiases = single.engine.loss_and_gradients(single.data)
+            return loss, dweights, dbiases
+
+    findings, rng = Findings(), np.random.default_rng(1)
+    compare(Single, double.data, double.net, single.X.astype(np.float64), single.y, rng=rng,
+            limit=60, findings=findings)  # fmt: skip
+    assert findings.largest <= TOLERANCE["float32"], str(findings)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_rows_beyond_a_chunk_are_summed_too(n_threads, dtype):
+    """More rows than loss_and_gradients takes at a time, the last chunk not full."""
+    problem = Problem("tanh", "cross_entropy", dtype, n_rows=1300, weighted=True,
+                      n_threads=n_threads)  # fmt: skip
+    assert problem.error_against_oracle() <= 4 * TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_layer_may_have_an_activation_of_its_own(dtype):
+    problem = Problem(codes.ACTIVATIONS, "huber", dtype, sizes=(4, 7, 6, 5, 9, 3, 2))
+    assert problem.error_against_oracle() <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_linear_model_has_gradients_too(dtype):
+    problem = Problem((), "binary_cross_entropy", dtype, sizes=(17, 1))
+    assert problem.error_against_oracle() <= TOLERANCE[dtype]

@@ -1,0 +1,101 @@
+"""A training that is stopped: by a deadline, by Ctrl-C, by an error of who listens."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+
+from .tools import DTYPES, dataset, make_engine_with, make_spec, random_parameters, train
+
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+N_EPOCHS = 500_000  # of 5 steps: a minute or more
+
+
+def make(dtype, n_threads=None):
+    """An engine, and data of five minibatches."""
+    sizes, rng = (6, 33, 17, 4), np.random.default_rng(5)
+    spec = make_spec(sizes, activation="gelu", dtype=dtype, n_threads=n_threads)
+    engine = make_engine_with(spec, *random_parameters(rng, sizes))
+    engine.set_optimizer("sgd", ())
+    data = dataset(rng.standard_normal((40, 6)), rng.standard_normal((40, 4)), dtype)
+    return engine, data
+
+
+@each_dtype
+def test_a_deadline_ends_a_long_training_early(dtype):
+    engine, data = make(dtype)
+    result = train(
+        engine, data, batch_size=8, n_epochs=N_EPOCHS, lr=1e-6,
+        deadline_s=time.perf_counter() + 0.1,
+    )  # fmt: skip
+    assert result.status == "deadline"
+    assert 0 < result.n_steps_done < N_EPOCHS * 5
+    assert result.n_epochs_done == result.n_steps_done // 5
+    assert engine.get_optimizer_state().n_steps == result.n_steps_done
+    assert len(result.loss) == -(-result.n_steps_done // 5)
+
+
+@each_dtype
+@pytest.mark.parametrize("n_threads", [1, 2, 4])
+def test_ctrl_c_ends_a_training_with_what_was_reached(n_threads, dtype):
+    engine, data = make(dtype, n_threads=n_threads)
+    seen = []
+
+    def poll(progress):
+        seen.append(progress)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    result = train(engine, data, batch_size=8, n_epochs=N_EPOCHS, lr=1e-6, on_poll=poll)
+    assert result.status == "interrupted"
+    assert len(seen) == 2
+    assert 0 < result.n_steps_done < N_EPOCHS * 5
+    assert seen[0].epoch * 5 + seen[0].step <= result.n_steps_done
+    assert all(p.n_steps == 5 and 0 <= p.step <= 5 and 0 <= p.epoch < N_EPOCHS for p in seen)
+    # The steps made are those of an uninterrupted training.
+    if result.n_steps_done % 5 == 0:
+        fresh, same = make(dtype, n_threads=1)
+        train(fresh, same, batch_size=8, n_epochs=result.n_epochs_done, lr=1e-6)
+        np.testing.assert_array_equal(engine.params, fresh.params)
+
+
+@each_dtype
+def test_an_error_of_the_listener_ends_the_training_and_is_raised(dtype):
+    engine, data = make(dtype, n_threads=2)
+
+    def poll(progress):
+        raise LookupError("of the listener")
+
+    with pytest.raises(LookupError, match="of the listener"):
+        train(engine, data, batch_size=8, n_epochs=N_EPOCHS, lr=1e-6, on_poll=poll)
+    assert np.isfinite(engine.params).all()
+    assert train(engine, data, batch_size=8, n_epochs=1).status == "done"
+
+
+def interrupt_again_and_again(n_threads: int) -> None:
+    """Run in a process of its own by the test below."""
+
+    def poll(progress):
+        raise KeyboardInterrupt
+
+    for _ in range(60):
+        engine, data = make("float64", n_threads)
+        result = train(engine, data, batch_size=8, n_epochs=N_EPOCHS, lr=1e-6, on_poll=poll)
+        assert result.status == "interrupted"
+
+
+@pytest.mark.parametrize("n_threads", [2, 4])
+def test_threads_agree_on_the_step_that_they_stop_after(n_threads):
+    """Were one of them to stop a step earlier, the others would wait for it for ever."""
+    code = f"from tests.kernels import test_stopping as t; t.interrupt_again_and_again({n_threads})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=100,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,131 @@
+"""What the kernel tests share: compiling, guarded memory, engines with given weights."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from fastmlp.data import Dataset
+from fastmlp.engine import make_engine
+from fastmlp.kernels import jit
+from fastmlp.kernels.cpu.width import LANES, TILE
+from fastmlp.spec import NetworkSpec
+
+DTYPES = ("float32", "float64")
+LOSSES_WITH_PARAMETER = {"huber": 0.7, "quantile": 0.3}
+TALLEST = TILE.rows[0]
+
+
+def compiled(function):
+    """Compile a test's own function as the kernels are, with a wrapper for Python."""
+    return numba.njit(**jit.FLAGS)(function)
+
+
+def straddling(step: int) -> tuple[int, ...]:
+    """Sizes around a multiple: 1, step - 1, step, step + 1, and more than two of it."""
+    return tuple(sorted({1, max(step - 1, 1), step, step + 1, 2 * step + 3}))
+
+
+class Memory:
+    """Buffers in one flat array with guards before, between and after them.
+
+    Guards alternate between a number and a NaN: whoever writes over them changes the number,
+    whoever reads them gets a NaN or a far too large sum. No buffer begins on a whole vector.
+    """
+
+    GUARD_ELEMS = 2 * max(LANES.values()) + 1
+
+    def __init__(self, dtype: str, **buffers: np.ndarray) -> None:
+        guard = np.full(self.GUARD_ELEMS, 3.0e30, dtype)
+        guard[1::2] = np.nan
+        self.guard, self.at, self.shapes, parts = guard, {}, {}, [guard]
+        for name, values in buffers.items():
+            self.at[name] = sum(map(len, parts))
+            self.shapes[name] = values.shape
+            parts += [np.asarray(values, dtype).ravel(), guard]
+        self.data = np.concatenate(parts)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        shape, at = self.shapes[name], self.at[name]
+        return self.data[at : at + int(np.prod(shape))].reshape(shape)
+
+    def check_guards(self) -> None:
+        """Fail where a guard has changed."""
+        ends = [0] + [at + int(np.prod(self.shapes[name])) for name, at in self.at.items()]
+        for name, end in zip(["the first buffer", *self.at], ends, strict=True):
+            after = self.data[end : end + self.GUARD_ELEMS]
+            np.testing.assert_array_equal(after, self.guard, err_msg=f"guard near {name}")
+
+
+def nans(*shape: int) -> np.ndarray:
+    """What an output holds before the call."""
+    return np.full(shape, np.nan)
+
+
+def integers(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Small whole numbers: products and sums of them are exact in any order and precision."""
+    return rng.integers(-8, 9, shape).astype(np.float64)
+
+
+def make_spec(sizes, **settings) -> NetworkSpec:
+    """A spec; `parameter` goes with the loss's name."""
+    return NetworkSpec.make(sizes=list(sizes), **settings)
+
+
+def random_parameters(rng: np.random.Generator, sizes, scale: float = 1.0):
+    """Weights of the size of glorot's, and biases that are not zero."""
+    weights = [
+        scale * rng.standard_normal((i, o)) * np.sqrt(2.0 / (i + o))
+        for i, o in zip(sizes, sizes[1:], strict=False)
+    ]
+    return weights, [0.3 * rng.standard_normal(o) for o in sizes[1:]]
+
+
+def random_targets(rng: np.random.Generator, loss: str, n_rows: int, n_outputs: int) -> np.ndarray:
+    """Targets that suit a loss: class indices, 0 or 1, counts, or real numbers."""
+    if loss == "cross_entropy":
+        return rng.integers(0, n_outputs, n_rows)
+    if loss == "binary_cross_entropy":
+        return rng.integers(0, 2, (n_rows, n_outputs)).astype(np.float64)
+    if loss == "poisson":
+        return rng.poisson(2.0, (n_rows, n_outputs)).astype(np.float64)
+    return rng.standard_normal((n_rows, n_outputs))
+
+
+def dataset(X: np.ndarray, y: np.ndarray, dtype: str, sample_weight=None) -> Dataset:
+    """X as it is, targets and weights as the engine wants them."""
+    labels = targets = None
+    if y.ndim == 1:
+        labels = y.astype(np.int32)
+    else:
+        targets = np.ascontiguousarray(y, dtype)
+    if sample_weight is not None:
+        sample_weight = np.ascontiguousarray(sample_weight, dtype)
+    return Dataset(X, labels, targets, sample_weight)
+
+
+def make_engine_with(spec: NetworkSpec, weights, biases):
+    """An engine with these weights and biases."""
+    engine = make_engine(spec)
+    engine.set_parameters(weights, biases)
+    return engine
+
+
+def train(engine, data: Dataset, *, batch_size: int, n_epochs: int, lr: float = 0.01, **settings):
+    """Engine.train at a constant learning rate."""
+    n_steps = -(-data.X.shape[0] // batch_size)
+    arguments = {"first_epoch": 0, "first_step": 0, "shuffle": False} | settings
+    return engine.train(
+        data, batch_size=batch_size, n_epochs=n_epochs,
+        learning_rates=np.full(n_epochs * n_steps, lr), **arguments,
+    )  # fmt: skip
+
+
+def relative_error(found: np.ndarray, wanted: np.ndarray) -> float:
+    """The largest difference, relative to the largest wanted value."""
+    found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
+    assert found.shape == wanted.shape
+    assert np.isfinite(found).all()
+    size = float(np.abs(wanted).max(initial=0.0))
+    error = float(np.abs(found - wanted).max(initial=0.0))
+    return error / size if size > 0.0 else error
