@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +86,7 @@ class Loss:
             real(f"q of the {self.name} loss", q, 0.0, 1.0, low_open=True, high_open=True)
             for q in given
         ]
-        if any(later <= q for q, later in zip(levels, levels[1:], strict=False)):
+        if any(later <= q for q, later in itertools.pairwise(levels)):
             raise OptionError(
                 f"q of the quantiles loss must rise from one to the next, got {list(given)}"
             )
@@ -164,7 +166,7 @@ def quantile(q: float = 0.5) -> Loss:
     return Loss("quantile", (q,))
 
 
-def quantiles(q: Sequence[float] = (0.1, 0.5, 0.9)) -> Loss:
+def quantiles(q: Any = (0.1, 0.5, 0.9)) -> Loss:
     """Several quantiles of each target at once, such as an interval with its median.
 
     A network needs one output for each q of each target. Its predictions cannot cross: each is

@@ -202,9 +202,7 @@ class Network(Model):
         )
         if not isinstance(verbose, bool) and verbose != "auto":
             raise OptionError(f"verbose must be True, False or 'auto', got {shown(verbose)}")
-        data, classes = self._dataset(
-            X, y, sample_weight, self.classes_, class_weight=class_weight
-        )
+        data, classes = self._dataset(X, y, sample_weight, self.classes_, class_weight=class_weight)
         eval_sets = [
             self._dataset(Xe, ye, None, classes, f" of eval_set[{i}]")[0]
             for i, (Xe, ye) in enumerate(_pairs(eval_set))
@@ -251,6 +249,20 @@ class Network(Model):
         if self._task == "regression":
             raise targets.no_probabilities(self.loss)
         return targets.probabilities(self._task, self._outputs(X))
+
+    def predict_std(self, X: Any) -> np.ndarray:
+        """Standard deviations in the shape of `predict`, for a network with loss gaussian_nll.
+
+        Raises OptionError for other losses, and as `predict`.
+        """
+        if self.loss.name != "gaussian_nll":
+            raise OptionError(
+                f"predict_std needs a loss of variances, got loss={self.loss.name!r}; "
+                "make the network with loss='gaussian_nll' and two outputs for each target"
+            )
+        z = self._outputs(X)
+        deviations = np.exp(0.5 * z[:, z.shape[1] // 2 :])
+        return deviations[:, 0] if deviations.shape[1] == 1 else deviations
 
     def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
         """Mean loss and score on data, weighted where there are sample weights.

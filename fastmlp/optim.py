@@ -81,14 +81,15 @@ class Optimizer:
         if self.ema is not None:
             ema = real(self._called("ema"), self.ema, 0.0, 1.0, low_open=True, high_open=True)
             self._set("ema", ema)
-        if isinstance(self.layer_lr, str) or not isinstance(self.layer_lr, Sequence):
+        layer_lr: Any = self.layer_lr
+        if isinstance(layer_lr, str) or not isinstance(layer_lr, Sequence):
             raise OptionTypeError(
                 f"{self._called('layer_lr')} must be a list of factors, one for each layer, "
-                f"got {shown(self.layer_lr)}"
+                f"got {shown(layer_lr)}"
             )
         factors = (
             real(f"layer_lr[{i}] of {type(self).__name__}", factor, 0.0)
-            for i, factor in enumerate(self.layer_lr)
+            for i, factor in enumerate(layer_lr)
         )
         object.__setattr__(self, "layer_lr", tuple(factors))
 
@@ -367,7 +368,7 @@ _CLASSES: tuple[type[Optimizer], ...] = (
     Adagrad,
     Lion,
 )
-_BY_NAME = {c.__name__.lower(): c for c in _CLASSES}
+BY_NAME = {c.__name__.lower(): c for c in _CLASSES}
 
 
 def as_optimizer(optimizer: object) -> Optimizer:
@@ -378,14 +379,14 @@ def as_optimizer(optimizer: object) -> Optimizer:
         hint = f"; write {optimizer.__name__}()" if isinstance(optimizer, type) else ""
         raise OptionTypeError(
             "optimizer must be one of fastmlp.optim such as Adam(lr=0.001), or a name "
-            f"({', '.join(map(repr, _BY_NAME))}), got {shown(optimizer)}{hint}"
+            f"({', '.join(map(repr, BY_NAME))}), got {shown(optimizer)}{hint}"
         )
-    return _BY_NAME[name_among("optimizer", optimizer, _BY_NAME)]()  # type: ignore[call-arg]
+    return BY_NAME[name_among("optimizer", optimizer, BY_NAME)]()  # type: ignore[call-arg]
 
 
 def optimizer_from_dict(values: dict[str, Any]) -> Optimizer:
     """The optimizer that `Optimizer.to_dict` described."""
-    kind = _BY_NAME[name_among("optimizer", str(values.get("name")).lower(), _BY_NAME)]
+    kind = BY_NAME[name_among("optimizer", str(values.get("name")).lower(), BY_NAME)]
     known = {field.name for field in fields(kind)}
     given = {name: value for name, value in values.items() if name != "name"}
     if set(given) != known:

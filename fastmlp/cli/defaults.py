@@ -53,7 +53,14 @@ def _constant(network: Network, y: np.ndarray) -> np.ndarray | float:
         if network.loss.name == "poisson":
             return math.log(max(float(y.mean()), 1e-6))
         if network.loss.name == "quantile":
-            return float(np.quantile(y, network.loss.parameter))
+            return float(np.quantile(y, network.loss.parameters[0]))
+        if network.loss.name == "quantiles":
+            # Each is the one below it plus softplus of an output.
+            levels = np.quantile(y, network.loss.parameters)
+            steps = np.maximum(np.diff(levels), 1e-6)
+            return np.concatenate(([levels[0]], steps + np.log(-np.expm1(-steps))))
+        if network.loss.name == "gaussian_nll":
+            return np.array([y.mean(), math.log(max(float(y.var()), 1e-6))])
         return float(np.median(y) if network.loss.name == "absolute_error" else y.mean())
     shares = np.unique(y, return_counts=True)[1] / len(y)
     log_shares = np.log(shares)

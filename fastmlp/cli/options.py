@@ -6,14 +6,21 @@ from dataclasses import replace
 
 from fastmlp.checks import name_among
 from fastmlp.csv_file import as_number
-from fastmlp.engine.names import LOSSES, OPTIMIZERS
 from fastmlp.errors import OptionError
-from fastmlp.losses import Loss, as_loss
-from fastmlp.optim import SGD, Adam, AdamW, Optimizer
+from fastmlp.losses import NAMES, Loss, as_loss
+from fastmlp.optim import BY_NAME, SGD, Optimizer
+from fastmlp.schedules import Constant, Cosine, Schedule
 
-CLASS_LOSSES = ("cross_entropy", "binary_cross_entropy")
-_VALUE_LOSSES = tuple(name for name in LOSSES if name not in CLASS_LOSSES)
+CLASS_LOSSES = ("cross_entropy", "focal", "binary_cross_entropy")
+SCHEDULES: dict[str, type[Schedule]] = {"constant": Constant, "cosine": Cosine}
+_VALUE_LOSSES = tuple(name for name in NAMES if name not in CLASS_LOSSES)
 _MOMENTUM = 0.9
+_NAMED: dict[str, Optimizer] = {
+    "momentum": SGD(momentum=_MOMENTUM),
+    "nesterov": SGD(momentum=_MOMENTUM, nesterov=True),
+    **{name: make() for name, make in BY_NAME.items()},  # type: ignore[call-arg]
+}
+OPTIMIZERS = tuple(_NAMED)
 
 
 def hidden_sizes(text: str) -> list[int]:
@@ -51,18 +58,18 @@ def dropout_rates(text: str) -> float | list[float]:
 
 
 def loss_for(text: str | None, task: str, target: str) -> Loss:
-    """A loss from ``huber`` or ``huber:2.0``; by default the usual one of the task."""
+    """A loss from ``huber``, ``huber:2.0`` or ``quantiles:0.1,0.9``; by default the task's own."""
     if text is None:
         return as_loss("cross_entropy" if task == "classification" else "squared_error")
-    name, colon, number = text.partition(":")
+    name, colon, numbers = text.partition(":")
     loss = as_loss(name)
     if colon:
-        parameter = as_number(number)
-        if parameter is None:
+        parameters = tuple(as_number(number) for number in numbers.split(","))
+        if None in parameters:
             raise OptionError(
-                f"--loss must have a number after the colon (such as quantile:0.9), got {text!r}"
+                f"--loss must have numbers after the colon (such as quantile:0.9), got {text!r}"
             )
-        loss = Loss(name, parameter)
+        loss = Loss(name, parameters)  # type: ignore[arg-type]
     allowed = CLASS_LOSSES if task == "classification" else _VALUE_LOSSES
     if name not in allowed:
         holds, other = (
@@ -75,17 +82,16 @@ def loss_for(text: str | None, task: str, target: str) -> Loss:
     return loss
 
 
-def optimizer_for(name: str, lr: float | None) -> Optimizer:
-    """An optimizer from the name of its update rule; its own learning rate where `lr` is None.
+def optimizer_for(name: str, **settings: float | None) -> Optimizer:
+    """An optimizer from its name; settings that are None stay at its own defaults.
 
     "momentum" and "nesterov" are SGD with a momentum of 0.9.
     """
-    by_rule: dict[str, Optimizer] = {
-        "sgd": SGD(),
-        "momentum": SGD(momentum=_MOMENTUM),
-        "nesterov": SGD(momentum=_MOMENTUM, nesterov=True),
-        "adam": Adam(),
-        "adamw": AdamW(),
-    }
-    optimizer = by_rule[name_among("--optimizer", name, OPTIMIZERS)]
-    return optimizer if lr is None else replace(optimizer, lr=lr)
+    optimizer = _NAMED[name_among("--optimizer", name, _NAMED)]
+    given = {key: value for key, value in settings.items() if value is not None}
+    return replace(optimizer, **given)  # type: ignore[arg-type]
+
+
+def schedule_for(name: str) -> Schedule:
+    """A schedule from its name: constant or cosine."""
+    return SCHEDULES[name_among("--schedule", name, SCHEDULES)]()

@@ -65,8 +65,7 @@ def _columns(
 ) -> tuple[list[str], list[list[str]]]:
     """Names and cells of the columns to write."""
     if preparation.task == "regression":
-        values = preparation.values(network.predict(X))
-        return [preparation.target], [_cells(values, network.dtype)]
+        return _value_columns(network, preparation, X)
     probabilities = network.predict_proba(X)
     classes = network.classes_
     assert classes is not None, "the command line saves trained networks only"
@@ -74,6 +73,21 @@ def _columns(
     names = [preparation.target, *(f"p_{label}" for label in classes)]
     columns = [_cells(column, network.dtype) for column in probabilities.T]
     return names, [labels.astype(str).tolist(), *columns]
+
+
+def _value_columns(
+    network: Network, preparation: Preparation, X: np.ndarray
+) -> tuple[list[str], list[list[str]]]:
+    """The value; for quantiles one column each, for gaussian_nll its standard deviation too."""
+    target, values = preparation.target, preparation.values(network.predict(X))
+    if network.loss.name == "quantiles":
+        names = [f"{target}_q{level:g}" for level in network.loss.parameters]
+        return names, [_cells(column, network.dtype) for column in values.reshape(len(X), -1).T]
+    columns = [_cells(values, network.dtype)]
+    if network.loss.name == "gaussian_nll":
+        deviations = network.predict_std(X) * preparation.target_scale
+        return [target, f"{target}_std"], [*columns, _cells(deviations, network.dtype)]
+    return [target], columns
 
 
 def _cells(values: np.ndarray, dtype: str) -> list[str]:

@@ -6,9 +6,11 @@ from typing import Any
 
 import click
 
+from fastmlp.cli.options import OPTIMIZERS, SCHEDULES
 from fastmlp.cli.training import Job, TrainOptions
 from fastmlp.csv_file import HEADERS
-from fastmlp.engine.names import ACTIVATIONS, LOSSES, OPTIMIZERS
+from fastmlp.engine.names import ACTIVATIONS, INITIALIZERS
+from fastmlp.losses import NAMES
 from fastmlp.preparation import TASKS
 from fastmlp.tables import BUNDLED
 
@@ -48,7 +50,8 @@ from fastmlp.tables import BUNDLED
 @click.option(
     "--loss",
     metavar="NAME",
-    help=f"One of {', '.join(LOSSES)}; huber:DELTA and quantile:Q take a number.  "
+    help=f"One of {', '.join(NAMES)}; numbers go behind a colon: huber:DELTA, quantile:Q, "
+    "quantiles:Q,Q,..., cross_entropy:SMOOTHING, focal:FOCUSING.  "
     "[default: cross_entropy for classes, squared_error for values]",
 )
 @click.option(
@@ -58,6 +61,7 @@ from fastmlp.tables import BUNDLED
     show_default=True,
     help="Share of hidden units left out in a step, one for all layers or one each.",
 )
+@click.option("--l1", type=float, default=0.0, help="Penalty l1 * sum of |weights|.  [default: 0]")
 @click.option(
     "--l2",
     type=float,
@@ -69,6 +73,30 @@ from fastmlp.tables import BUNDLED
     default="adam",
     show_default=True,
     help=f"One of {', '.join(OPTIMIZERS)}.",
+)
+@click.option(
+    "--weight-decay", type=float, help="Decoupled weight decay.  [default: 0.01 of adamw]"
+)
+@click.option("--clip-norm", type=float, help="Scale gradients down to this norm.")
+@click.option("--ema", type=float, help="Keep and use a moving average of the weights, e.g. 0.99.")
+@click.option(
+    "--schedule",
+    type=click.Choice(tuple(SCHEDULES)),
+    default="constant",
+    show_default=True,
+    help="How the learning rate goes over the epochs.",
+)
+@click.option(
+    "--class-weight",
+    type=click.Choice(["balanced"]),
+    help="Give all classes the same weight together.",
+)
+@click.option(
+    "--init",
+    type=click.Choice(INITIALIZERS),
+    default="auto",
+    show_default=True,
+    help="How the initial weights are drawn; auto fits the activation.",
 )
 @click.option("--lr", type=float, help="Learning rate.  [default: 0.001, 0.01 for the sgd kinds]")
 @click.option(

@@ -20,6 +20,7 @@ from fastmlp.cli.options import (
     loss_for,
     one_or_each,
     optimizer_for,
+    schedule_for,
 )
 from fastmlp.cli.output import Output
 from fastmlp.cli.summary import Summary
@@ -45,7 +46,14 @@ class TrainOptions:
     activation: str
     loss: str | None
     dropout: str
+    l1: float
     l2: float | None
+    init: str
+    class_weight: str | None
+    schedule: str
+    weight_decay: float | None
+    clip_norm: float | None
+    ema: float | None
     optimizer: str
     lr: float | None
     batch_size: int | None
@@ -82,7 +90,14 @@ class Job:
         """Train, save, report; returns the exit code. Raises FastmlpError for bad input."""
         options = self._options
         options.check()
-        optimizer = optimizer_for(options.optimizer, options.lr)
+        optimizer = optimizer_for(
+            options.optimizer,
+            lr=options.lr,
+            weight_decay=options.weight_decay,
+            clip_norm=options.clip_norm,
+            ema=options.ema,
+        )
+        schedule = schedule_for(options.schedule)
         hidden = hidden_sizes(options.hidden)
         callbacks = self._stopping()
         table, target = self._read()
@@ -117,6 +132,8 @@ class Job:
                 batch_size=batch_size,
                 eval_set=[(X[rows], y[rows]) for rows in [split.validation] if len(rows)],
                 callbacks=callbacks,
+                class_weight=options.class_weight,
+                schedule=schedule,
                 max_time_s=options.max_time,
                 verbose=not self._output.as_json,
             )
@@ -151,7 +168,8 @@ class Job:
         self, table: Table, target: Target, split: Split, hidden: list[int], loss: Loss
     ) -> Network:
         options = self._options
-        n_outputs = target.n_classes if target.task == "classification" else 1
+        classes = target.task == "classification"
+        n_outputs = target.n_classes if classes else loss.outputs_per_target
         if loss.name == "binary_cross_entropy":
             if n_outputs != 2:
                 raise OptionError(
@@ -165,7 +183,9 @@ class Job:
             activation=one_or_each(options.activation),
             loss=loss,
             dropout=dropout_rates(options.dropout),
+            l1=options.l1,
             l2=l2,
+            init=options.init,
             dtype=options.dtype,
             seed=options.seed,
             n_threads=options.threads,

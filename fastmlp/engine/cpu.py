@@ -61,9 +61,7 @@ class CpuEngine:
         """Copies of the parameters that training goes on from, which a moving average follows."""
         return self.plan.unpack(self.params)
 
-    def set_training_parameters(
-        self, weights: list[np.ndarray], biases: list[np.ndarray]
-    ) -> None:
+    def set_training_parameters(self, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
         """Set what training goes on from, and leave a moving average as it is."""
         self.plan.pack(self.params, weights, biases)
 

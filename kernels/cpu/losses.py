@@ -1,9 +1,10 @@
 """Losses: the value of one row and its gradient dz with respect to the network's output z.
 
 `row_loss(code, z, z_at, dz_at, n, label, y, y_at, parameters)` reads z[z_at : z_at + n], writes
-dz at dz_at of the same array (the padding up to whole vectors with zeros) and returns the
-loss of the row; `parameters` are those of the loss, float64. Losses over K outputs are means over the outputs (1/K). Neither the value nor
-dz is divided by the number of rows: the tiles phase divides once by the sum of the weights.
+dz at dz_at of the same array (the padding up to whole vectors with zeros) and returns the loss of
+the row; `parameters` are those of the loss, float64. Losses over K outputs are means over the
+outputs (1/K). Neither the value nor dz is divided by the number of rows: the tiles phase divides
+once by the sum of the weights.
 
 A new loss is one function of a vector here and its name in `codes.LOSSES`.
 """
@@ -83,7 +84,7 @@ def clear_padding(z, dz_at, n):
 
 @njit
 def softmax_row(z, z_at, dz_at, n):
-    """dz = softmax(z); returns log(sum of e^z), from z shifted by its maximum: nothing overflows."""
+    """dz = softmax(z); returns log(sum of e^z). z is shifted by its maximum: nothing overflows."""
     lanes = lanes_of(z)
     low = like(load(z, z_at), -math.inf)
     top = low

@@ -43,7 +43,13 @@ def losses(p, r0, r1):
     lanes = lanes_of(p.work)
     if job[Job.TARGET_KIND] == 2:
         gather_targets(
-            p.work, job[Job.TARGET], job[Job.TARGET_LD], job[Job.N_TARGETS], p.rows, r0, r1,
+            p.work,
+            job[Job.TARGET],
+            job[Job.TARGET_LD],
+            job[Job.N_TARGETS],
+            p.rows,
+            r0,
+            r1,
             p.targets,
         )
     for r in range(r0, r1):

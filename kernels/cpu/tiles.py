@@ -212,7 +212,7 @@ def constrain_panel(p, number, limit):
 
 @njit
 def clip_factor(p):
-    """min(1, limit / (norm + 1e-6)) as PyTorch's clip_grad_norm_ has it; the same in all threads."""
+    """min(1, limit / (norm + 1e-6)), as PyTorch's clip_grad_norm_; the same in all threads."""
     squares = 0.0
     for number in range(p.job[Job.N_TASKS]):
         squares += p.norms[number]
