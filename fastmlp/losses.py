@@ -132,8 +132,13 @@ class Loss:
         """One value for each target, (rows, targets): `values`, or the quantile nearest to 1/2."""
         values = self.values(z)
         if self.name == "quantiles":
-            return values[:, :, int(np.argmin(np.abs(np.array(self.parameters) - 0.5)))]
+            return values[:, :, self.middle]
         return values
+
+    @property
+    def middle(self) -> int:
+        """Which of the quantiles is nearest to 1/2."""
+        return int(np.argmin(np.abs(np.array(self.parameters) - 0.5)))
 
     def __str__(self) -> str:
         if self.parameters == _DEFAULTS.get("cross_entropy") and self.name == "cross_entropy":

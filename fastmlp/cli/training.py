@@ -204,7 +204,10 @@ def test_score(
     scores = network.evaluate(X, y)
     del scores["loss"]
     if "r2" in scores:
-        errors = preparation.values(network.predict(X)) - preparation.values(y)
+        predicted = network.predict(X)
+        if network.loss.name == "quantiles":
+            predicted = predicted[:, network.loss.middle]
+        errors = preparation.values(predicted) - preparation.values(y)
         scores["rmse"] = float(np.sqrt(np.mean(errors**2)))
     return scores
 
