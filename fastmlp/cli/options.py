@@ -9,10 +9,23 @@ from fastmlp.csv_file import as_number
 from fastmlp.errors import OptionError
 from fastmlp.losses import NAMES, Loss, as_loss
 from fastmlp.optim import BY_NAME, SGD, Optimizer
-from fastmlp.schedules import Constant, Cosine, Schedule
+from fastmlp.schedules import (
+    Constant,
+    Cosine,
+    InverseScaling,
+    OneCycle,
+    Polynomial,
+    Schedule,
+)
 
 CLASS_LOSSES = ("cross_entropy", "focal", "binary_cross_entropy")
-SCHEDULES: dict[str, type[Schedule]] = {"constant": Constant, "cosine": Cosine}
+SCHEDULES: dict[str, type[Schedule]] = {
+    "constant": Constant,
+    "cosine": Cosine,
+    "polynomial": Polynomial,
+    "one_cycle": OneCycle,
+    "inverse_scaling": InverseScaling,
+}
 _VALUE_LOSSES = tuple(name for name in NAMES if name not in CLASS_LOSSES)
 _MOMENTUM = 0.9
 _NAMED: dict[str, Optimizer] = {
@@ -93,5 +106,5 @@ def optimizer_for(name: str, **settings: float | None) -> Optimizer:
 
 
 def schedule_for(name: str) -> Schedule:
-    """A schedule from its name: constant or cosine."""
+    """A schedule from its name, with its own numbers."""
     return SCHEDULES[name_among("--schedule", name, SCHEDULES)]()
