@@ -51,7 +51,7 @@ def compare(engine, data, net: Network, X, y, *, rng, limit: int, findings: Find
     def at(array, position, value):
         array[position] = value
         engine.set_parameters(weights, biases)
-        penalty = Network(weights, biases, (), "", 0.0, net.l1, net.l2).penalty()
+        penalty = Network(weights, biases, (), "", (), net.l1, net.l2).penalty()
         net.weights, net.biases = weights, biases
         return engine.evaluate(data) + penalty, net.kink_sides(X, y)
 

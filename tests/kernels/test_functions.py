@@ -1,4 +1,4 @@
-"""exp, log1p, tanh, sigmoid and erf: their error in units of the last place, NaN, infinities."""
+"""The elementary functions: their error in units of the last place, NaN, infinities."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ RANGES = {
     ("erf", "float64"): (-8.0, 8.0, 3.0),
     ("log1p_unit", "float32"): (0.0, 1.0, 3.0),
     ("log1p_unit", "float64"): (0.0, 1.0, 3.0),
+    ("expm1", "float32"): (-20.0, 0.0, 6.0),
+    ("expm1", "float64"): (-40.0, 0.0, 6.0),
+    ("softplus", "float32"): (-80.0, 80.0, 4.0),
+    ("softplus", "float64"): (-700.0, 700.0, 4.0),
 }
 
 

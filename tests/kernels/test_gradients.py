@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from fastmlp.kernels import codes
-from fastmlp.losses import Loss
 from tests.reference.network import Network
 
 from .differences import Findings, compare
 from .tools import (
     DTYPES,
-    LOSSES_WITH_PARAMETER,
     dataset,
+    loss_of,
     make_engine_with,
     make_spec,
+    outputs_for,
     random_parameters,
     random_targets,
     relative_error,
@@ -29,18 +29,18 @@ class Problem:
     """A network with fixed weights, data for it, and its engine."""
 
     def __init__(self, activation, loss, dtype, sizes=(5, 9, 4, 3), n_rows=11, *, seed=0,
-                 weighted=False, l1=0.0, l2=0.0, n_threads=1):  # fmt: skip
-        rng = np.random.default_rng(seed)
-        parameter = LOSSES_WITH_PARAMETER.get(loss, 0.0)
+                 weighted=False, l1=0.0, l2=0.0, n_threads=1, parameters=None):  # fmt: skip
+        rng, made = np.random.default_rng(seed), loss_of(loss, parameters)
+        sizes = (*sizes[:-1], outputs_for(loss, sizes[-1], parameters))
         n_hidden = len(sizes) - 2
         names = (activation,) * n_hidden if isinstance(activation, str) else activation
         spec = make_spec(
-            sizes, activation=names, loss=Loss(loss, parameter), dtype=dtype, l1=l1, l2=l2,
+            sizes, activation=names, loss=made, dtype=dtype, l1=l1, l2=l2,
             n_threads=n_threads,
         )  # fmt: skip
         self.engine = make_engine_with(spec, *random_parameters(rng, sizes))
         self.X = rng.standard_normal((n_rows, sizes[0])).astype(dtype)
-        self.y = random_targets(rng, loss, n_rows, sizes[-1])
+        self.y = random_targets(rng, loss, n_rows, sizes[-1], parameters)
         self.sample_weight = None
         if weighted:
             self.sample_weight = rng.uniform(0.0, 3.0, n_rows).astype(dtype)
@@ -50,7 +50,7 @@ class Problem:
         weights, biases = self.engine.get_parameters()
         self.net = Network(
             [w.astype(np.float64) for w in weights], [b.astype(np.float64) for b in biases],
-            names, loss, parameter, l1, l2,
+            names, loss, made.parameters, l1, l2,
         )  # fmt: skip
 
     def error_against_oracle(self) -> float:
@@ -127,11 +127,24 @@ def test_rows_beyond_a_chunk_are_summed_too(n_threads, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_layer_may_have_an_activation_of_its_own(dtype):
-    problem = Problem(codes.ACTIVATIONS, "huber", dtype, sizes=(4, 7, 6, 5, 9, 3, 2))
+    widths = [3 + number % 7 for number in range(len(codes.ACTIVATIONS))]
+    problem = Problem(codes.ACTIVATIONS, "huber", dtype, sizes=(4, *widths, 2))
     assert problem.error_against_oracle() <= TOLERANCE[dtype]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_linear_model_has_gradients_too(dtype):
     problem = Problem((), "binary_cross_entropy", dtype, sizes=(17, 1))
+    assert problem.error_against_oracle() <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("loss", "parameters"),
+    [("cross_entropy", (0.0,)), ("focal", (0.0,)), ("focal", (1.0,)), ("focal", (5.0,)),
+     ("quantiles", (0.5,)), ("quantiles", (0.01, 0.2, 0.4, 0.5, 0.99))],
+)  # fmt: skip
+def test_gradients_at_other_parameters_of_the_loss(loss, parameters, dtype):
+    outputs = 2 * len(parameters) if loss == "quantiles" else 5
+    problem = Problem("tanh", loss, dtype, (5, 9, outputs), parameters=parameters, weighted=True)
     assert problem.error_against_oracle() <= TOLERANCE[dtype]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastmlp.kernels import codes
-from fastmlp.kernels.cpu.optimizers import Hyper, update
+from fastmlp.kernels.cpu.optimizers import Hyper, hyper, momentum_product, update
 from fastmlp.kernels.cpu.simd import lanes_of, load, store
 from tests.reference import optimizers as reference
 
@@ -27,17 +27,25 @@ TOLERANCE = {"float32": 2e-6, "float64": 4e-15}
 
 
 @compiled
-def kernel(w, s1, s2, g, code, h):
+def kernel(w, s1, s2, s3, g, code, h):
     for i in range(0, len(w), lanes_of(w)):
-        new_w, new_s1, new_s2 = update(code, load(w, i), load(g, i), load(s1, i), load(s2, i), h)
+        new_w, new_s1, new_s2, new_s3 = update(
+            code, load(w, i), load(g, i), load(s1, i), load(s2, i), load(s3, i), h
+        )
         store(w, i, new_w)
         store(s1, i, new_s1)
         store(s2, i, new_s2)
+        store(s3, i, new_s3)
+
+
+@compiled
+def scalars(code, lr, h0, h1, h2, t):
+    return hyper(code, lr, h0, h1, h2, t, momentum_product(code, h0, t))
 
 
 def hyper_at(rule, lr, t) -> Hyper:
-    h0, h1, h2, h3 = (*reference.HYPER[rule], 0.0, 0.0, 0.0, 0.0)[:4]
-    return Hyper(lr, h0, h1, h2, h3, 1.0 - h0**t, float(np.sqrt(1.0 - h1**t)))
+    h0, h1, h2 = (*reference.HYPER[rule], 0.0, 0.0, 0.0)[:3]
+    return scalars(codes.OPTIMIZERS.index(rule), lr, h0, h1, h2, t)
 
 
 @each_dtype
@@ -45,18 +53,18 @@ def hyper_at(rule, lr, t) -> Hyper:
 def test_fifty_updates_are_those_of_the_formulas(rule, dtype):
     rng, n, code = np.random.default_rng(0), 64, codes.OPTIMIZERS.index(rule)
     w = rng.standard_normal(n).astype(dtype)
-    s1, s2 = np.zeros(n, dtype), np.zeros(n, dtype)
-    wanted, states = w.astype(np.float64), [np.zeros(n), np.zeros(n)]
+    found_states, states = [np.zeros(n, dtype) for _ in range(3)], [np.zeros(n) for _ in range(3)]
+    wanted = w.astype(np.float64)
     for t in range(1, 51):
         # Sizes from 1e-6 to 1e3: Adam divides by them.
         g = (rng.standard_normal(n) * 10.0 ** rng.uniform(-6, 3, n)).astype(dtype)
         lr = 0.1 / t
-        kernel(w, s1, s2, g, code, hyper_at(rule, lr, t))
+        kernel(w, *found_states, g, code, hyper_at(rule, lr, t))
         wanted = reference.TABLE[rule](
             wanted, g.astype(np.float64), states, lr, reference.HYPER[rule], t
         )
         assert relative_error(w, wanted) <= TOLERANCE[dtype]
-    for found, oracle in zip((s1, s2)[: codes.OPTIMIZER_SLOTS[rule]], states, strict=False):
+    for found, oracle in zip(found_states, states, strict=True):
         assert relative_error(found, oracle) <= TOLERANCE[dtype]
 
 
@@ -64,20 +72,33 @@ def test_fifty_updates_are_those_of_the_formulas(rule, dtype):
 @each_rule
 def test_states_that_a_rule_does_not_have_pass_unchanged(rule, dtype):
     n, slots = 64, codes.OPTIMIZER_SLOTS[rule]
-    w, g, states = np.ones(n, dtype), np.ones(n, dtype), [np.full(n, 5.0, dtype) for _ in range(2)]
+    w, g, states = np.ones(n, dtype), np.ones(n, dtype), [np.zeros(n, dtype) for _ in range(3)]
+    for state in states[slots:]:
+        state[:] = 5.0
     kernel(w, *states, g, codes.OPTIMIZERS.index(rule), hyper_at(rule, 0.1, 1))
-    changed = [bool((state != 5.0).any()) for state in states]
-    assert changed == [number < slots for number in range(2)]
+    changed = [bool((s != (0.0 if i < slots else 5.0)).any()) for i, s in enumerate(states)]
+    assert changed == [number < slots for number in range(3)]
     assert slots == reference.N_STATES[rule]
 
 
 @each_dtype
-@pytest.mark.parametrize("rule", ["adam", "adamw"])
-def test_adam_with_no_gradient_at_all_does_not_move(rule, dtype):
+@each_rule
+def test_weights_without_any_gradient_do_not_move(rule, dtype):
     w, zeros = np.ones(64, dtype), np.zeros(64, dtype)
-    h = hyper_at(rule, 0.1, 1)._replace(h3=0.0)
-    kernel(w, zeros.copy(), zeros.copy(), zeros, codes.OPTIMIZERS.index(rule), h)
+    states = [zeros.copy() for _ in range(3)]
+    for t in (1, 2, 50):
+        kernel(w, *states, zeros, codes.OPTIMIZERS.index(rule), hyper_at(rule, 0.1, t))
     np.testing.assert_array_equal(w, 1.0)
+
+
+@each_dtype
+@each_rule
+def test_a_gradient_that_is_not_a_number_is_not_hidden(rule, dtype):
+    g, code = np.zeros(64, dtype), codes.OPTIMIZERS.index(rule)
+    g[3] = np.nan
+    w, states = np.ones(64, dtype), [np.zeros(64, dtype) for _ in range(3)]
+    kernel(w, *states, g, code, hyper_at(rule, 0.1, 7))
+    assert np.array_equal(np.isnan(w), np.isnan(g))
 
 
 class Setting:
@@ -169,6 +190,6 @@ def test_penalties_act_on_weights_and_not_on_biases(rule, dtype):
     (weight,), (bias,) = engine.get_parameters()
     np.testing.assert_array_equal(bias, biases[0].astype(dtype))
     gradient = 0.2 * start[0] + 0.1 * np.sign(start[0])
-    states = [np.zeros((4, 3)) for _ in range(2)]
+    states = [np.zeros((4, 3)) for _ in range(3)]
     wanted = reference.TABLE[rule](start[0], gradient, states, 0.01, reference.HYPER[rule], 1)
     assert relative_error(weight, wanted) <= 4 * TOLERANCE[dtype]

@@ -17,6 +17,7 @@ networks = st.fixed_dictionaries({
     "sizes": st.lists(st.integers(1, 70), min_size=2, max_size=5),
     "n_rows": st.integers(1, 70),
     "loss": st.sampled_from(codes.LOSSES),
+    "smoothing": st.sampled_from([0.0, 0.1]),
     "weighted": st.booleans(),
     "penalised": st.booleans(),
     "n_threads": st.sampled_from([1, 1, 1, 2, 3]),
@@ -26,15 +27,14 @@ networks = st.fixed_dictionaries({
 
 
 def build(drawn: dict) -> Problem:
-    """The drawn network; cross-entropy has two classes at least."""
-    sizes = list(drawn["sizes"])
-    if drawn["loss"] == "cross_entropy":
-        sizes[-1] = max(sizes[-1], 2)
+    """The drawn network, with as many outputs more as its loss needs."""
+    sizes, smoothed = drawn["sizes"], drawn["loss"] == "cross_entropy"
     penalty = 0.01 if drawn["penalised"] else 0.0
     return Problem(
         tuple(drawn["names"][: len(sizes) - 2]), drawn["loss"], "float64", tuple(sizes),
         drawn["n_rows"], seed=drawn["seed"], weighted=drawn["weighted"], l1=penalty,
         l2=3 * penalty, n_threads=drawn["n_threads"],
+        parameters=(drawn["smoothing"],) if smoothed else None,
     )  # fmt: skip
 
 

@@ -9,10 +9,16 @@ from fastmlp.data import Dataset
 from fastmlp.engine import make_engine
 from fastmlp.kernels import jit
 from fastmlp.kernels.cpu.width import LANES, TILE
+from fastmlp.losses import Loss
 from fastmlp.spec import NetworkSpec
 
 DTYPES = ("float32", "float64")
-LOSSES_WITH_PARAMETER = {"huber": 0.7, "quantile": 0.3}
+# What the losses that have parameters are tested with.
+PARAMETERS = {
+    "huber": (0.7,), "quantile": (0.3,), "quantiles": (0.1, 0.5, 0.8), "cross_entropy": (0.1,),
+    "focal": (1.5,),
+}  # fmt: skip
+CLASS_LOSSES = ("cross_entropy", "focal")
 TALLEST = TILE.rows[0]
 
 
@@ -67,8 +73,25 @@ def integers(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.integers(-8, 9, shape).astype(np.float64)
 
 
+def loss_of(kernel: str, parameters: tuple[float, ...] | None = None) -> Loss:
+    """The loss behind a kernel's name; class probabilities make cross_entropy a soft one."""
+    if kernel == "soft_cross_entropy":
+        return Loss("cross_entropy")
+    return Loss(kernel, PARAMETERS.get(kernel, ()) if parameters is None else parameters)
+
+
+def outputs_for(kernel: str, n_outputs: int, parameters=None) -> int:
+    """The least number of outputs from n_outputs on that a loss takes."""
+    if kernel in (*CLASS_LOSSES, "soft_cross_entropy"):
+        return max(n_outputs, 2)
+    each = loss_of(kernel, parameters).outputs_per_target
+    return -(-n_outputs // each) * each
+
+
 def make_spec(sizes, **settings) -> NetworkSpec:
-    """A spec; `parameter` goes with the loss's name."""
+    """A spec; a kernel's name as loss stands for the loss with the parameters above."""
+    if isinstance(settings.get("loss"), str):
+        settings["loss"] = loss_of(settings["loss"])
     return NetworkSpec.make(sizes=list(sizes), **settings)
 
 
@@ -81,15 +104,20 @@ def random_parameters(rng: np.random.Generator, sizes, scale: float = 1.0):
     return weights, [0.3 * rng.standard_normal(o) for o in sizes[1:]]
 
 
-def random_targets(rng: np.random.Generator, loss: str, n_rows: int, n_outputs: int) -> np.ndarray:
-    """Targets that suit a loss: class indices, 0 or 1, counts, or real numbers."""
-    if loss == "cross_entropy":
+def random_targets(
+    rng: np.random.Generator, loss: str, n_rows: int, n_outputs: int, parameters=None
+) -> np.ndarray:
+    """Targets that suit a loss: class indices or probabilities, 0 or 1, counts, real numbers."""
+    if loss in CLASS_LOSSES:
         return rng.integers(0, n_outputs, n_rows)
+    if loss == "soft_cross_entropy":
+        return rng.dirichlet(np.ones(n_outputs), n_rows)
     if loss == "binary_cross_entropy":
         return rng.integers(0, 2, (n_rows, n_outputs)).astype(np.float64)
     if loss == "poisson":
         return rng.poisson(2.0, (n_rows, n_outputs)).astype(np.float64)
-    return rng.standard_normal((n_rows, n_outputs))
+    each = loss_of(loss, parameters).outputs_per_target
+    return rng.standard_normal((n_rows, n_outputs // each))
 
 
 def dataset(X: np.ndarray, y: np.ndarray, dtype: str, sample_weight=None) -> Dataset:

@@ -15,7 +15,7 @@ def relu(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def tanh(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.tanh(z), 1.0 / np.cosh(z) ** 2
+    return np.tanh(z), 4.0 * special.expit(2.0 * z) * special.expit(-2.0 * z)
 
 
 def sigmoid(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -27,8 +27,73 @@ def gelu(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return z * cdf, cdf + z * pdf
 
 
-# name -> function of z that gives f(z) and f'(z)
-TABLE = {"identity": identity, "relu": relu, "tanh": tanh, "sigmoid": sigmoid, "gelu": gelu}
+def leaky_relu(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.where(z > 0.0, z, 0.01 * z), np.where(z > 0.0, 1.0, 0.01)
 
-# Where f' jumps, elementwise: two points with the same answer have no kink between them.
-KINK_SIDES = {"relu": lambda z: z > 0.0}
+
+def elu(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    low = np.minimum(z, 0.0)
+    return np.where(z > 0.0, z, np.expm1(low)), np.exp(low)
+
+
+def selu(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    alpha, scale = selu_constants()
+    low = np.minimum(z, 0.0)
+    value = np.where(z > 0.0, z, alpha * np.expm1(low))
+    return scale * value, scale * np.where(z > 0.0, 1.0, alpha * np.exp(low))
+
+
+def selu_constants() -> tuple[float, float]:
+    """(alpha, scale) that keep N(0, 1) at mean 0 and variance 1: equation 14 of the paper."""
+    e, root_2 = np.e, np.sqrt(2.0)
+    tail = special.erfc(1.0 / root_2) * np.sqrt(e)
+    alpha = -np.sqrt(2.0 / np.pi) / (tail - 1.0)
+    square = np.pi * tail**2 - 2.0 * (2.0 + np.pi) * tail + np.pi + 2.0
+    inner = 2.0 * special.erfc(root_2) * e**2
+    scale = (1.0 - tail) * np.sqrt(2.0 * np.pi) / np.sqrt(inner + square)
+    return float(alpha), float(scale)
+
+
+def gelu_tanh(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """With s the sigmoid of 2 u: (1 + tanh u) / 2 = s."""
+    root = np.sqrt(8.0 / np.pi)
+    s, slope = sigmoid(root * (z + 0.044715 * z**3))
+    return z * s, s + z * slope * root * (1.0 + 0.134145 * z**2)
+
+
+def silu(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    s, slope = sigmoid(z)
+    return z * s, s + z * slope
+
+
+def mish(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    t, slope = tanh(softplus(z)[0])
+    return z * t, t + z * slope * special.expit(z)
+
+
+def softplus(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.logaddexp(0.0, z), special.expit(z)
+
+
+def hard_swish(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    inside = (z >= -3.0) & (z <= 3.0)
+    slope = np.where(inside, z / 3.0 + 0.5, (z > 3.0).astype(z.dtype))
+    return z * np.clip(z + 3.0, 0.0, 6.0) / 6.0, slope
+
+
+# name -> function of z that gives f(z) and f'(z)
+TABLE = {
+    "identity": identity, "relu": relu, "leaky_relu": leaky_relu, "elu": elu, "selu": selu,
+    "gelu": gelu, "gelu_tanh": gelu_tanh, "silu": silu, "mish": mish, "softplus": softplus,
+    "hard_swish": hard_swish, "tanh": tanh, "sigmoid": sigmoid,
+}  # fmt: skip
+
+# Where f' or its slope jumps.
+KINKS = {
+    "relu": (0.0,), "leaky_relu": (0.0,), "elu": (0.0,), "selu": (0.0,), "hard_swish": (-3.0, 3.0),
+}  # fmt: skip
+
+
+def kink_sides(name: str, z: np.ndarray) -> np.ndarray:
+    """How many kinks lie below, elementwise: two points with the same answer have none between."""
+    return sum((z > kink).astype(int) for kink in KINKS[name])

@@ -1,4 +1,4 @@
-"""exp, tanh, sigmoid, erf and log1p, correctly rounded from 40 digits."""
+"""The elementary functions of the kernels, correctly rounded from 40 digits."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ EXACT: dict[str, Callable] = {
     "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
     "erf": mpmath.erf,
     "log1p_unit": mpmath.log1p,
+    "expm1": mpmath.expm1,
+    "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
 }
 
 

@@ -1,4 +1,4 @@
-"""A whole network: forward, backward and training steps in plain NumPy."""
+"""A whole network: forward and backward pass in plain NumPy."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import activations, losses, optimizers
-from .dropout import keep_mask
-from .random import shuffled
+from . import activations, losses
 
 
 @dataclass
@@ -20,7 +18,7 @@ class Network:
     biases: list[np.ndarray]
     activations: Sequence[str]
     loss: str
-    parameter: float = 0.0
+    parameters: tuple[float, ...] = ()
     l1: float = 0.0
     l2: float = 0.0
 
@@ -42,7 +40,7 @@ class Network:
 
     def data_loss(self, X, y, sample_weight=None) -> float:
         """Weighted mean of the row losses."""
-        rows, _ = losses.TABLE[self.loss](self.forward(X)[0][-1], y, self.parameter)
+        rows, _ = losses.TABLE[self.loss](self.forward(X)[0][-1], y, self.parameters)
         return float(np.average(rows, weights=sample_weight))
 
     def penalty(self) -> float:
@@ -53,7 +51,7 @@ class Network:
     def loss_and_gradients(self, X, y, sample_weight=None, masks=None):
         """Mean loss without the penalty; gradients of loss and penalty."""
         a, slopes = self.forward(X, masks)
-        rows, dz = losses.TABLE[self.loss](a[-1], y, self.parameter)
+        rows, dz = losses.TABLE[self.loss](a[-1], y, self.parameters)
         share = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, float)
         if share.sum() == 0.0:
             zeros = [np.zeros_like(w) for w in self.weights], [np.zeros_like(b) for b in self.biases]
@@ -76,65 +74,9 @@ class Network:
             z = a @ weight + bias
             if i < len(self.activations):
                 name = self.activations[i]
-                if name in activations.KINK_SIDES:
-                    sides.append(activations.KINK_SIDES[name](z))
+                if name in activations.KINKS:
+                    sides.append(activations.kink_sides(name, z))
                 a = activations.TABLE[name](z)[0]
         if self.loss in losses.KINK_SIDES:
-            sides.append(losses.KINK_SIDES[self.loss](z, y, self.parameter))
+            sides.append(losses.KINK_SIDES[self.loss](z, y, self.parameters))
         return sides
-
-
-@dataclass
-class Training:
-    """How a network is trained: the arguments of the engine, by the same names."""
-
-    rule: str
-    hyper: tuple[float, ...]
-    learning_rates: np.ndarray
-    batch_size: int
-    n_epochs: int
-    shuffle: bool = False
-    dropout: tuple[float, ...] = ()
-    seed: int = 0
-    first_epoch: int = 0
-
-    def run(self, net: Network, X, y, sample_weight=None) -> list[float]:
-        """Train `net` in place; the mean loss of every epoch, each row as it was used."""
-        n, t, history = len(X), 0, []
-        slots = range(optimizers.N_STATES[self.rule])
-        states_w = [[np.zeros_like(w) for _ in slots] for w in net.weights]
-        states_b = [[np.zeros_like(b) for _ in slots] for b in net.biases]
-        update, bias_hyper = optimizers.TABLE[self.rule], optimizers.for_biases(self.hyper)
-        for epoch in range(self.first_epoch, self.first_epoch + self.n_epochs):
-            order = [shuffled(i, n, epoch, self.seed) if self.shuffle else i for i in range(n)]
-            loss_sum = share_sum = 0.0
-            for step, start in enumerate(range(0, n, self.batch_size)):
-                rows = order[start : start + self.batch_size]
-                share = None if sample_weight is None else sample_weight[rows]
-                loss, dweights, dbiases = net.loss_and_gradients(
-                    X[rows], y[rows], share, self.masks(net, len(rows), epoch, step)
-                )
-                lr, t = self.learning_rates[t], t + 1
-                total = len(rows) if share is None else share.sum()
-                loss_sum, share_sum = loss_sum + loss * total, share_sum + total
-                if total == 0.0:
-                    continue
-                for i in range(len(net.weights)):
-                    net.weights[i] = update(
-                        net.weights[i], dweights[i], states_w[i], lr, self.hyper, t
-                    )
-                    net.biases[i] = update(
-                        net.biases[i], dbiases[i], states_b[i], lr, bias_hyper, t
-                    )
-            history.append(loss_sum / share_sum if share_sum > 0.0 else 0.0)
-        return history
-
-    def masks(self, net: Network, n_rows: int, epoch: int, step: int):
-        """For each hidden layer None, or kept / (1 - rate)."""
-        return [
-            keep_mask(
-                n_rows, net.weights[layer].shape[1], rate=rate, layer=layer, epoch=epoch,
-                step=step, seed=self.seed,
-            ) / (1.0 - rate) if rate > 0.0 else None
-            for layer, rate in enumerate(self.dropout)
-        ] or None  # fmt: skip

@@ -30,23 +30,78 @@ def adam(w, g, states, lr, hyper, t):
     return w - lr * mean / (np.sqrt(variance) + eps)
 
 
-def adamw(w, g, states, lr, hyper, t):
-    return adam(w * (1.0 - lr * hyper[3]), g, states, lr, hyper, t)
+def amsgrad(w, g, states, lr, hyper, t):
+    beta1, beta2, eps = hyper
+    states[0][...] = beta1 * states[0] + (1.0 - beta1) * g
+    states[1][...] = beta2 * states[1] + (1.0 - beta2) * g**2
+    states[2][...] = np.maximum(states[2], states[1])
+    mean, variance = states[0] / (1.0 - beta1**t), states[2] / (1.0 - beta2**t)
+    return w - lr * mean / (np.sqrt(variance) + eps)
 
 
-TABLE = {"sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adam": adam, "adamw": adamw}
-N_STATES = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}
+def nadam(w, g, states, lr, hyper, t):
+    """The momentum of step t is mu_t = beta1 (1 - 0.96^(t / 250) / 2), as in PyTorch."""
+    beta1, beta2, eps = hyper
+    mu = beta1 * (1.0 - 0.5 * 0.96 ** (np.arange(1, t + 2) / 250.0))
+    states[0][...] = beta1 * states[0] + (1.0 - beta1) * g
+    states[1][...] = beta2 * states[1] + (1.0 - beta2) * g**2
+    mean = mu[t] * states[0] / (1.0 - np.prod(mu))
+    mean = mean + (1.0 - mu[t - 1]) * g / (1.0 - np.prod(mu[:t]))
+    return w - lr * mean / (np.sqrt(states[1] / (1.0 - beta2**t)) + eps)
 
-# Numbers to test every rule with: (momentum,) or (beta1, beta2, eps, weight decay).
+
+def radam(w, g, states, lr, hyper, t):
+    beta1, beta2, eps = hyper
+    states[0][...] = beta1 * states[0] + (1.0 - beta1) * g
+    states[1][...] = beta2 * states[1] + (1.0 - beta2) * g**2
+    mean = states[0] / (1.0 - beta1**t)
+    top = 2.0 / (1.0 - beta2) - 1.0
+    now = top - 2.0 * t * beta2**t / (1.0 - beta2**t)
+    if now <= 5.0:
+        return w - lr * mean
+    rectification = np.sqrt((now - 4) * (now - 2) * top / ((top - 4) * (top - 2) * now))
+    root = (np.sqrt(states[1]) + eps) / np.sqrt(1.0 - beta2**t)
+    return w - lr * rectification * mean / root
+
+
+def rmsprop(w, g, states, lr, hyper, t):
+    alpha, mu, eps = hyper
+    states[0][...] = alpha * states[0] + (1.0 - alpha) * g**2
+    states[1][...] = mu * states[1] + g / (np.sqrt(states[0]) + eps)
+    return w - lr * states[1]
+
+
+def adagrad(w, g, states, lr, hyper, t):
+    states[0][...] = states[0] + g**2
+    return w - lr * g / (np.sqrt(states[0]) + hyper[2])
+
+
+def lion(w, g, states, lr, hyper, t):
+    beta1, beta2 = hyper
+    step = np.sign(beta1 * states[0] + (1.0 - beta1) * g)
+    states[0][...] = beta2 * states[0] + (1.0 - beta2) * g
+    return w - lr * step
+
+
+TABLE = {
+    "sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adam": adam, "amsgrad": amsgrad,
+    "nadam": nadam, "radam": radam, "rmsprop": rmsprop, "adagrad": adagrad, "lion": lion,
+}  # fmt: skip
+N_STATES = {
+    "sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "amsgrad": 3, "nadam": 2, "radam": 2,
+    "rmsprop": 2, "adagrad": 1, "lion": 1,
+}  # fmt: skip
+
+# Numbers to test every rule with, in the order of its `hyper`.
 HYPER = {
     "sgd": (),
     "momentum": (0.9,),
     "nesterov": (0.9,),
     "adam": (0.9, 0.999, 1e-8),
-    "adamw": (0.9, 0.999, 1e-8, 0.05),
+    "amsgrad": (0.9, 0.99, 1e-8),
+    "nadam": (0.9, 0.999, 1e-8),
+    "radam": (0.9, 0.999, 1e-8),
+    "rmsprop": (0.95, 0.5, 1e-8),
+    "adagrad": (0.0, 0.0, 1e-8),
+    "lion": (0.9, 0.99),
 }
-
-
-def for_biases(hyper: tuple[float, ...]) -> tuple[float, ...]:
-    """The same numbers without decoupled weight decay, which biases never get."""
-    return (*hyper[:3], 0.0) if len(hyper) == 4 else hyper
