@@ -51,16 +51,18 @@ def store_block(p, at, n_elems, gradient_at, scale, l1, l2):
 
 
 @njit
-def update_block(p, source, source_at, at, n_elems, scale, l1, l2, limit, decay, h, layer):
+def update_block(
+    p, source, source_at, at, n_elems, scale, l1, l2, limit, decay, averaged, h, layer
+):
     """Update params[at : at + n_elems] from `source`'s gradients times `scale`.
 
     Returns the sum of the squared gradients. `decay`: the factor that decoupled weight decay
-    leaves of w. A weight whose update is not finite keeps its value, state included, and its
+    leaves of w; `averaged`: whether the moving average takes the new weights. A weight whose update is not finite keeps its value, state included, and its
     layer is marked: the loop stops after this step with every weight finite.
     """
     job = p.job
     rule, n_params, n_slots = job[Job.RULE], job[Job.N_PARAMS], job[Job.N_SLOTS]
-    averaged, rest = job[Job.HAS_AVERAGE] != 0, 1.0 - p.floats[Float.AVERAGE]
+    rest = 1.0 - p.floats[Float.AVERAGE]
     squares = like(load(p.params, at), 0.0)
     zero, faults = squares, squares
     for i in range(0, n_elems, lanes_of(p.params)):
@@ -104,6 +106,12 @@ def add_block(p, at, n_elems, gradient_at):
 
 
 @njit
+def averages_weights(p):
+    """Max-norm changes the weights after their update: then it averages them too."""
+    return p.job[Job.HAS_AVERAGE] != 0 and not p.floats[Float.MAX_NORM] > 0.0
+
+
+@njit
 def bias_decay(p, decay):
     return decay if p.job[Job.DECAY_BIASES] != 0 else 1.0
 
@@ -135,8 +143,9 @@ def run_task(p, number, n_rows, scratch_at, scale, decay, h):
             squares += store_block(p, block, n_elems, scratch_at, scale, l1, l2)
         else:
             squares += update_block(
-                p, p.work, scratch_at, block, n_elems, scale, l1, l2, limit, decay, h, task.layer
-            )
+                p, p.work, scratch_at, block, n_elems, scale, l1, l2, limit, decay,
+                averages_weights(p), h, task.layer,
+            )  # fmt: skip
             if task.layer > 0:
                 transpose_panel(
                     p.params, p.work, i0, i1, column, vectors, layer.in_pad,
@@ -152,7 +161,7 @@ def run_task(p, number, n_rows, scratch_at, scale, decay, h):
         else:
             update_block(
                 p, p.work, scratch_at, bias, width, scale, 0.0, 0.0, limit,
-                bias_decay(p, decay), h, task.layer,
+                bias_decay(p, decay), p.job[Job.HAS_AVERAGE] != 0, h, task.layer,
             )  # fmt: skip
     p.seen[2 + number] += squares
     p.norms[number] = squares + bias_squares
@@ -168,13 +177,14 @@ def apply_task(p, number, factor, decay, h):
     width = vectors * lanes
     block, n_elems = layer.weight + column * layer.in_pad + task.i0 * width, task.i1 - task.i0
     update_block(
-        p, p.grads, block, block, n_elems * width, factor, 0.0, 0.0, 0.0, decay, h, task.layer
-    )
+        p, p.grads, block, block, n_elems * width, factor, 0.0, 0.0, 0.0, decay,
+        averages_weights(p), h, task.layer,
+    )  # fmt: skip
     if task.i0 == 0:
         bias = layer.bias + column
         update_block(
-            p, p.grads, bias, bias, width, factor, 0.0, 0.0, 0.0, bias_decay(p, decay), h,
-            task.layer,
+            p, p.grads, bias, bias, width, factor, 0.0, 0.0, 0.0, bias_decay(p, decay),
+            p.job[Job.HAS_AVERAGE] != 0, h, task.layer,
         )  # fmt: skip
     if task.layer > 0:
         transpose_panel(
@@ -186,13 +196,17 @@ def apply_task(p, number, factor, decay, h):
 @njit
 def constrain_panel(p, number, limit):
     """Max-norm (Srivastava et al. 2014): the incoming weights of a unit, a column of W, are
-    scaled down to the norm `limit` where they exceed it. For the task at the top of its panel."""
+    scaled down to the norm `limit` where they exceed it, and then averaged where that is wanted.
+
+    For the task at the top of its panel, after all updates.
+    """
     task = task_at(p, number)
     column, layer = task.column, layer_at(p, task.layer)
     lanes = lanes_of(p.params)
     vectors = panel_vectors(layer, column, lanes)
     width = vectors * lanes
     panel_at = layer.weight + column * layer.in_pad
+    averaged, rest = p.job[Job.HAS_AVERAGE] != 0, 1.0 - p.floats[Float.AVERAGE]
     for j in range(0, width, lanes):
         squares = like(load(p.params, panel_at), 0.0)
         for i in range(layer.n_in):
@@ -202,7 +216,11 @@ def constrain_panel(p, number, limit):
         factor = select(norm > limit, like(norm, limit) / norm, like(norm, 1.0))
         for i in range(layer.n_in):
             at = panel_at + i * width + j
-            store(p.params, at, load(p.params, at) * factor)
+            w = load(p.params, at) * factor
+            store(p.params, at, w)
+            if averaged:
+                mean = load(p.average, at)
+                store(p.average, at, mean + (w - mean) * rest)
     if task.layer > 0:
         transpose_panel(
             p.params, p.work, 0, layer.in_pad, column, vectors, layer.in_pad,
