@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy as np
 from fastmlp import targets
 from fastmlp.engine import OptimizerState, make_engine
 from fastmlp.engine.names import OPTIMIZER_SLOTS
-from fastmlp.errors import FastmlpError
+from fastmlp.errors import FastmlpError, NetworkBusyError, NetworkTooLargeError
 from fastmlp.history import History
 from fastmlp.io.model_file import ModelState, damaged, read_model, write_model
 from fastmlp.losses import Loss
@@ -31,12 +33,33 @@ class Model:
     def _begin(self, spec: NetworkSpec) -> None:
         self._spec = spec
         self._task = targets.task_of(spec.loss, spec.sizes[-1])
-        self._engine = make_engine(spec)
+        try:
+            self._engine = make_engine(spec)
+        except MemoryError:
+            raise NetworkTooLargeError(
+                f"sizes {list(spec.sizes)} have {spec.n_parameters:,} parameters, which do not fit "
+                "the memory of this machine; make the layers smaller"
+            ) from None
+        self._training = threading.Lock()
         self._counters = Counters()
         self._optimizer: Optimizer | None = None
         self.classes_ = None
         self.history_ = None
         self.extra = {}
+
+    @contextmanager
+    def _being_trained(self) -> Iterator[None]:
+        """Hold the network for one fit; NetworkBusyError where another has it."""
+        if not self._training.acquire(blocking=False):
+            raise NetworkBusyError(
+                "a network can be trained by one fit at a time, and this one is being trained "
+                "by another thread or by the fit that called this; wait for it, or copy.deepcopy "
+                "the network"
+            )
+        try:
+            yield
+        finally:
+            self._training.release()
 
     @property
     def spec(self) -> NetworkSpec:

@@ -167,6 +167,8 @@ class Network(Model):
         ------
         OptionError, OptionTypeError, ShapeError, DataError, DataTypeError, LabelError
             Before anything is changed.
+        NetworkBusyError
+            Another thread, or the fit whose callback this is, trains the network.
         TrainingDivergedError
             The loss became nan or infinite; the weights are the last finite ones.
 
@@ -191,7 +193,7 @@ class Network(Model):
             shuffle=shuffle,
             max_time_s=max_time_s,
         )
-        if not isinstance(verbose, bool) and verbose != "auto":
+        if not (isinstance(verbose, bool) or (isinstance(verbose, str) and verbose == "auto")):
             raise OptionError(f"verbose must be True, False or 'auto', got {shown(verbose)}")
         data, classes = self._dataset(X, y, sample_weight, self.classes_)
         eval_sets = [
@@ -203,11 +205,12 @@ class Network(Model):
             self, self._engine, self._counters, self._task, data, eval_sets, options, display,
             started_s,
         )  # fmt: skip
-        trainer.prepare()
-        # Nothing refuses from here on.
-        self.classes_, self._optimizer, self.history_ = classes, chosen, trainer.history
-        self._engine.set_optimizer(chosen.rule, chosen.hyper)
-        return trainer.run()
+        with self._being_trained():
+            trainer.prepare()
+            # Nothing refuses from here on.
+            self.classes_, self._optimizer, self.history_ = classes, chosen, trainer.history
+            self._engine.set_optimizer(chosen.rule, chosen.hyper)
+            return trainer.run()
 
     def _dataset(
         self, X: Any, y: Any, weights: Any, classes: np.ndarray | None, of: str = ""

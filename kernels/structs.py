@@ -164,6 +164,7 @@ class _Sync(NamedTuple):
     STEP: int = 32
     EPOCH: int = 33
     STATUS: int = 34
+    SPINS: int = 35  # turns that a barrier waits before it sleeps
     FAULTY_LAYER: int = 40  # one word a layer: its update was not finite
     N_FIELDS: int = 40
 

@@ -110,7 +110,10 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits):
     job, n_threads, kind = p.job, p.job[Job.N_THREADS], p.job[Job.KIND]
     start = step_in_epoch * job[Job.BATCH_SIZE]
     n_rows = min(job[Job.BATCH_SIZE], job[Job.N_ROWS] - start)
-    n_tiles = (n_rows + TILE_ROWS - 1) // TILE_ROWS
+    # Without barriers, threads are in different minibatches: their rows of the work arrays must
+    # then be the same in all of them, also in a last one that is shorter.
+    shared_rows = job[Job.BATCH_SIZE] if kind == KIND_PREDICT else n_rows
+    n_tiles = (shared_rows + TILE_ROWS - 1) // TILE_ROWS
     r0 = n_tiles * thread // n_threads * TILE_ROWS
     r1 = min(n_tiles * (thread + 1) // n_threads * TILE_ROWS, n_rows)
     pick_rows(p, r0, r1, start, epoch, n_bits)
