@@ -221,7 +221,7 @@ class Model:
         values = state.values
         self._begin(NetworkSpec.from_dict(values["spec"]))
         self.set_parameters(*state.parameters)
-        self._counters = Counters(int(values["n_epochs"]), int(values["n_steps"]))
+        self._counters = Counters(_count(values, "n_epochs"), _count(values, "n_steps"))
         n_classes = targets.n_classes_of(self._task, self.sizes[-1])
         if state.classes is not None and state.classes.shape != (n_classes,):
             raise ValueError(f"{state.classes.shape} classes for {n_classes}")
@@ -236,7 +236,15 @@ class Model:
             checked_parameters(self._spec, *slot, prefix=f"optimizer.slot{i}.")
             for i, slot in enumerate(state.slots)
         ]
-        n_steps = int(values["optimizer_steps"])
+        n_steps = _count(values, "optimizer_steps")
         self._engine.set_optimizer_state(OptimizerState(optimizer.rule, n_steps, slots))
         self._engine.set_optimizer(optimizer.rule, optimizer.hyper)
         self._optimizer = optimizer
+
+
+def _count(values: dict[str, Any], name: str) -> int:
+    """A counter of a model file; ValueError where the engine could not count on from it."""
+    count = int(values[name])
+    if not 0 <= count < 2**62:
+        raise ValueError(f"{name} is {count}")
+    return count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -66,7 +67,7 @@ def _columns(
     """Names and cells of the columns to write."""
     if preparation.task == "regression":
         values = preparation.values(network.predict(X))
-        return [preparation.target], [_cells(values, network.dtype)]
+        return [preparation.target], [_value_cells(values, preparation, network.dtype)]
     probabilities = network.predict_proba(X)
     classes = network.classes_
     assert classes is not None, "the command line saves trained networks only"
@@ -74,6 +75,17 @@ def _columns(
     names = [preparation.target, *(f"p_{label}" for label in classes)]
     columns = [_cells(column, network.dtype) for column in probabilities.T]
     return names, [labels.astype(str).tolist(), *columns]
+
+
+def _value_cells(values: np.ndarray, preparation: Preparation, dtype: str) -> list[str]:
+    """Values with as many decimals as the network computes of the target's own spread.
+
+    The network computes deviations from the mean: a target of 1.7e9 +- 3 has more digits than its
+    dtype holds.
+    """
+    n_digits = np.finfo(dtype).precision + 1
+    decimals = n_digits - math.ceil(math.log10(preparation.target_scale))
+    return np.round(values.astype(np.float64), decimals).astype(str).tolist()
 
 
 def _cells(values: np.ndarray, dtype: str) -> list[str]:

@@ -13,7 +13,6 @@ from fastmlp.engine.crew import n_cores, run_crew
 from fastmlp.engine.initial import initial_weights
 from fastmlp.engine.program import Workspace, describe_table, ensure_compiled
 from fastmlp.engine.results import NonFinite, OptimizerState, Progress, TrainResult
-from fastmlp.interrupts import held_back
 from fastmlp.kernels import structs
 from fastmlp.kernels.cpu.loop import run
 from fastmlp.kernels.cpu.width import LANES
@@ -118,6 +117,7 @@ class CpuEngine:
         flops: int,
         deadline_s: float | None = None,
         on_poll: Callable[[], None] | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
     ) -> str:
         n_threads = int(program.job[Job.N_THREADS])
         if n_threads == 1 and flops < FLOPS_WITHOUT_THREADS:
@@ -129,7 +129,10 @@ class CpuEngine:
         def stop() -> None:
             program.sync[Sync.STOP] = 1
 
-        return run_crew(lambda number: run(program, number), n_threads, stop, deadline_s, on_poll)
+        def work(number: int) -> None:
+            run(program, number)
+
+        return run_crew(work, n_threads, stop, deadline_s, on_poll, interrupted)
 
     def train(
         self,
@@ -143,11 +146,13 @@ class CpuEngine:
         shuffle: bool,
         deadline_s: float | None = None,
         on_poll: Callable[[Progress], None] | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
     ) -> TrainResult:
         """Whole epochs of minibatch steps in one compiled call.
 
         first_epoch numbers the epoch for shuffle and dropout; first_step steps of it are
-        skipped. learning_rates: one a step of these epochs. See results.TrainResult.
+        skipped. learning_rates: one a step of these epochs. Ends early once `interrupted()` says
+        so, which is asked some twenty times a second. See results.TrainResult.
         """
         n_rows = data.X.shape[0]
         batch_size = min(batch_size, n_rows)
@@ -181,17 +186,16 @@ class CpuEngine:
                     loss = loss_sum / weight_sum if weight_sum > 0 else float("nan")
                     on_poll(Progress(min(epoch, n_epochs - 1), max(step, 0), n_steps, float(loss)))
 
-            outcome = self._run(program, self._flops(n_rows * n_epochs, 3), deadline_s, report)
-            # What was trained must be counted: a Ctrl-C from here on waits for it.
-            with held_back():
-                return self._train_result(program, outcome, first_step)
+            flops = self._flops(n_rows * n_epochs, 3)
+            outcome = self._run(program, flops, deadline_s, report, interrupted)
+            return self._train_result(program, outcome, first_step)
 
     def _train_result(self, program: Program, outcome: str, first_step: int) -> TrainResult:
         job, sync = program.job, program.sync
         n_epochs = int(job[Job.N_EPOCHS])
         n_steps = -(-int(job[Job.N_ROWS]) // int(job[Job.BATCH_SIZE]))
         status, done = int(sync[Sync.STATUS]), int(sync[Sync.STEP])
-        n_updates = done - (status == structs.STATUS_BAD_LOSS)
+        n_updates = done - (status in (structs.STATUS_BAD_LOSS, structs.STATUS_ABORTED))
         self.n_updates += n_updates
         n_epochs_done = int(sync[Sync.EPOCH])
         begun = min(n_epochs, -(-(first_step + done) // n_steps))

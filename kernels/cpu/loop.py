@@ -16,6 +16,7 @@ from ..structs import (
     KIND_GRADIENTS,
     KIND_PREDICT,
     KIND_TRAIN,
+    STATUS_ABORTED,
     STATUS_BAD_LOSS,
     STATUS_BAD_UPDATE,
     STATUS_DONE,
@@ -127,6 +128,8 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits):
     barrier(p.sync, n_threads)
     # Read before the next barrier: beyond it, thread 0 may already write the next step's word.
     stopping = atomic_load(p.sync, Sync.DECISION) != 0
+    if atomic_load(p.sync, Sync.ABORTED) != 0:
+        return STATUS_ABORTED
     loss_sum = ordered_sum(p.work, job[Job.ROW_LOSS], n_rows)
     weight_sum = float(n_rows)
     if job[Job.HAS_WEIGHTS]:
@@ -195,7 +198,8 @@ def run(program, thread):
             if status != STATUS_RUNNING:
                 if thread == 0:
                     record_epoch(p, e, s + 1 - first, started_s)
-                    whole = s == n_steps - 1 and status != STATUS_BAD_LOSS
+                    updated = status not in (STATUS_BAD_LOSS, STATUS_ABORTED)
+                    whole = s == n_steps - 1 and updated
                     atomic_store(p.sync, Sync.EPOCH, e + 1 if whole else e)
                     atomic_store(p.sync, Sync.STATUS, status)
                 return
