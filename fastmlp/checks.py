@@ -62,7 +62,10 @@ def real(
     allowed = above if high == math.inf else f"{above} and {'<' if high_open else '<='} {high:g}"
     if isinstance(got, bool | np.bool_) or not isinstance(got, numbers.Real):
         raise OptionTypeError(f"{what} must be a number {allowed}, got {shown(got)}")
-    value = float(got)
+    try:
+        value = float(got)
+    except OverflowError:
+        value = math.inf
     inside = (low < value if low_open else low <= value) and (
         value < high if high_open else value <= high
     )

@@ -24,6 +24,14 @@ class OptionTypeError(FastmlpError, TypeError):
     """A setting has the wrong type, such as text where a number belongs."""
 
 
+class NetworkBusyError(FastmlpError, RuntimeError):
+    """A network that is being trained was asked to train, by another thread or a callback."""
+
+
+class NetworkTooLargeError(FastmlpError, MemoryError):
+    """A network does not fit the memory of this machine."""
+
+
 class ShapeError(FastmlpError, ValueError):
     """An array has the wrong number of dimensions, rows or columns."""
 

@@ -49,6 +49,11 @@ class History:
         for name, value in logs.items():
             self._series.setdefault(name, []).append(value)
 
+    def amend(self, logs: dict[str, Any]) -> None:
+        """Set values of the last epoch that were not known when it was added."""
+        for name, value in logs.items():
+            self._series[name][-1] = value
+
     @property
     def names(self) -> list[str]:
         """The names of the series."""

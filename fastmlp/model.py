@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy as np
 from fastmlp import targets
 from fastmlp.engine import OptimizerState, make_engine
 from fastmlp.engine.names import OPTIMIZER_SLOTS
-from fastmlp.errors import FastmlpError
+from fastmlp.errors import FastmlpError, NetworkBusyError, NetworkTooLargeError
 from fastmlp.history import History
 from fastmlp.io.model_file import ModelState, damaged, read_model, write_model
 from fastmlp.losses import Loss
@@ -31,12 +33,33 @@ class Model:
     def _begin(self, spec: NetworkSpec) -> None:
         self._spec = spec
         self._task = targets.task_of(spec.loss, spec.sizes[-1])
-        self._engine = make_engine(spec)
+        try:
+            self._engine = make_engine(spec)
+        except MemoryError:
+            raise NetworkTooLargeError(
+                f"sizes {list(spec.sizes)} have {spec.n_parameters:,} parameters, which do not fit "
+                "the memory of this machine; make the layers smaller"
+            ) from None
+        self._training = threading.Lock()
         self._counters = Counters()
         self._optimizer: Optimizer | None = None
         self.classes_ = None
         self.history_ = None
         self.extra = {}
+
+    @contextmanager
+    def _being_trained(self) -> Iterator[None]:
+        """Hold the network for one fit; NetworkBusyError where another has it."""
+        if not self._training.acquire(blocking=False):
+            raise NetworkBusyError(
+                "a network can be trained by one fit at a time, and this one is being trained "
+                "by another thread or by the fit that called this; wait for it, or copy.deepcopy "
+                "the network"
+            )
+        try:
+            yield
+        finally:
+            self._training.release()
 
     @property
     def spec(self) -> NetworkSpec:
@@ -202,7 +225,7 @@ class Model:
         values = state.values
         self._begin(NetworkSpec.from_dict(values["spec"]))
         self.set_parameters(*state.parameters)
-        self._counters = Counters(int(values["n_epochs"]), int(values["n_steps"]))
+        self._counters = Counters(_count(values, "n_epochs"), _count(values, "n_steps"))
         n_classes = targets.n_classes_of(self._task, self.sizes[-1])
         if state.classes is not None and state.classes.shape != (n_classes,):
             raise ValueError(f"{state.classes.shape} classes for {n_classes}")
@@ -218,10 +241,18 @@ class Model:
             checked_parameters(self._spec, *slot, prefix=f"optimizer.slot{i}.")
             for i, slot in enumerate(state.slots)
         ]
-        n_steps = int(values["optimizer_steps"])
+        n_steps = _count(values, "optimizer_steps")
         training = slots.pop() if averaged else None
         self._engine.set_optimizer_state(OptimizerState(optimizer.rule, n_steps, slots))
         self._engine.set_optimizer(optimizer.rule, optimizer.hyper, optimizer.options)
         if training is not None:
             self._engine.set_training_parameters(*training)
         self._optimizer = optimizer
+
+
+def _count(values: dict[str, Any], name: str) -> int:
+    """A counter of a model file; ValueError where the engine could not count on from it."""
+    count = int(values[name])
+    if not 0 <= count < 2**62:
+        raise ValueError(f"{name} is {count}")
+    return count

@@ -171,6 +171,8 @@ class Network(Model):
         ------
         OptionError, OptionTypeError, ShapeError, DataError, DataTypeError, LabelError
             Before anything is changed.
+        NetworkBusyError
+            Another thread, or the fit whose callback this is, trains the network.
         TrainingDivergedError
             The loss became nan or infinite; the weights are the last finite ones.
 
@@ -200,7 +202,7 @@ class Network(Model):
             shuffle=shuffle,
             max_time_s=max_time_s,
         )
-        if not isinstance(verbose, bool) and verbose != "auto":
+        if not (isinstance(verbose, bool) or (isinstance(verbose, str) and verbose == "auto")):
             raise OptionError(f"verbose must be True, False or 'auto', got {shown(verbose)}")
         data, classes = self._dataset(X, y, sample_weight, self.classes_, class_weight=class_weight)
         eval_sets = [
@@ -212,11 +214,12 @@ class Network(Model):
             self, self._engine, self._counters, self._task, data, eval_sets, options, display,
             started_s,
         )  # fmt: skip
-        trainer.prepare()
-        # Nothing refuses from here on.
-        self.classes_, self._optimizer, self.history_ = classes, chosen, trainer.history
-        self._engine.set_optimizer(chosen.rule, chosen.hyper, chosen.options)
-        return trainer.run()
+        with self._being_trained():
+            trainer.prepare()
+            # Nothing refuses from here on.
+            self.classes_, self._optimizer, self.history_ = classes, chosen, trainer.history
+            self._engine.set_optimizer(chosen.rule, chosen.hyper, chosen.options)
+            return trainer.run()
 
     def _dataset(
         self,

@@ -373,7 +373,7 @@ BY_NAME = {c.__name__.lower(): c for c in _CLASSES}
 
 def as_optimizer(optimizer: object) -> Optimizer:
     """An optimizer from itself or from a name, which stands for its default numbers."""
-    if isinstance(optimizer, Optimizer):
+    if isinstance(optimizer, Optimizer) and type(optimizer) is not Optimizer:
         return optimizer
     if not isinstance(optimizer, str):
         hint = f"; write {optimizer.__name__}()" if isinstance(optimizer, type) else ""

@@ -27,7 +27,10 @@ class Schedule:
 
     def factors(self, steps: Factors, n_steps: int) -> Factors:
         """The factor of each of `steps` (float64, whole numbers), of the same shape."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must define factors(steps, n_steps); a plain function "
+            "(step, n_steps) -> factor is a schedule too"
+        )
 
     def __call__(self, step: int, n_steps: int) -> float:
         return float(self.factors(np.array([step], dtype=np.float64), n_steps)[0])
@@ -257,7 +260,18 @@ def learning_rates(
     not finite or negative.
     """
     if isinstance(schedule, Schedule):
-        return lr * schedule.factors(np.arange(first, first + n, dtype=np.float64), n_steps)
+        factors = np.asarray(schedule.factors(np.arange(first, first + n, dtype=float), n_steps))
+        if factors.shape != (n,) or factors.dtype.kind not in "biuf":
+            raise OptionTypeError(
+                f"factors of {type(schedule).__name__} must give a number for each of the {n} "
+                f"steps, got dtype {factors.dtype} of shape {factors.shape}"
+            )
+        rates = lr * factors.astype(np.float64)
+        wrong = ~((rates >= 0.0) & (rates < math.inf))
+        if wrong.any():
+            step = int(np.argmax(wrong))
+            raise _bad_factor(float(factors[step]), first + step, n_steps)
+        return rates
     rates = np.empty(n, dtype=np.float64)
     for i in range(n):
         factor = schedule(first + i, n_steps)
@@ -268,8 +282,12 @@ def learning_rates(
             )
         rates[i] = lr * float(factor)
         if not 0.0 <= rates[i] < math.inf:
-            raise OptionError(
-                f"schedule must give a finite factor >= 0 for every step, got {float(factor):g} "
-                f"at step {first + i} of {n_steps}"
-            )
+            raise _bad_factor(float(factor), first + i, n_steps)
     return rates
+
+
+def _bad_factor(factor: float, step: int, n_steps: int) -> OptionError:
+    return OptionError(
+        f"schedule must give a finite factor >= 0 for every step, got {factor:g} "
+        f"at step {step} of {n_steps}"
+    )

@@ -17,7 +17,7 @@ from fastmlp.losses import Loss, as_loss
 
 _DTYPES = ("float32", "float64")
 _MAX_PARAMETERS = 2**40
-_MAX_THREADS = 1024
+_MAX_THREADS = 256
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,10 @@ def learn_classes(task: Task, y: np.ndarray, n_outputs: int, name: str = "y") ->
     if y.dtype.kind == "b" and n_classes == 2:
         return np.array([False, True])
     if y.dtype.kind in "iuf" and y.min() >= 0 and y.max() < n_classes:
-        return np.arange(n_classes, dtype=y.dtype)
+        classes = np.arange(n_classes)
+        # The dtype of y unless it is too narrow for the classes that did not occur.
+        fits = np.array_equal(classes.astype(y.dtype).astype(np.int64), classes)
+        return classes.astype(y.dtype) if fits else classes
     # A set is faster on text, which np.unique would sort.
     classes = np.array(sorted(set(y.tolist()))) if y.dtype.kind == "U" else np.unique(y)
     if len(classes) != n_classes:

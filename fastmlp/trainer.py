@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -167,18 +168,25 @@ class Trainer:
             n = self._group(done)
             rates = self._first_rates if done == 0 else self._rates(done, n)
             first_epoch = self._counters.n_epochs
-            result = self._engine.train(
-                self._data,
-                batch_size=self._batch_size,
-                n_epochs=n,
-                first_epoch=first_epoch,
-                first_step=0,
-                learning_rates=rates,
-                shuffle=options.shuffle,
-                deadline_s=self._deadline_s,
-                on_poll=None if self._display is None else self._poll(done),
-            )
-            self._record(result, rates, done)
+            # What was trained must be counted and recorded, whenever Ctrl-C comes.
+            with held_back() as interrupts:
+                result = self._engine.train(
+                    self._data,
+                    batch_size=self._batch_size,
+                    n_epochs=n,
+                    first_epoch=first_epoch,
+                    first_step=0,
+                    learning_rates=rates,
+                    shuffle=options.shuffle,
+                    deadline_s=self._deadline_s,
+                    on_poll=None if self._display is None else self._poll(done),
+                    interrupted=partial(bool, interrupts),
+                )
+                n_begun = self._record(result, rates, done)
+            if result.n_epochs_done and self._eval_sets:
+                self._evaluate()
+            if self._display is not None and n_begun:
+                self._display.epoch(done + n_begun - 1, self._run.logs)
             done += n
             if result.non_finite is not None:
                 self.history.stopped_by = "diverged"
@@ -219,43 +227,40 @@ class Trainer:
         assert display is not None
         return lambda progress: display.step(done + progress.epoch, progress.step, progress.loss)
 
-    def _record(self, result: TrainResult, rates: np.ndarray, done: int) -> None:
-        """Count what was trained, evaluate, and append every epoch begun to the history."""
-        scores = dict.fromkeys(self._eval_names, math.nan)
-        interrupted = None
-        try:
-            if result.n_epochs_done and self._eval_sets:
-                self._evaluate(scores)
-        except KeyboardInterrupt as interrupt:
-            interrupted = interrupt
-        with held_back():
-            n_begun = -(-result.n_steps_done // self._epoch_steps)
-            first = self._counters.n_epochs
-            self._counters.n_epochs += n_begun
-            self._counters.n_steps += result.n_steps_done
-            for i in range(n_begun):
-                last_step = min((i + 1) * self._epoch_steps, result.n_steps_done) - 1
-                logs = {
-                    "loss": float(result.loss[i]),
-                    "lr": float(rates[last_step]),
-                    "seconds": float(result.seconds[i]),
-                    "grad_norm": [float(norm) for norm in result.grad_norm[i]],
-                    **scores,
-                }
-                self._run.epoch, self._run.logs = first + i + 1, logs
-                self.history.append(self._run.epoch, logs)
-                if self._display is not None:
-                    self._display.epoch(done + i, logs)
-        if interrupted is not None:
-            raise interrupted
+    def _record(self, result: TrainResult, rates: np.ndarray, done: int) -> int:
+        """Count what was trained, and append every epoch begun to the history, not evaluated.
 
-    def _evaluate(self, scores: dict[str, float]) -> None:
-        """Fill `scores` as far as time allows."""
+        Returns the number of these epochs; the display is told of all but the last.
+        """
+        n_begun = -(-result.n_steps_done // self._epoch_steps)
+        first = self._counters.n_epochs
+        self._counters.n_epochs += n_begun
+        self._counters.n_steps += result.n_steps_done
+        for i in range(n_begun):
+            last_step = min((i + 1) * self._epoch_steps, result.n_steps_done) - 1
+            logs = {
+                "loss": float(result.loss[i]),
+                "lr": float(rates[last_step]),
+                "seconds": float(result.seconds[i]),
+                "grad_norm": [float(norm) for norm in result.grad_norm[i]],
+                **dict.fromkeys(self._eval_names, math.nan),
+            }
+            self._run.epoch, self._run.logs = first + i + 1, logs
+            self.history.append(self._run.epoch, logs)
+            if self._display is not None and i + 1 < n_begun:
+                self._display.epoch(done + i, logs)
+        return n_begun
+
+    def _evaluate(self) -> None:
+        """Scores of the eval sets into the last epoch's record, as far as time allows."""
         for prefix, data in self._eval_sets.items():
             found = metrics.evaluate(self._engine, data, self._task, self._out_of_time)
             if found is None:
                 return
-            scores.update({f"{prefix}_{name}": value for name, value in found.items()})
+            scores = {f"{prefix}_{name}": value for name, value in found.items()}
+            with held_back():
+                self._run.logs.update(scores)
+                self.history.amend(scores)
 
     def _out_of_time(self) -> bool:
         return self._deadline_s is not None and time.perf_counter() >= self._deadline_s

@@ -177,6 +177,8 @@ class _Sync(NamedTuple):
     STEP: int = 32
     EPOCH: int = 33
     STATUS: int = 34
+    ABORTED: int = 36  # 1: a thread left its rows phase for the stop word
+    SPINS: int = 35  # turns that a barrier waits before it sleeps
     FAULTY_LAYER: int = 40  # one word a layer: its update was not finite
     N_FIELDS: int = 40
 
@@ -184,3 +186,4 @@ class _Sync(NamedTuple):
 Sync = _Sync()
 
 STATUS_RUNNING, STATUS_DONE, STATUS_STOPPED, STATUS_BAD_LOSS, STATUS_BAD_UPDATE = 0, 1, 2, 3, 4
+STATUS_ABORTED = 5  # stopped within a step, which made no update

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -82,12 +83,26 @@ def _value_columns(
     target, values = preparation.target, preparation.values(network.predict(X))
     if network.loss.name == "quantiles":
         names = [f"{target}_q{level:g}" for level in network.loss.parameters]
-        return names, [_cells(column, network.dtype) for column in values.reshape(len(X), -1).T]
-    columns = [_cells(values, network.dtype)]
+        return names, [
+            _value_cells(column, preparation, network.dtype)
+            for column in values.reshape(len(X), -1).T
+        ]
+    columns = [_value_cells(values, preparation, network.dtype)]
     if network.loss.name == "gaussian_nll":
         deviations = network.predict_std(X) * preparation.target_scale
         return [target, f"{target}_std"], [*columns, _cells(deviations, network.dtype)]
     return [target], columns
+
+
+def _value_cells(values: np.ndarray, preparation: Preparation, dtype: str) -> list[str]:
+    """Values with as many decimals as the network computes of the target's own spread.
+
+    The network computes deviations from the mean: a target of 1.7e9 +- 3 has more digits than its
+    dtype holds.
+    """
+    n_digits = np.finfo(dtype).precision + 1
+    decimals = n_digits - math.ceil(math.log10(preparation.target_scale))
+    return np.round(values.astype(np.float64), decimals).astype(str).tolist()
 
 
 def _cells(values: np.ndarray, dtype: str) -> list[str]:

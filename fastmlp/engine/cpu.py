@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -12,7 +13,6 @@ from fastmlp.engine.crew import n_cores, run_crew
 from fastmlp.engine.initial import initial_weights
 from fastmlp.engine.program import Workspace, describe_table, ensure_compiled
 from fastmlp.engine.results import NonFinite, OptimizerState, Progress, TrainResult
-from fastmlp.interrupts import held_back
 from fastmlp.kernels import structs
 from fastmlp.kernels.cpu.loop import run
 from fastmlp.kernels.cpu.width import LANES
@@ -49,7 +49,7 @@ class CpuEngine:
         self._grads: np.ndarray | None = None
         self.n_threads_used = 1
         self._last_grad_norms = np.zeros(len(self.plan.layers))
-        self._workspaces: dict[str, Workspace] = {}
+        self._spare: dict[str, Workspace] = {}
 
     # ---- parameters and optimizer state --------------------------------------------------
 
@@ -123,17 +123,22 @@ class CpuEngine:
         useful = self._flops(batch_size, products) // FLOPS_PER_THREAD
         return int(max(1, min(n_cores(), useful)))
 
-    def _workspace(self, use: str, batch_size: int, products: int) -> Workspace:
+    @contextmanager
+    def _workspace(self, use: str, batch_size: int, products: int) -> Iterator[Workspace]:
+        """A workspace that no other thread has: the last one of this `use` if it fits and is free.
+
+        Threads may predict with one network at the same time, and the kernels run without the GIL.
+        """
         n_threads = self._n_threads(batch_size, products)
-        old = self._workspaces.get(use)
-        if old and (old.plan.batch_size, old.plan.n_threads) == (batch_size, n_threads):
-            return old
-        # Free the old one first: two at once could be more than the machine has.
-        self._workspaces.pop(use, None)
-        del old
-        new = Workspace(self.spec, self.plan, batch_size, n_threads)
-        self._workspaces[use] = new
-        return new
+        # dict.pop is atomic. The old one goes first: two could be more than the machine has.
+        workspace = self._spare.pop(use, None)
+        if workspace is None or not workspace.serves(batch_size, n_threads):
+            workspace = None
+            workspace = Workspace(self.spec, self.plan, batch_size, n_threads)
+        try:
+            yield workspace
+        finally:
+            self._spare[use] = workspace
 
     def _run(
         self,
@@ -141,6 +146,7 @@ class CpuEngine:
         flops: int,
         deadline_s: float | None = None,
         on_poll: Callable[[], None] | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
     ) -> str:
         n_threads = int(program.job[Job.N_THREADS])
         if n_threads == 1 and flops < FLOPS_WITHOUT_THREADS:
@@ -152,7 +158,10 @@ class CpuEngine:
         def stop() -> None:
             program.sync[Sync.STOP] = 1
 
-        return run_crew(lambda number: run(program, number), n_threads, stop, deadline_s, on_poll)
+        def work(number: int) -> None:
+            run(program, number)
+
+        return run_crew(work, n_threads, stop, deadline_s, on_poll, interrupted)
 
     def train(
         self,
@@ -166,50 +175,51 @@ class CpuEngine:
         shuffle: bool,
         deadline_s: float | None = None,
         on_poll: Callable[[Progress], None] | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
     ) -> TrainResult:
         """Whole epochs of minibatch steps in one compiled call.
 
         first_epoch numbers the epoch for shuffle and dropout; first_step steps of it are
-        skipped. learning_rates: one a step of these epochs. See results.TrainResult.
+        skipped. learning_rates: one a step of these epochs. Ends early once `interrupted()` says
+        so, which is asked some twenty times a second. See results.TrainResult.
         """
         n_rows = data.X.shape[0]
         batch_size = min(batch_size, n_rows)
         n_steps = -(-n_rows // batch_size)
-        workspace = self._workspace("train", batch_size, 3)
-        self.n_threads_used = workspace.plan.n_threads
-        self._describe_update(workspace.floats)
-        program = workspace.program(
-            self.spec,
-            self.params,
-            structs.KIND_TRAIN,
-            state=self.state,
-            grads=self._stored_gradient(),
-            average=self.average,
-            labels=data.labels,
-            targets=data.targets,
-            weights=data.weights,
-            learning_rates=np.ascontiguousarray(learning_rates, np.float64),
-            n_epochs=n_epochs,
-        )
-        job, sync = program.job, program.sync
-        describe_table(data.X, job)
-        job[Job.FIRST_EPOCH], job[Job.FIRST_STEP] = first_epoch, first_step
-        job[Job.UPDATES_DONE], job[Job.SHUFFLE] = self.n_updates, shuffle
-        job[Job.RULE] = names.OPTIMIZERS.index(self.rule)
-        job[Job.N_SLOTS] = names.OPTIMIZER_SLOTS[self.rule]
-        job[Job.DECAY_BIASES] = self.options.decay_biases
+        with self._workspace("train", batch_size, 3) as workspace:
+            self.n_threads_used = workspace.plan.n_threads
+            self._describe_update(workspace.floats)
+            program = workspace.program(
+                self.spec,
+                self.params,
+                structs.KIND_TRAIN,
+                state=self.state,
+                grads=self._stored_gradient(),
+                average=self.average,
+                labels=data.labels,
+                targets=data.targets,
+                weights=data.weights,
+                learning_rates=np.ascontiguousarray(learning_rates, np.float64),
+                n_epochs=n_epochs,
+            )
+            job, sync = program.job, program.sync
+            describe_table(data.X, job)
+            job[Job.FIRST_EPOCH], job[Job.FIRST_STEP] = first_epoch, first_step
+            job[Job.UPDATES_DONE], job[Job.SHUFFLE] = self.n_updates, shuffle
+            job[Job.RULE] = names.OPTIMIZERS.index(self.rule)
+            job[Job.N_SLOTS] = names.OPTIMIZER_SLOTS[self.rule]
+            job[Job.DECAY_BIASES] = self.options.decay_biases
 
-        def report() -> None:
-            if on_poll is not None:
-                loss_sum, weight_sum = program.seen[:2]
-                epoch = int(sync[Sync.EPOCH])
-                step = int(sync[Sync.STEP]) + first_step - epoch * n_steps
-                loss = loss_sum / weight_sum if weight_sum > 0 else float("nan")
-                on_poll(Progress(min(epoch, n_epochs - 1), max(step, 0), n_steps, float(loss)))
+            def report() -> None:
+                if on_poll is not None:
+                    loss_sum, weight_sum = program.seen[:2]
+                    epoch = int(sync[Sync.EPOCH])
+                    step = int(sync[Sync.STEP]) + first_step - epoch * n_steps
+                    loss = loss_sum / weight_sum if weight_sum > 0 else float("nan")
+                    on_poll(Progress(min(epoch, n_epochs - 1), max(step, 0), n_steps, float(loss)))
 
-        outcome = self._run(program, self._flops(n_rows * n_epochs, 3), deadline_s, report)
-        # What was trained must be counted: a Ctrl-C from here on waits for it.
-        with held_back():
+            flops = self._flops(n_rows * n_epochs, 3)
+            outcome = self._run(program, flops, deadline_s, report, interrupted)
             return self._train_result(program, outcome, first_step)
 
     def _describe_update(self, floats: np.ndarray) -> None:
@@ -234,7 +244,7 @@ class CpuEngine:
         n_epochs = int(job[Job.N_EPOCHS])
         n_steps = -(-int(job[Job.N_ROWS]) // int(job[Job.BATCH_SIZE]))
         status, done = int(sync[Sync.STATUS]), int(sync[Sync.STEP])
-        n_updates = done - (status == structs.STATUS_BAD_LOSS)
+        n_updates = done - (status in (structs.STATUS_BAD_LOSS, structs.STATUS_ABORTED))
         self.n_updates += n_updates
         n_epochs_done = int(sync[Sync.EPOCH])
         begun = min(n_epochs, -(-(first_step + done) // n_steps))
@@ -272,47 +282,48 @@ class CpuEngine:
         outputs = np.empty((n_rows, n_out), self.dtype)
         if n_rows == 0:
             return outputs
-        workspace = self._workspace("predict", min(n_rows, CHUNK_ROWS), 1)
-        program = workspace.program(self.spec, self._used(), structs.KIND_PREDICT, outputs=outputs)
-        describe_table(X, program.job)
-        if self._run(program, self._flops(n_rows, 1)) == "interrupted":
-            raise KeyboardInterrupt
+        with self._workspace("predict", min(n_rows, CHUNK_ROWS), 1) as workspace:
+            program = workspace.program(
+                self.spec, self._used(), structs.KIND_PREDICT, outputs=outputs
+            )
+            self._finish(program, X, 1)
         return outputs
 
     def evaluate(self, data: Dataset) -> float:
         """Weighted mean of the row losses, without penalty and dropout."""
-        n_rows = data.X.shape[0]
-        workspace = self._workspace("predict", min(n_rows, CHUNK_ROWS), 1)
-        program = workspace.program(
-            self.spec,
-            self._used(),
-            structs.KIND_EVALUATE,
-            labels=data.labels,
-            targets=data.targets,
-            weights=data.weights,
-        )
-        describe_table(data.X, program.job)
-        if self._run(program, self._flops(n_rows, 1)) == "interrupted":
-            raise KeyboardInterrupt
+        with self._workspace("predict", min(len(data.X), CHUNK_ROWS), 1) as workspace:
+            program = workspace.program(
+                self.spec,
+                self._used(),
+                structs.KIND_EVALUATE,
+                labels=data.labels,
+                targets=data.targets,
+                weights=data.weights,
+            )
+            self._finish(program, data.X, 1)
         return float(program.losses[0])
+
+    def _finish(self, program: Program, X: np.ndarray, products: int) -> None:
+        """Run a job over the rows of X to its end; Ctrl-C ends it and is raised."""
+        describe_table(X, program.job)
+        if self._run(program, self._flops(len(X), products)) == "interrupted":
+            raise KeyboardInterrupt
 
     def loss_and_gradients(self, data: Dataset) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
         """Mean loss plus penalty over all rows, and its gradients (in, out) and (out,)."""
         n_rows = data.X.shape[0]
-        workspace = self._workspace("gradients", min(n_rows, CHUNK_ROWS), 3)
         grads = aligned_zeros(self.plan.n_elems, self.dtype)
-        program = workspace.program(
-            self.spec,
-            self._used(),
-            structs.KIND_GRADIENTS,
-            grads=grads,
-            labels=data.labels,
-            targets=data.targets,
-            weights=data.weights,
-        )
-        describe_table(data.X, program.job)
-        if self._run(program, self._flops(n_rows, 3)) == "interrupted":
-            raise KeyboardInterrupt
+        with self._workspace("gradients", min(n_rows, CHUNK_ROWS), 3) as workspace:
+            program = workspace.program(
+                self.spec,
+                self._used(),
+                structs.KIND_GRADIENTS,
+                grads=grads,
+                labels=data.labels,
+                targets=data.targets,
+                weights=data.weights,
+            )
+            self._finish(program, data.X, 3)
         weight_sum = float(n_rows if data.weights is None else np.sum(data.weights, dtype=float))
         grads /= weight_sum
         dweights, dbiases = self.plan.unpack(grads)

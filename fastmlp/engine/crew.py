@@ -25,11 +25,12 @@ def run_crew(
     stop: Callable[[], None],
     deadline_s: float | None = None,
     on_poll: Callable[[], None] | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> str:
     """Call work(0) to work(n_threads - 1) on as many threads; return when all have ended.
 
-    Every POLL_S seconds `on_poll` is called and the deadline (of time.perf_counter) looked at.
-    Ctrl-C and the deadline call `stop`, which must make the work end soon.
+    Every POLL_S seconds `on_poll` is called, and `interrupted` and the deadline (a time of
+    time.perf_counter) are looked at. They and Ctrl-C call `stop`, which must end the work soon.
     Returns "done", "interrupted" or "deadline"; an error of a thread or of on_poll is raised.
     """
     remaining, lock, all_done = n_threads, threading.Lock(), threading.Event()
@@ -59,7 +60,10 @@ def run_crew(
         while not all_done.wait(POLL_S):
             if on_poll is not None:
                 on_poll()
-            if deadline_s is not None and time.perf_counter() >= deadline_s:
+            if interrupted():
+                outcome = "interrupted"
+                stop()
+            elif deadline_s is not None and time.perf_counter() >= deadline_s:
                 outcome = "deadline"
                 stop()
     except KeyboardInterrupt:

@@ -8,12 +8,17 @@ import numpy as np
 from numba import typeof, types
 
 from fastmlp.engine import names
+from fastmlp.engine.crew import n_cores
 from fastmlp.kernels.cpu.loop import run
 from fastmlp.kernels.cpu.random import SHUFFLE_LANES
 from fastmlp.kernels.cpu.width import TILE
 from fastmlp.kernels.structs import Float, Job, Layer, Program, Sync
 from fastmlp.plan import ParameterPlan, WorkPlan, aligned_zeros
 from fastmlp.spec import NetworkSpec
+
+# Some 20 microseconds: longer than threads of like speed differ in a step. With more threads than
+# cores the one that is waited for needs this core.
+_SPINS = 1000
 
 
 def flat(array: np.ndarray | None, dtype: str) -> np.ndarray:
@@ -72,6 +77,9 @@ class Workspace:
         self.floats[Float.L1], self.floats[Float.L2] = spec.l1, spec.l2
         for i, rate in enumerate(spec.dropout):
             self.floats[Float.PER_LAYER + 2 * i] = 1.0 / (1.0 - rate)
+
+    def serves(self, batch_size: int, n_threads: int) -> bool:
+        return (self.plan.batch_size, self.plan.n_threads) == (batch_size, n_threads)
 
     def _layer_table(self, spec: NetworkSpec, parameters: ParameterPlan) -> np.ndarray:
         plan, rows = self.plan, []
@@ -133,6 +141,7 @@ class Workspace:
         job[Job.SCRATCH], job[Job.SCRATCH_ELEMS] = plan.scratch, plan.scratch_elems
         job[Job.N_LAYERS], job[Job.N_TASKS] = n_layers, len(self.tasks)
         self.sync[:], self.seen[:] = 0, 0.0
+        self.sync[Sync.SPINS] = _SPINS if plan.n_threads <= n_cores() else 1
         return Program(
             params=params,
             state=flat(state, dtype),

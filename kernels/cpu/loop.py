@@ -16,6 +16,7 @@ from ..structs import (
     KIND_GRADIENTS,
     KIND_PREDICT,
     KIND_TRAIN,
+    STATUS_ABORTED,
     STATUS_BAD_LOSS,
     STATUS_BAD_UPDATE,
     STATUS_DONE,
@@ -112,7 +113,10 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits, product):
     job, n_threads, kind = p.job, p.job[Job.N_THREADS], p.job[Job.KIND]
     start = step_in_epoch * job[Job.BATCH_SIZE]
     n_rows = min(job[Job.BATCH_SIZE], job[Job.N_ROWS] - start)
-    n_tiles = (n_rows + TILE_ROWS - 1) // TILE_ROWS
+    # Without barriers, threads are in different minibatches: their rows of the work arrays must
+    # then be the same in all of them, also in a last one that is shorter.
+    shared_rows = job[Job.BATCH_SIZE] if kind == KIND_PREDICT else n_rows
+    n_tiles = (shared_rows + TILE_ROWS - 1) // TILE_ROWS
     r0 = n_tiles * thread // n_threads * TILE_ROWS
     r1 = min(n_tiles * (thread + 1) // n_threads * TILE_ROWS, n_rows)
     pick_rows(p, r0, r1, start, epoch, n_bits)
@@ -126,6 +130,8 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits, product):
     barrier(p.sync, n_threads)
     # Read before the next barrier: beyond it, thread 0 may already write the next step's word.
     stopping = atomic_load(p.sync, Sync.DECISION) != 0
+    if atomic_load(p.sync, Sync.ABORTED) != 0:
+        return STATUS_ABORTED
     loss_sum = ordered_sum(p.work, job[Job.ROW_LOSS], n_rows)
     weight_sum = float(n_rows)
     if job[Job.HAS_WEIGHTS]:
@@ -201,7 +207,8 @@ def run(program, thread):
             if status != STATUS_RUNNING:
                 if thread == 0:
                     record_epoch(p, e, s + 1 - first, started_s)
-                    whole = s == n_steps - 1 and status != STATUS_BAD_LOSS
+                    updated = status not in (STATUS_BAD_LOSS, STATUS_ABORTED)
+                    whole = s == n_steps - 1 and updated
                     atomic_store(p.sync, Sync.EPOCH, e + 1 if whole else e)
                     atomic_store(p.sync, Sync.STATUS, status)
                 return

@@ -4,13 +4,23 @@ Rows do not depend on one another, so no thread waits for another here.
 """
 
 from ..jit import njit
-from ..structs import KIND_GRADIENTS, KIND_PREDICT, KIND_TRAIN, Float, Job
+from ..structs import KIND_GRADIENTS, KIND_PREDICT, KIND_TRAIN, Float, Job, Sync
 from .dropout import drop
 from .gather import gather_rows, gather_targets
 from .gemm import backward_rows, forward_rows
 from .losses import row_loss
 from .records import layer_at
 from .simd import lanes_of, load, store
+from .sync import atomic_load, atomic_store
+
+
+@njit
+def aborted(p):
+    """Whether the stop word is set: a step of a large network lasts seconds."""
+    if atomic_load(p.sync, Sync.STOP) == 0:
+        return False
+    atomic_store(p.sync, Sync.ABORTED, 1)
+    return True
 
 
 @njit
@@ -19,6 +29,8 @@ def forward(p, r0, r1, epoch, step):
     training = p.job[Job.KIND] == KIND_TRAIN
     n_layers = p.job[Job.N_LAYERS]
     for i in range(n_layers):
+        if aborted(p):
+            return
         layer = layer_at(p, i)
         forward_rows(
             p.params, p.work, r0, r1, layer.block_in, layer.n_in, layer.n_out,
@@ -75,6 +87,8 @@ def losses(p, r0, r1):
 def backward(p, r0, r1):
     """dZ of every hidden layer, from the last to the first, for rows r0 to r1."""
     for i in range(p.job[Job.N_LAYERS] - 1, 0, -1):
+        if aborted(p):
+            return
         layer = layer_at(p, i)
         backward_rows(
             p.work, r0, r1, layer.block_out, layer.n_out,
@@ -85,7 +99,10 @@ def backward(p, r0, r1):
 
 @njit
 def rows_phase(p, r0, r1, epoch, step):
-    """Rows r0 to r1 of the minibatch whose table rows stand in p.rows."""
+    """Rows r0 to r1 of the minibatch whose table rows stand in p.rows.
+
+    Where the stop word is set on the way, the results are of no use and p.sync[ABORTED] is set.
+    """
     kind, first = p.job[Job.KIND], layer_at(p, 0)
     gather_rows(p.work, first.act_in, first.ld_in, first.n_in, p.rows, r0, r1, p.job)
     forward(p, r0, r1, epoch, step)

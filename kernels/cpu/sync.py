@@ -16,7 +16,6 @@ from ..jit import njit
 from ..structs import Sync
 from .simd import data_pointer
 
-SPINS_BEFORE_NAP = 1000
 I64 = ir.IntType(64)
 
 
@@ -119,7 +118,7 @@ def barrier(sync, n_threads):
     spins = 0
     while atomic_load(sync, Sync.GENERATION) == generation:
         spins += 1
-        if spins < SPINS_BEFORE_NAP:
+        if spins < sync[Sync.SPINS]:
             relax()
         else:
             nap()

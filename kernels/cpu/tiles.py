@@ -57,7 +57,8 @@ def update_block(
     """Update params[at : at + n_elems] from `source`'s gradients times `scale`.
 
     Returns the sum of the squared gradients. `decay`: the factor that decoupled weight decay
-    leaves of w; `averaged`: whether the moving average takes the new weights. A weight whose update is not finite keeps its value, state included, and its
+    leaves of w; `averaged`: whether the moving average takes the new weights. A weight whose update
+    is not finite keeps its value, state included, and its
     layer is marked: the loop stops after this step with every weight finite.
     """
     job = p.job
