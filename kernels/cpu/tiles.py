@@ -58,8 +58,8 @@ def update_block(
 
     Returns the sum of the squared gradients. `decay`: the factor that decoupled weight decay
     leaves of w; `averaged`: whether the moving average takes the new weights. A weight whose update
-    is not finite keeps its value, state included, and its
-    layer is marked: the loop stops after this step with every weight finite.
+    is not finite keeps its value, state included, and its layer is marked: the loop stops after
+    this step with every weight finite.
     """
     job = p.job
     rule, n_params, n_slots = job[Job.RULE], job[Job.N_PARAMS], job[Job.N_SLOTS]
