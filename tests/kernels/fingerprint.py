@@ -12,6 +12,8 @@ import sys
 import numpy as np
 
 from fastmlp.kernels.cpu.loop import run
+from fastmlp.optim import UpdateOptions
+from tests.reference.optimizers import HYPER
 
 from .assembly import FUSES, describe
 from .tools import (
@@ -26,30 +28,33 @@ from .tools import (
 
 THREADS = (1, 2, 3, 8)
 
-# Odd sizes and partial last minibatches: sizes, loss, rule, rows, batch size.
+ALL = {"weight_decay": 0.01, "clip_norm": 0.5, "clip_value": 0.05, "max_norm": 1.0, "ema": 0.9}
+# Odd sizes and partial last minibatches: sizes, loss, rule, rows, batch size, options.
 TRAININGS = (
-    ((13, 37, 70, 5), "cross_entropy", "adam", 203, 33),
-    ((3, 129, 1), "binary_cross_entropy", "adamw", 150, 64),
-    ((70, 16, 31), "huber", "nesterov", 77, 20),
-    ((1, 1, 1), "squared_error", "momentum", 9, 4),
-    ((200, 100, 50, 25, 7), "poisson", "sgd", 131, 130),
+    ((13, 37, 70, 5), "cross_entropy", "adam", 203, 33, {}),
+    ((3, 129, 1), "binary_cross_entropy", "adam", 150, 64, {"weight_decay": 0.01}),
+    ((70, 16, 31), "huber", "nesterov", 77, 20, {"max_norm": 0.9}),
+    ((1, 1, 1), "squared_error", "momentum", 9, 4, {"clip_norm": 0.1}),
+    ((200, 100, 50, 25, 7), "poisson", "sgd", 131, 130, {"clip_norm": 0.3}),
+    ((13, 37, 70, 6), "gaussian_nll", "amsgrad", 101, 33, ALL),
+    ((5, 33, 3), "quantiles", "nadam", 77, 20, {"ema": 0.95}),
+    ((40, 50, 7), "soft_cross_entropy", "radam", 93, 31, ALL | {"decay_biases": True}),
+    ((9, 70, 20), "focal", "rmsprop", 64, 40, {"clip_norm": 0.2, "layer_lr": (0.5, 2.0)}),
+    ((9, 70, 20), "absolute_error", "adagrad", 64, 40, {"max_norm": 0.7, "ema": 0.5}),
+    ((17, 65, 2), "quantile", "lion", 64, 40, ALL),
 )
-HYPER = {
-    "sgd": (), "momentum": (0.9,), "nesterov": (0.9,), "adam": (0.9, 0.999, 1e-8),
-    "adamw": (0.9, 0.999, 1e-8, 0.01),
-}  # fmt: skip
 
 
 def fingerprint(training, dtype: str, n_threads: int) -> str:
     """Three shuffled epochs with dropout and weights: all parameters, states and figures."""
-    sizes, loss, rule, n_rows, batch_size = training
+    sizes, loss, rule, n_rows, batch_size, options = training
     rng = np.random.default_rng(8)
     spec = make_spec(
-        sizes, activation=["gelu", "tanh", "relu"][: len(sizes) - 2], loss=loss, dtype=dtype,
+        sizes, activation=["mish", "gelu", "relu"][: len(sizes) - 2], loss=loss, dtype=dtype,
         dropout=[0.3, 0.1, 0.5][: len(sizes) - 2], l1=1e-4, l2=1e-3, seed=5, n_threads=n_threads,
     )  # fmt: skip
     engine = make_engine_with(spec, *random_parameters(rng, sizes))
-    engine.set_optimizer(rule, HYPER[rule])
+    engine.set_optimizer(rule, HYPER[rule], UpdateOptions(**options))
     X, y = rng.standard_normal((n_rows, sizes[0])), random_targets(rng, loss, n_rows, sizes[-1])
     data = dataset(X, y, dtype, rng.uniform(0.0, 2.0, n_rows))
     result = train(engine, data, batch_size=batch_size, n_epochs=3, shuffle=True)
@@ -59,6 +64,7 @@ def fingerprint(training, dtype: str, n_threads: int) -> str:
     for array in (
         engine.params, engine.state, result.loss, result.grad_norm, engine.predict(X),
         np.array([engine.evaluate(data), loss_value]), *dweights, *dbiases,
+        np.zeros(0) if engine.average is None else engine.average,
     ):  # fmt: skip
         assert np.isfinite(array).all()
         digest.update(np.ascontiguousarray(array).tobytes())

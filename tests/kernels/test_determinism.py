@@ -18,7 +18,7 @@ N_PROCESSES = 5
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("training", TRAININGS, ids=lambda t: "-".join(map(str, t[0])))
+@pytest.mark.parametrize("training", TRAININGS, ids=lambda t: f"{t[2]}-{t[1]}")
 def test_bits_do_not_depend_on_the_number_of_threads(training, dtype):
     assert len({fingerprint(training, dtype, n_threads) for n_threads in THREADS}) == 1
 
