@@ -90,3 +90,7 @@ class TrainingDivergedError(FastmlpError, ArithmeticError):
 
 class TrainingInterruptedWarning(UserWarning):
     """Ctrl-C ended a fit early; the network can be used, and trained on."""
+
+
+class GradientFlowWarning(UserWarning):
+    """The gradients of the first layers vanish or explode; the message names them and a remedy."""

@@ -40,8 +40,10 @@ class Network(Model):
     l1, l2 : float
         Penalty ``l1 sum|W| + l2/2 sum W^2`` on the weights, added to the mean loss.
     init : str
-        "auto" (he_uniform for relu and gelu, else glorot_uniform), "he_normal", "he_uniform",
-        "glorot_normal" or "glorot_uniform".
+        "auto" (he_uniform for relu and its kin, lecun_normal for selu, else glorot_uniform),
+        "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal",
+        "lecun_uniform", "orthogonal", "uniform" or "zeros"; weights of your own are set with
+        ``net.weights = [...]``.
     dtype : str
         "float32" or "float64".
     seed : int

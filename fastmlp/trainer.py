@@ -16,7 +16,12 @@ from fastmlp import metrics
 from fastmlp.callbacks import Callback, EarlyStopping, Run, as_callbacks, asks_to_stop
 from fastmlp.checks import flag, integer, real
 from fastmlp.data import Dataset
-from fastmlp.errors import TrainingDivergedError, TrainingInterruptedWarning
+from fastmlp.errors import (
+    GradientFlowWarning,
+    TrainingDivergedError,
+    TrainingInterruptedWarning,
+)
+from fastmlp.gradient_flow import gradient_trouble
 from fastmlp.history import History
 from fastmlp.interrupts import held_back
 from fastmlp.schedules import Schedule, as_schedule, learning_rates
@@ -183,6 +188,8 @@ class Trainer:
                     interrupted=partial(bool, interrupts),
                 )
                 n_begun = self._record(result, rates, done)
+            if done == 0 and n_begun:
+                self._warn_of_gradients()
             if result.n_epochs_done and self._eval_sets:
                 self._evaluate()
             if self._display is not None and n_begun:
@@ -204,6 +211,14 @@ class Trainer:
                 return None
         self.history.stopped_by = "epochs"
         return None
+
+    def _warn_of_gradients(self) -> None:
+        weights, _ = self._engine.get_parameters()
+        weight_norms = [float(np.linalg.norm(weight.astype(np.float64))) for weight in weights]
+        grad_norms = self.history["grad_norm"][0]
+        trouble = gradient_trouble(grad_norms, weight_norms, self._engine.spec.sizes)
+        if trouble is not None:
+            warnings.warn(trouble, GradientFlowWarning, stacklevel=5)
 
     def _group(self, done: int) -> int:
         """How many epochs to train in one call of the engine, after `done` of this fit."""

@@ -53,7 +53,18 @@ OPTIMIZER_SLOTS = {
     "rmsprop": 2, "adagrad": 1, "lion": 1,
 }  # fmt: skip
 
-INITIALIZERS = ("auto", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform")
+INITIALIZERS = (
+    "auto",
+    "he_normal",
+    "he_uniform",
+    "glorot_normal",
+    "glorot_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "orthogonal",
+    "uniform",
+    "zeros",
+)
 
 # Element types that a user's table may have; the gather kernel converts on the fly.
 SOURCE_TYPES = (

@@ -15,6 +15,11 @@ from fastmlp.kernels.cpu.random import (
     WEYL_1,
 )
 
+# Units that pass about half of their input on.
+RECTIFYING = (
+    "relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "hard_swish",
+)  # fmt: skip
+
 # Word c3 of the counters here; dropout's c3 has the layer in its top byte and never this one.
 _STREAM = 0xFFFFFFFF
 
@@ -45,29 +50,62 @@ def uniform01(n: int, layer: int, seed: int) -> np.ndarray:
     return (philox(counters, seed).reshape(-1)[:n] + 0.5) / 2.0**32
 
 
+def standard_normal(n: int, layer: int, seed: int) -> np.ndarray:
+    """n numbers of mean 0 and variance 1: a pair of uniform ones gives one (Box and Muller)."""
+    u = uniform01(2 * n, layer, seed).reshape(-1, 2)
+    return np.sqrt(-2.0 * np.log(u[:, 0])) * np.cos(2.0 * np.pi * u[:, 1])
+
+
+def rule_for(activation: str | None) -> str:
+    """What "auto" draws for a layer by its activation, None for the output layer."""
+    if activation == "selu":
+        return "lecun_normal"  # keeps its fixed point (Klambauer et al. 2017)
+    return "he_uniform" if activation in RECTIFYING else "glorot_uniform"
+
+
+def orthogonal(n_in: int, n_out: int, layer: int, seed: int) -> np.ndarray:
+    """Orthonormal columns (rows where there are more of them), Saxe et al. 2014.
+
+    Q of a normal matrix, with the signs of R's diagonal: Q alone is not uniformly distributed.
+    """
+    rows, columns = max(n_in, n_out), min(n_in, n_out)
+    q, r = np.linalg.qr(standard_normal(rows * columns, layer, seed).reshape(rows, columns))
+    q = q * np.where(np.diag(r) < 0.0, -1.0, 1.0)
+    return q if n_in >= n_out else q.T
+
+
 def initial_weights(
     sizes: tuple[int, ...], activations: tuple[str, ...], init: str, seed: int
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Weights (in, out) float64 and zero biases.
 
-    he (He et al. 2015): variance 2 / fan_in, for units that pass half of their input on (relu,
-    gelu); glorot (Glorot and Bengio 2010): variance 2 / (fan_in + fan_out), for the others.
-    "auto" takes the one that fits the activation of the layer, uniformly distributed.
+    he (He et al. 2015): variance 2 / fan_in, for units that pass half of their input on; glorot
+    (Glorot and Bengio 2010): 2 / (fan_in + fan_out); lecun (LeCun et al. 1998): 1 / fan_in;
+    orthogonal: times sqrt 2 for the units of he; uniform: within +-1 / sqrt(fan_in), as PyTorch
+    draws its linear layers; zeros. "auto": see `rule_for`.
     """
     weights, biases = [], []
     for layer, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
-        rule = init
-        if init == "auto":
-            rectifying = layer < len(activations) and activations[layer] in ("relu", "gelu")
-            rule = "he_uniform" if rectifying else "glorot_uniform"
+        activation = activations[layer] if layer < len(activations) else None
+        rule = rule_for(activation) if init == "auto" else init
         family, _, shape = rule.partition("_")
-        variance = 2.0 / n_in if family == "he" else 2.0 / (n_in + n_out)
-        if shape == "uniform":
-            unit = (2.0 * uniform01(n_in * n_out, layer, seed) - 1.0) * np.sqrt(3.0)
-        else:
-            # Box and Muller: a pair of uniform numbers gives one normal number.
-            u = uniform01(2 * n_in * n_out, layer, seed).reshape(-1, 2)
-            unit = np.sqrt(-2.0 * np.log(u[:, 0])) * np.cos(2.0 * np.pi * u[:, 1])
-        weights.append((unit * np.sqrt(variance)).reshape(n_in, n_out))
         biases.append(np.zeros(n_out))
+        if rule == "zeros":
+            weights.append(np.zeros((n_in, n_out)))
+            continue
+        if rule == "orthogonal":
+            gain = np.sqrt(2.0) if activation in RECTIFYING else 1.0
+            weights.append(gain * orthogonal(n_in, n_out, layer, seed))
+            continue
+        variance = {
+            "he": 2.0 / n_in,
+            "glorot": 2.0 / (n_in + n_out),
+            "lecun": 1.0 / n_in,
+            "uniform": 1.0 / (3.0 * n_in),
+        }[family]
+        if shape == "normal":
+            unit = standard_normal(n_in * n_out, layer, seed)
+        else:
+            unit = (2.0 * uniform01(n_in * n_out, layer, seed) - 1.0) * np.sqrt(3.0)
+        weights.append((unit * np.sqrt(variance)).reshape(n_in, n_out))
     return weights, biases
