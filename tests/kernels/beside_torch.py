@@ -1,0 +1,214 @@
+"""The same training by an engine and by PyTorch: one start, minibatches in the table's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from fastmlp.optim import UpdateOptions
+from tests.reference.optimizers import HYPER
+
+from .tools import (
+    dataset,
+    loss_of,
+    make_engine_with,
+    make_spec,
+    random_parameters,
+    random_targets,
+    relative_error,
+    train,
+)
+
+N_STEPS = 50
+F = torch.nn.functional
+
+ACTIVATIONS = {
+    "identity": lambda z: z, "relu": torch.relu, "leaky_relu": F.leaky_relu, "elu": F.elu,
+    "selu": F.selu, "gelu": F.gelu, "gelu_tanh": lambda z: F.gelu(z, approximate="tanh"),
+    "silu": F.silu, "mish": F.mish, "softplus": F.softplus, "hard_swish": F.hardswish,
+    "tanh": torch.tanh, "sigmoid": torch.sigmoid,
+}  # fmt: skip
+
+
+def quantile_rows(values, y, q):
+    return torch.maximum(q * (y - values), (q - 1.0) * (y - values))
+
+
+def quantiles_rows(z, y, levels):
+    """The pinball losses of ever larger values, (rows, targets * quantiles)."""
+    steps = z.reshape(len(z), -1, len(levels))
+    steps = torch.cat([steps[:, :, :1], F.softplus(steps[:, :, 1:])], dim=2)
+    return quantile_rows(steps.cumsum(2), y[:, :, None], torch.tensor(levels)).flatten(1)
+
+
+def gaussian_rows(z, y):
+    mean, log_variance = z.chunk(2, dim=1)
+    return F.gaussian_nll_loss(mean, y, log_variance.exp(), eps=1e-12, reduction="none")
+
+
+def torch_loss(name, z, y, parameters):
+    """The loss of every row, by PyTorch's own functions where it has them."""
+    if name in ("cross_entropy", "soft_cross_entropy"):
+        return F.cross_entropy(z, y, reduction="none", label_smoothing=sum(parameters))
+    if name == "focal":
+        loss = F.cross_entropy(z, y, reduction="none")
+        return (1.0 - (-loss).exp()) ** parameters[0] * loss
+    rows = {
+        "squared_error": lambda: 0.5 * F.mse_loss(z, y, reduction="none"),
+        "absolute_error": lambda: F.l1_loss(z, y, reduction="none"),
+        "huber": lambda: F.huber_loss(z, y, reduction="none", delta=parameters[0]),
+        "poisson": lambda: F.poisson_nll_loss(z, y, log_input=True, reduction="none"),
+        "quantile": lambda: quantile_rows(z, y, parameters[0]),
+        "quantiles": lambda: quantiles_rows(z, y, parameters),
+        "gaussian_nll": lambda: gaussian_rows(z, y),
+        "binary_cross_entropy": lambda: F.binary_cross_entropy_with_logits(z, y, reduction="none"),
+    }[name]()
+    return rows.mean(dim=1)
+
+
+def torch_optimizer(rule, groups, lr):
+    """PyTorch's own decoupled decay where it has one; the others find theirs in `Case.step`."""
+    hyper = HYPER[rule]
+    if rule == "sgd":
+        return torch.optim.SGD(groups, lr)
+    if rule in ("momentum", "nesterov"):
+        return torch.optim.SGD(groups, lr, momentum=hyper[0], nesterov=rule == "nesterov")
+    if rule == "adagrad":
+        return torch.optim.Adagrad(groups, lr, eps=hyper[2])
+    if rule == "rmsprop":
+        alpha, momentum, eps = hyper
+        return torch.optim.RMSprop(groups, lr, alpha=alpha, momentum=momentum, eps=eps)
+    settings = {"lr": lr, "betas": hyper[:2], "eps": hyper[2]}
+    if rule in ("adam", "amsgrad"):
+        return torch.optim.AdamW(groups, **settings, amsgrad=rule == "amsgrad")
+    kind = {"nadam": torch.optim.NAdam, "radam": torch.optim.RAdam}[rule]
+    return kind(groups, **settings, decoupled_weight_decay=True)
+
+
+DECAYS_ITSELF = ("adam", "amsgrad", "nadam", "radam")
+
+
+@contextmanager
+def double_by_default() -> Iterator[None]:
+    """NAdam keeps the product of its momenta in PyTorch's default type."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@dataclass
+class Case:
+    """A training that both do."""
+
+    sizes: tuple[int, ...]
+    activations: tuple[str, ...]
+    loss: str
+    rule: str = "adam"
+    lr: float = 0.01
+    n_rows: int = 93
+    batch_size: int = 20  # the last of the 5 minibatches has 13 rows
+    l1: float = 0.0
+    l2: float = 0.0
+    weighted: bool = False
+    options: UpdateOptions = field(default_factory=UpdateOptions)
+
+    def prepare(self, dtype):
+        rng = np.random.default_rng(12)
+        self.start = random_parameters(rng, self.sizes)
+        self.X = rng.standard_normal((self.n_rows, self.sizes[0])).astype(dtype)
+        self.y = random_targets(rng, self.loss, self.n_rows, self.sizes[-1])
+        if self.y.ndim == 2:
+            self.y = self.y.astype(dtype)
+        self.weights = rng.uniform(0.0, 2.0, self.n_rows).astype(dtype) if self.weighted else None
+
+    def run_fastmlp(self, dtype):
+        spec = make_spec(
+            self.sizes, activation=self.activations, loss=self.loss, dtype=dtype, l1=self.l1,
+            l2=self.l2,
+        )  # fmt: skip
+        engine = make_engine_with(spec, *self.start)
+        engine.set_optimizer(self.rule, HYPER[self.rule], self.options)
+        data = dataset(self.X, self.y, dtype, self.weights)
+        n_steps = -(-self.n_rows // self.batch_size)
+        assert N_STEPS % n_steps == 0
+        result = train(engine, data, batch_size=self.batch_size, n_epochs=N_STEPS // n_steps,
+                       lr=self.lr)  # fmt: skip
+        assert (result.status, result.n_steps_done) == ("done", N_STEPS)
+        weights, biases = engine.get_parameters()
+        return [*weights, *biases], result.loss
+
+    def groups(self, weights, biases) -> list[dict]:
+        """A group of every array, with its learning rate and its decay."""
+        options, n_layers = self.options, len(weights)
+        factors = options.layer_lr or (1.0,) * n_layers
+        return [
+            {
+                "params": [array],
+                "lr": self.lr * factors[i % n_layers],
+                "weight_decay": options.weight_decay * (i < n_layers or options.decay_biases),
+            }
+            for i, array in enumerate([*weights, *biases])
+        ]
+
+    def step(self, optimizer) -> None:
+        """Clip the gradients, decay by hand what PyTorch would decay otherwise, update."""
+        arrays = [array for group in optimizer.param_groups for array in group["params"]]
+        if self.options.clip_value:
+            torch.nn.utils.clip_grad_value_(arrays, self.options.clip_value)
+        if self.options.clip_norm:
+            torch.nn.utils.clip_grad_norm_(arrays, self.options.clip_norm)
+        if self.rule not in DECAYS_ITSELF:
+            for group in optimizer.param_groups:
+                decay = group.pop("own_decay", None) or group["weight_decay"]
+                group["own_decay"], group["weight_decay"] = decay, 0.0
+                for array in group["params"]:
+                    array.data.mul_(1.0 - group["lr"] * decay)
+        optimizer.step()
+
+    def run_torch(self, dtype):
+        kind = getattr(torch, dtype)
+        weights, biases = (
+            [torch.tensor(a, dtype=kind, requires_grad=True) for a in arrays]
+            for arrays in self.start
+        )
+        optimizer = torch_optimizer(self.rule, self.groups(weights, biases), self.lr)
+        X, y = torch.tensor(self.X), torch.tensor(self.y)
+        share = torch.ones(len(X), dtype=kind)
+        if self.weights is not None:
+            share = torch.tensor(self.weights)
+        n_epochs, losses = N_STEPS // -(-self.n_rows // self.batch_size), []
+        parameters = loss_of(self.loss).parameters
+        for _ in range(n_epochs):
+            total = 0.0
+            for start in range(0, self.n_rows, self.batch_size):
+                rows = slice(start, start + self.batch_size)
+                a = X[rows]
+                for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+                    a = a @ weight + bias
+                    if i < len(self.activations):
+                        a = ACTIVATIONS[self.activations[i]](a)
+                value = (share[rows] * torch_loss(self.loss, a, y[rows], parameters)).sum()
+                total += float(value.detach())
+                l1, l2 = (sum(f(w).sum() for w in weights) for f in (torch.abs, torch.square))
+                penalty = self.l1 * l1 + 0.5 * self.l2 * l2
+                optimizer.zero_grad()
+                (value / share[rows].sum() + penalty).backward()
+                self.step(optimizer)
+            losses.append(total / float(share.sum()))
+        return [p.detach().numpy() for p in (*weights, *biases)], np.array(losses)
+
+    def error(self, dtype) -> float:
+        """The largest relative error of any array of parameters and of the epochs' losses."""
+        self.prepare(dtype)
+        found, loss = self.run_fastmlp(dtype)
+        with double_by_default():
+            wanted, torch_losses = self.run_torch(dtype)
+        errors = [relative_error(f, w) for f, w in zip(found, wanted, strict=True)]
+        return max([*errors, relative_error(loss, torch_losses)])
