@@ -93,14 +93,19 @@ DECAYS_ITSELF = ("adam", "amsgrad", "nadam", "radam")
 
 
 @contextmanager
-def double_by_default() -> Iterator[None]:
-    """NAdam keeps the product of its momenta in PyTorch's default type."""
-    before = torch.get_default_dtype()
+def as_precise_as_can_be() -> Iterator[None]:
+    """NAdam keeps the product of its momenta in PyTorch's default type.
+
+    One thread: for arrays as small as these, PyTorch's others only wait for one another.
+    """
+    before = torch.get_default_dtype(), torch.get_num_threads()
     torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_default_dtype(before)
+        torch.set_default_dtype(before[0])
+        torch.set_num_threads(before[1])
 
 
 @dataclass
@@ -208,7 +213,7 @@ class Case:
         """The largest relative error of any array of parameters and of the epochs' losses."""
         self.prepare(dtype)
         found, loss = self.run_fastmlp(dtype)
-        with double_by_default():
+        with as_precise_as_can_be():
             wanted, torch_losses = self.run_torch(dtype)
         errors = [relative_error(f, w) for f, w in zip(found, wanted, strict=True)]
         return max([*errors, relative_error(loss, torch_losses)])

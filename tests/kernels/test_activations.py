@@ -60,7 +60,9 @@ def test_value_and_derivative_are_those_of_the_definition(name, dtype):
         float((np.abs(f - w) / (1.0 + np.abs(w))).max() / np.finfo(dtype).eps)
         for f, w in zip(found, wanted, strict=True)
     ]
-    assert max(errors) <= LIMIT.get(name, 8.0), f"{errors} in eps (1 + |f|), of value and derivative"
+    assert max(errors) <= LIMIT.get(name, 8.0), (
+        f"{errors} in eps (1 + |f|), of value and derivative"
+    )
 
 
 @each_dtype
@@ -68,7 +70,11 @@ def test_value_and_derivative_are_those_of_the_definition(name, dtype):
 def test_derivative_is_that_of_the_value(name, dtype):
     z = np.linspace(-4.03, 4.03, 640).astype(dtype)
     h = np.dtype(dtype).type({"float32": 2.0**-7, "float64": 2.0**-17}[dtype])
-    (high, _), (low, _), (_, slope) = evaluate(name, z + h), evaluate(name, z - h), evaluate(name, z)
+    (high, _), (low, _), (_, slope) = (
+        evaluate(name, z + h),
+        evaluate(name, z - h),
+        evaluate(name, z),
+    )
     differences = (high.astype(np.float64) - low) / (2.0 * float(h))
     kinks = [np.abs(z - kink) <= h for kink in reference.KINKS.get(name, ())]
     no_kink = ~np.any([np.zeros(len(z), bool), *kinks], axis=0)
