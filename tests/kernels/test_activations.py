@@ -54,8 +54,9 @@ def test_value_and_derivative_are_those_of_the_definition(name, dtype):
 def test_derivative_is_that_of_the_value(name, dtype):
     z = np.linspace(-4.03, 4.03, 640).astype(dtype)
     h = np.dtype(dtype).type({"float32": 2.0**-7, "float64": 2.0**-17}[dtype])
-    (high, _), (low, _), (_, slope) = evaluate(name, z + h), evaluate(name, z - h), evaluate(name, z)
+    (high, _), (low, _) = evaluate(name, z + h), evaluate(name, z - h)
     differences = (high.astype(np.float64) - low) / (2.0 * float(h))
+    _, slope = evaluate(name, z)
     no_kink = np.abs(z) > h
     tolerance = {"float32": 1e-3, "float64": 1e-8}[dtype]
     assert np.abs(slope - differences)[no_kink].max() <= tolerance

@@ -54,9 +54,7 @@ def cold(cache):
 
 def test_a_cold_process_compiles_and_computes_what_this_one_does(cold):
     assert cold["compiled"] == len(DTYPES)
-    here = {
-        dtype: [fingerprint(training, dtype, 1) for training in TRAININGS] for dtype in DTYPES
-    }
+    here = {dtype: [fingerprint(training, dtype, 1) for training in TRAININGS] for dtype in DTYPES}
     assert cold["hashes"] == here
 
 

@@ -47,9 +47,7 @@ def test_gradients_of_random_networks(record_property):
         oracle_errors.append(p.error_against_oracle())
         assert oracle_errors[-1] <= 1e-10
         rng = np.random.default_rng(drawn["seed"])
-        compare(
-            p.engine, p.data, p.net, p.X, p.y, rng=rng, limit=COORDINATES, findings=findings
-        )
+        compare(p.engine, p.data, p.net, p.X, p.y, rng=rng, limit=COORDINATES, findings=findings)
         assert findings.largest <= 1e-6
 
     check()

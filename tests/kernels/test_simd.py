@@ -137,9 +137,7 @@ def test_arithmetic_is_that_of_numpy_to_the_bit(op, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    "op", [operator.lt, operator.le, operator.gt, operator.ge, operator.eq]
-)
+@pytest.mark.parametrize("op", [operator.lt, operator.le, operator.gt, operator.ge, operator.eq])
 def test_comparisons_are_those_of_numpy_and_false_for_nan(op, dtype):
     a, number = special_values(dtype), np.dtype(dtype).type(1.5)
     for shift in range(8):

@@ -35,9 +35,7 @@ def test_a_copy_has_the_same_stamp_whatever_was_compiled_beside_it(copied):
     assert stamp_of(copied) == jit.STAMP
 
 
-@pytest.mark.parametrize(
-    "name", sorted(str(p.relative_to(KERNELS)) for p in KERNELS.rglob("*.py"))
-)
+@pytest.mark.parametrize("name", sorted(str(p.relative_to(KERNELS)) for p in KERNELS.rglob("*.py")))
 def test_a_change_in_any_file_changes_the_stamp(copied, name):
     path = copied / name
     path.write_bytes(path.read_bytes() + b"\n# changed\n")
