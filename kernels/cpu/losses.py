@@ -72,8 +72,9 @@ def binary_cross_entropy_terms(z, y, parameter):
     """softplus(z) - y z, softplus(z) = max(z, 0) + log(1 + e^-|z|); gradient sigmoid(z) - y."""
     zero = like(z, 0.0)
     e = fn.exp(-absolute(z))
-    softplus = select(z < 0.0, zero, z) + fn.log1p_unit(e)
-    return fma(-y, z, softplus), fn.sigmoid(z) - y
+    # In this order: the logarithm would drown in a large z, which mostly goes off against y z.
+    linear = fma(-y, z, select(z < 0.0, zero, z))
+    return linear + fn.log1p_unit(e), fn.sigmoid(z) - y
 
 
 @njit
@@ -100,7 +101,8 @@ def cross_entropy(z, z_at, dz_at, n, label, y, y_at, parameter):
     for j in range(0, n, lanes):
         store(z, dz_at + j, load(z, dz_at + j) * scale)
     z[dz_at + label] -= 1.0
-    return math.log(total) + peak - z[z_at + label]
+    # In this order: log(total) would drown in a large peak.
+    return math.log(total) + (peak - z[z_at + label])
 
 
 _ELEMENTWISE = """
