@@ -74,6 +74,8 @@ def as_matrix(X: Any, name: str) -> tuple[np.ndarray, list[str] | None]:
     n_rows, n_columns = array.shape
     if n_rows == 0:
         raise ShapeError(f"{name} must have at least one row, got shape {array.shape}")
+    if n_rows >= 2**32:
+        raise ShapeError(f"{name} must have fewer than 2**32 rows, got {n_rows}; pass parts of it")
     if n_columns == 0:
         raise ShapeError(f"{name} must have at least one column, got shape {array.shape}")
     return array, columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -72,6 +73,12 @@ class History:
             return self._series[name]
         known = "" if name.startswith("_") else f"; it has {', '.join(self.names)}"
         raise AttributeError(f"history has no {name!r}{known}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._series
 
     def __len__(self) -> int:
         return len(self.epochs)

@@ -30,3 +30,29 @@ def held_back() -> Iterator[Sequence[object]]:
         signal.signal(signal.SIGINT, handler)
     if came:
         handler(*came[0])
+
+
+@contextmanager
+def never_lost() -> Iterator[None]:
+    """A Ctrl-C within the block is raised at once, and again at its end if it got lost.
+
+    Where C code calls Python, an exception is printed and forgotten: so it is while LLVM compiles.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()
+    if not (in_main and callable(handler)):
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+
+    def note_and_raise(number: int, frame: FrameType | None) -> None:
+        came.append((number, frame))
+        handler(number, frame)
+
+    signal.signal(signal.SIGINT, note_and_raise)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if came:
+        handler(*came[0])

@@ -149,6 +149,7 @@ class Trainer:
         except KeyboardInterrupt:
             self.history.stopped_by = "interrupt"
         finally:
+            self._engine.release()
             for callback in self._options.callbacks:
                 callback.on_fit_end(self._run)
             if self._display is not None:
@@ -168,6 +169,7 @@ class Trainer:
     def _train(self) -> TrainingDivergedError | None:
         """Train to the end; sets `stopped_by`, and returns the error of a divergence."""
         options = self._options
+        self._engine.compile()  # where Ctrl-C still ends it at once
         done = 0  # epochs of this fit
         while done < options.epochs:
             n = self._group(done)

@@ -236,7 +236,6 @@ class _Entry(CPUDispatcher):
 
     def compile(self, sig: Any) -> Any:
         codegen = self.targetctx.codegen()
-        create_library, set_env = codegen.create_library, codegen.set_env
         own_name = self.py_func.__qualname__
         environments: list[tuple[str, Any]] = []
 
@@ -246,13 +245,16 @@ class _Entry(CPUDispatcher):
             return _PartLibrary(codegen, name, **options)
 
         with global_compiler_lock:
-            codegen.create_library = create
-            # A part's symbols have no address before its entry has been emitted.
-            codegen.set_env = lambda name, env: environments.append((name, env))
+            # Read under the lock: another thread may be within this block.
+            create_library, set_env = codegen.create_library, codegen.set_env
             try:
+                codegen.create_library = create
+                # A part's symbols have no address before its entry has been emitted.
+                codegen.set_env = lambda name, env: environments.append((name, env))
                 return super().compile(sig)
             finally:
-                del codegen.create_library, codegen.set_env
+                codegen.__dict__.pop("create_library", None)
+                codegen.__dict__.pop("set_env", None)
                 for name, env in environments:
                     if codegen._engine.is_symbol_defined(name):
                         set_env(name, env)

@@ -13,7 +13,7 @@ import numpy as np
 
 
 class Program(NamedTuple):
-    """Everything that a worker reads and writes. The first ten come from `fastmlp.plan`."""
+    """Everything that a worker reads and writes; offsets are those of `fastmlp.plan`."""
 
     params: np.ndarray  # T (P,): every W in panels [out/2V][in_pad][2V], then its bias
     state: np.ndarray  # T (S * P,): optimizer state s of params[i] at s * P + i

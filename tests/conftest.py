@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -20,6 +21,15 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.register_profile("long", deadline=None, max_examples=3000)
 hypothesis.settings.load_profile("long" if LONG else "short")
+
+
+def pytest_configure() -> None:
+    """Hear SIGINT, also where the shell that began the tests made them ignore it.
+
+    A background job of a script does so; tests of Ctrl-C, in processes of their own too, would
+    wait for ever.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

@@ -64,7 +64,7 @@ class Summary:
 
     def end(self, history: History, score: dict[str, float], path: Path, data: str) -> None:
         """Say how it ended, how good it is, where the model is, and how to predict with it."""
-        seconds = sum(history["seconds"])
+        seconds = sum(history["seconds"]) if len(history) else 0.0
         command = f"{program()} {command_line('predict', path, data, '--out', 'predictions.csv')}"
         lines = [f"ended    {self._ending(history)} ({duration_text(seconds)} of training)"]
         if history.best_epoch is not None:

@@ -25,6 +25,8 @@ from fastmlp.spec import NetworkSpec
 FLOPS_PER_THREAD = 1_000_000
 # Rows that predict, evaluate and loss_and_gradients take at a time.
 CHUNK_ROWS = 512
+# Workspaces up to this size stay for the next call.
+KEPT_BYTES = 64 * 1024 * 1024
 # A job below this is over before Ctrl-C could be wanted: the calling thread runs it.
 FLOPS_WITHOUT_THREADS = 20_000_000
 
@@ -140,6 +142,16 @@ class CpuEngine:
         finally:
             self._spare[use] = workspace
 
+    def compile(self) -> None:
+        """Make the kernels ready: seconds for an element type that was never used before."""
+        ensure_compiled(self.dtype)
+
+    def release(self) -> None:
+        """Give large workspaces back, such as those of a fit with all rows in one minibatch."""
+        for use, workspace in list(self._spare.items()):
+            if workspace.n_bytes > KEPT_BYTES:
+                self._spare.pop(use, None)
+
     def _run(
         self,
         program: Program,
@@ -148,12 +160,11 @@ class CpuEngine:
         on_poll: Callable[[], None] | None = None,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> str:
+        self.compile()
         n_threads = int(program.job[Job.N_THREADS])
         if n_threads == 1 and flops < FLOPS_WITHOUT_THREADS:
             run(program, 0)
             return "done"
-        # Compile (or load) here: a job's threads would all wait for the first one to do it.
-        ensure_compiled(program)
 
         def stop() -> None:
             program.sync[Sync.STOP] = 1
@@ -341,6 +352,7 @@ class CpuEngine:
         outputs = np.empty((n_rows, self.spec.sizes[-1]), self.dtype)
         program = workspace.program(self.spec, self._used(), structs.KIND_PREDICT, outputs=outputs)
         describe_table(X, program.job)
+        self.compile()
         run(program, 0)
         plan = workspace.plan
         return [

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 
 import numpy as np
 from numba import typeof, types
 
 from fastmlp.engine import names
 from fastmlp.engine.crew import n_cores
+from fastmlp.interrupts import never_lost
 from fastmlp.kernels.cpu.loop import run
 from fastmlp.kernels.cpu.random import SHUFFLE_LANES
 from fastmlp.kernels.cpu.width import TILE
@@ -80,6 +82,10 @@ class Workspace:
 
     def serves(self, batch_size: int, n_threads: int) -> bool:
         return (self.plan.batch_size, self.plan.n_threads) == (batch_size, n_threads)
+
+    @property
+    def n_bytes(self) -> int:
+        return self.work.nbytes
 
     def _layer_table(self, spec: NetworkSpec, parameters: ParameterPlan) -> np.ndarray:
         plan, rows = self.plan, []
@@ -169,6 +175,20 @@ class Workspace:
         )
 
 
-def ensure_compiled(program: Program) -> None:
-    """Compile the loop for the program's element type, or load it from the cache."""
-    run.compile((typeof(program), types.intp))
+@functools.cache
+def ensure_compiled(dtype: np.dtype) -> None:
+    """Compile the loop for an element type, or load it from the cache.
+
+    Ctrl-C ends it at once, and a later call begins anew.
+    """
+    own, ints, floats = np.zeros(1, dtype), np.zeros(1, np.int64), np.zeros(1)
+    types_of = dict.fromkeys(Program._fields, typeof(own))
+    types_of |= dict.fromkeys(("shares", "rows", "job", "sync"), typeof(ints))
+    types_of |= dict.fromkeys(("layers", "tasks"), typeof(ints.reshape(1, 1)))
+    names_of_floats = ("floats", "seen", "learning_rates", "losses", "seconds")
+    types_of |= dict.fromkeys(names_of_floats, typeof(floats))
+    types_of["grad_norms"] = typeof(floats.reshape(1, 1))
+    types_of["labels"] = typeof(np.zeros(1, np.int32))
+    fields = tuple(types_of[name] for name in Program._fields)
+    with never_lost():
+        run.compile((types.NamedTuple(fields, Program), types.intp))

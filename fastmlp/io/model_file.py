@@ -7,8 +7,10 @@ Any safetensors reader can open it, and reading one runs no code of the file's.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import stat
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,9 +47,10 @@ class ModelState:
 def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
     """Write `state` to `path`, at once or not at all.
 
-    Raises ModelFileNotFoundError where the folder is not there, OptionTypeError where `values`
-    cannot be JSON.
+    Raises ModelFileNotFoundError where the folder is not there, ModelFileError where the file
+    cannot be written, OptionTypeError where `values` cannot be JSON.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     target = _as_path(path)
@@ -81,9 +84,25 @@ def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
     unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         save_file(tensors, unfinished, metadata={_METADATA_KEY: text})
+        os.chmod(unfinished, _mode_of(target))
         os.replace(unfinished, target)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelFileError(
+            f"a model file must be writable, got {str(target)!r}: {error}; free space there or "
+            "save under another name"
+        ) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError, ValueError):
+            unfinished.unlink(missing_ok=True)
+
+
+def _mode_of(target: Path) -> int:
+    """Permissions of the file that is replaced, or those of a new one: safetensors writes 0600."""
+    if target.exists():
+        return stat.S_IMODE(target.stat().st_mode)
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def read_model(path: str | os.PathLike[str]) -> ModelState:

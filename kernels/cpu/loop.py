@@ -139,7 +139,7 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits, product):
     if thread == 0:
         p.seen[0] += loss_sum
         p.seen[1] += weight_sum
-    if not math.isfinite(loss_sum):
+    if kind == KIND_TRAIN and not math.isfinite(loss_sum):
         return STATUS_BAD_LOSS
     if kind != KIND_EVALUATE and weight_sum > 0.0:
         update_number = job[Job.UPDATES_DONE] + step_in_job + 1

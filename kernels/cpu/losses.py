@@ -71,7 +71,11 @@ def quantile_terms(z, y, q):
 @njit
 def binary_cross_entropy_terms(z, y, parameter):
     """softplus(z) - y z, softplus(z) = max(z, 0) + log(1 + e^-|z|); gradient sigmoid(z) - y."""
-    return fma(-y, z, fn.softplus(z)), fn.sigmoid(z) - y
+    zero = like(z, 0.0)
+    e = fn.exp(-absolute(z))
+    # In this order: the logarithm would drown in a large z, which mostly goes off against y z.
+    linear = fma(-y, z, select(z < 0.0, zero, z))
+    return linear + fn.log1p_unit(e), fn.sigmoid(z) - y
 
 
 @njit
@@ -84,7 +88,11 @@ def clear_padding(z, dz_at, n):
 
 @njit
 def softmax_row(z, z_at, dz_at, n):
-    """dz = softmax(z); returns log(sum of e^z). z is shifted by its maximum: nothing overflows."""
+    """dz = softmax(z); returns log(sum of e^(z - peak)) and the peak, the largest z.
+
+    Shifted by the peak nothing overflows. log softmax(z)_k = (z_k - peak) - log(sum), in this
+    order: the logarithm would drown in a large peak.
+    """
     lanes = lanes_of(z)
     low = like(load(z, z_at), -math.inf)
     top = low
@@ -102,7 +110,7 @@ def softmax_row(z, z_at, dz_at, n):
     scale = 1.0 / total
     for j in range(0, n, lanes):
         store(z, dz_at + j, load(z, dz_at + j) * scale)
-    return math.log(total) + peak
+    return math.log(total), peak
 
 
 @njit
@@ -111,29 +119,29 @@ def cross_entropy(z, z_at, dz_at, n, label, y, y_at, parameters):
 
     dz = softmax(z) - q: log and softmax cancel.
     """
-    log_total = softmax_row(z, z_at, dz_at, n)
+    log_total, peak = softmax_row(z, z_at, dz_at, n)
     smoothing = parameters[0]
     z[dz_at + label] -= 1.0 - smoothing
-    loss = log_total - (1.0 - smoothing) * z[z_at + label]
+    loss = (1.0 - smoothing) * (log_total + (peak - z[z_at + label]))
     if smoothing > 0.0:
         share = smoothing / n
         for k in range(n):
             z[dz_at + k] -= share
-            loss -= share * z[z_at + k]
+            loss += share * (log_total + (peak - z[z_at + k]))
     return loss
 
 
 @njit
 def soft_cross_entropy(z, z_at, dz_at, n, label, y, y_at, parameters):
     """-sum_k y_k log softmax(z)_k for probabilities y; dz = (sum y) softmax(z) - y."""
-    log_total = softmax_row(z, z_at, dz_at, n)
+    log_total, peak = softmax_row(z, z_at, dz_at, n)
     lanes = lanes_of(z)
     zero = like(load(z, z_at), 0.0)
     mass = terms = zero
     for j in range(0, n, lanes):
         q = keep_lanes(load(y, y_at + j), n - j, zero)
         mass = mass + q
-        terms = terms + q * keep_lanes(load(z, z_at + j), n - j, zero)
+        terms = terms + q * keep_lanes(load(z, z_at + j) - peak, n - j, zero)
     total = reduce_add(mass)
     for j in range(0, n, lanes):
         q = keep_lanes(load(y, y_at + j), n - j, zero)
@@ -149,7 +157,8 @@ def focal(z, z_at, dz_at, n, label, y, y_at, parameters):
     dz_k = (p_k - onehot_k) ((1 - p)^c - c p (1 - p)^(c - 1) log p).
     1 - p is summed from the other classes: it would cancel for a row that is all but certain.
     """
-    log_p = z[z_at + label] - softmax_row(z, z_at, dz_at, n)
+    log_total, peak = softmax_row(z, z_at, dz_at, n)
+    log_p = (z[z_at + label] - peak) - log_total
     focusing, p = parameters[0], z[dz_at + label]
     rest = 0.0
     for k in range(n):

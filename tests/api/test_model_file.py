@@ -1,6 +1,8 @@
 """Saved networks come back whole and go on; files that are no models are refused."""
 
 import json
+import os
+import stat
 import struct
 
 import numpy as np
@@ -118,7 +120,7 @@ def test_a_save_that_fails_leaves_the_old_file(path, net, tmp_path, monkeypatch)
         raise OSError("disk full")
 
     monkeypatch.setattr("safetensors.numpy.save_file", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(errors.ModelFileError, match=r"must be writable.*disk full; free space"):
         net.save(path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
@@ -217,3 +219,16 @@ def test_the_version_of_the_format_is_in_the_file(path):
     with safe_open(path, "numpy") as file:
         content = json.loads(file.metadata()["fastmlp"])
     assert content["format_version"] == model_file.FORMAT_VERSION == 1
+
+
+def test_a_saved_file_can_be_read_by_whom_the_umask_lets(net, tmp_path):
+    path = tmp_path / "m.safetensors"
+    mask = os.umask(0o027)
+    try:
+        net.save(path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        path.chmod(0o604)
+        net.save(path)  # a file that is replaced hands its permissions on
+        assert stat.S_IMODE(path.stat().st_mode) == 0o604
+    finally:
+        os.umask(mask)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -69,3 +71,23 @@ def test_two_networks_train_in_two_threads_as_they_do_one_after_the_other():
     for got, want in zip(together, alone, strict=True):
         for a, b in zip(got, want, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_two_element_types_may_be_used_for_the_first_time_in_two_threads():
+    program = """
+import threading, numpy as np, fastmlp
+X = np.random.default_rng(0).standard_normal((50, 3))
+def train(dtype):
+    fastmlp.Network([3, 4, 1], dtype=dtype).fit(X, X[:, 0], epochs=2)
+    done.append(dtype)
+done = []
+threads = [threading.Thread(target=train, args=(d,)) for d in ("float32", "float64")]
+[t.start() for t in threads]
+[t.join() for t in threads]
+train("float32"), train("float64")
+print(sorted(done))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300
+    )
+    assert result.stdout.strip() == str(["float32"] * 2 + ["float64"] * 2), result.stderr

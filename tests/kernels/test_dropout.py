@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -122,7 +124,7 @@ def test_masks_of_a_training_step_do_not_depend_on_threads(n_threads, dtype):
         sizes, activation="identity", dropout=rates, dtype=dtype, seed=seed, n_threads=n_threads
     )
     # Biases alone make the activations: 1 in every unit of both hidden layers, before the masks.
-    weights = [np.zeros((i, o)) for i, o in zip(sizes, sizes[1:], strict=False)]
+    weights = [np.zeros((i, o)) for i, o in pairwise(sizes)]
     biases = [np.ones(n) for n in sizes[1:3]] + [np.zeros(sizes[3])]
     engine = make_engine_with(spec, weights, biases)
     engine.set_optimizer("sgd", ())

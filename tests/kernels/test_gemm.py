@@ -72,7 +72,7 @@ def outside(n_rows: int, r0: int, r1: int) -> np.ndarray:
 @pytest.mark.parametrize("vectors", [1, 2])
 def test_nn_strip_covers_its_rows_and_no_other(vectors, dtype):
     width, inner = vectors * LANES[dtype], 5
-    for n_rows in (*range(1, 2 * TALLEST + 4),):
+    for n_rows in range(1, 2 * TALLEST + 4):
         rng = np.random.default_rng(n_rows)
         a, b, bias = integers(rng, n_rows, 6), integers(rng, inner, width), integers(rng, width)
         for r0, r1 in row_ranges(n_rows):
@@ -149,7 +149,7 @@ def layer_sizes(dtype):
     """Inputs and outputs around one and two vectors, not in every combination."""
     lanes = LANES[dtype]
     sizes = sorted({*straddling(lanes), *straddling(2 * lanes)})
-    return list(zip(sizes, reversed(sizes), strict=True)) + [(sizes[-1], sizes[-1])]
+    return [*zip(sizes, reversed(sizes), strict=True), (sizes[-1], sizes[-1])]
 
 
 @each_dtype

@@ -60,7 +60,9 @@ def test_a_far_too_large_learning_rate_stops_with_finite_weights_and_states(rule
     assert len(stop.weight_norms) == len(stop.grad_norms) == 3
     weights, _ = engine.get_parameters()
     scales = [np.abs(w).max() for w in weights]  # squares of the largest weights overflow
-    norms = [m * np.linalg.norm((w / m).astype(np.float64)) for w, m in zip(weights, scales)]
+    norms = [
+        m * np.linalg.norm((w / m).astype(np.float64)) for w, m in zip(weights, scales, strict=True)
+    ]
     np.testing.assert_allclose(stop.weight_norms, norms)
     if stop.layer is None:
         assert not np.isfinite(stop.loss)

@@ -201,7 +201,8 @@ def test_sum_over_lanes_has_the_documented_order(dtype):
         x = values(dtype, seed) * np.logspace(0, 5, LANES[dtype]).astype(dtype)
         assert scalar(simd.reduce_add)(x) == reference.reduce_add(x)
         differs += np.add.accumulate(x)[-1] != reference.reduce_add(x)
-    assert differs > 0, "the data could not tell one order from another"
+    if LANES[dtype] > 2:
+        assert differs > 0, "the data could not tell one order from another"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numba
 import numpy as np
 
@@ -98,8 +100,7 @@ def make_spec(sizes, **settings) -> NetworkSpec:
 def random_parameters(rng: np.random.Generator, sizes, scale: float = 1.0):
     """Weights of the size of glorot's, and biases that are not zero."""
     weights = [
-        scale * rng.standard_normal((i, o)) * np.sqrt(2.0 / (i + o))
-        for i, o in zip(sizes, sizes[1:], strict=False)
+        scale * rng.standard_normal((i, o)) * np.sqrt(2.0 / (i + o)) for i, o in pairwise(sizes)
     ]
     return weights, [0.3 * rng.standard_normal(o) for o in sizes[1:]]
 

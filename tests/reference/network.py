@@ -54,11 +54,7 @@ class Network:
         rows, dz = losses.TABLE[self.loss](a[-1], y, self.parameters)
         share = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, float)
         if share.sum() == 0.0:
-            zeros = (
-                [np.zeros_like(w) for w in self.weights],
-                [np.zeros_like(b) for b in self.biases],
-            )
-            return 0.0, *zeros
+            return 0.0, [0.0 * w for w in self.weights], [0.0 * b for b in self.biases]
         share = share / share.sum()
         dz = dz * share[:, None]
         dweights, dbiases = [], []
