@@ -66,6 +66,11 @@ class Loss:
 
     def __post_init__(self) -> None:
         name_among("loss", self.name, NAMES)
+        if not isinstance(self.parameters, tuple | list):
+            raise OptionTypeError(
+                f"parameters of a loss must be a tuple of numbers, got {shown(self.parameters)}; "
+                "the functions of fastmlp.losses make them"
+            )
         given = self.parameters or _DEFAULTS.get(self.name, ())
         if self.name != "quantiles" and len(given) != len(_DEFAULTS.get(self.name, ())):
             raise OptionError(

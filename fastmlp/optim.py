@@ -56,7 +56,8 @@ class Optimizer:
         exceed it (Srivastava et al., 2014).
     ema : float or None
         Keep a moving average of the parameters, ``mean = ema mean + (1 - ema) w`` after every
-        step from the weights at the start on, and predict with it.
+        step from the weights at the start on, and predict with it. Training goes on from the
+        weights proper, and so do predictions after a later fit without ema.
     layer_lr : sequence of float
         A factor on lr for each layer, 0 to freeze it.
     """

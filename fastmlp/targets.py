@@ -227,8 +227,13 @@ def make_dataset(
     data = Dataset(as_inputs(X, spec.sizes[0], spec.dtype, f"X{of}"))
     n_rows, name = len(data.X), f"y{of}"
     indices = None
-    if spec.loss.name == "cross_entropy" and np.ndim(y) == 2:
+    if spec.loss.name == "cross_entropy" and _has_columns(y):
+        smoothing = spec.loss.parameters[0]
         data.targets = as_probabilities(y, n_rows, n_outputs, spec.dtype, name)
+        if smoothing:
+            data.targets = (1.0 - smoothing) * data.targets + np.array(
+                smoothing / n_outputs, spec.dtype
+            )
         classes = np.arange(n_outputs) if classes is None else classes
     elif task in ("multiclass", "binary"):
         labels = as_labels(y, n_rows, name)
@@ -247,11 +252,18 @@ def make_dataset(
         data.weights = as_weights(weights, n_rows, spec.dtype)
     if class_weight is not None:
         factors = class_weights(class_weight, classes, indices, spec.loss)
-        rows = factors[indices].astype(spec.dtype)
-        data.weights = rows if data.weights is None else data.weights * rows
-        if not data.weights.any():
-            raise DataError("class_weight leaves no row a weight above 0; raise one of them")
+        rows = factors[indices] * (1.0 if data.weights is None else data.weights)
+        data.weights = as_weights(rows, n_rows, spec.dtype, "class_weight times sample_weight")
     return data, classes
+
+
+def _has_columns(y: Any) -> bool:
+    """Whether y has two dimensions and more than one column."""
+    try:
+        shape = np.shape(y)
+    except ValueError:  # rows of different lengths
+        return False
+    return len(shape) == 2 and shape[1] > 1
 
 
 def as_probabilities(y: Any, n_rows: int, n_classes: int, dtype: str, name: str) -> np.ndarray:

@@ -74,15 +74,15 @@ def gelu(z):
 
 @njit
 def gelu_tanh(z):
-    """Hendrycks and Gimpel 2016: f = z (1 + t) / 2, t = tanh u, u = c (z + 0.044715 z^3).
+    """Hendrycks and Gimpel 2016: f = z (1 + tanh u) / 2, u = c (z + 0.044715 z^3).
 
-    f' = (1 + t) / 2 + z (1 - t^2) u' / 2, u' = c (1 + 3 * 0.044715 z^2), c = sqrt(2 / pi).
+    (1 + tanh u) / 2 = sigmoid(2 u) = s does not cancel for negative u. f = z s and
+    f' = s + z s (1 - s) 2 u', u' = c (1 + 3 * 0.044715 z^2), c = sqrt(2 / pi).
     """
     square = z * z * GELU_CUBIC
-    t = fn.tanh(fma(z, square, z) * SQRT_2_BY_PI)
-    half = fma(t, like(z, 0.5), like(z, 0.5))
-    du = fma(square, like(z, 3.0), like(z, 1.0)) * (0.5 * SQRT_2_BY_PI)
-    return z * half, fma(z * du, fma(-t, t, like(z, 1.0)), half)
+    s = fn.sigmoid(fma(z, square, z) * (2.0 * SQRT_2_BY_PI))
+    du = fma(square, like(z, 3.0), like(z, 1.0)) * (2.0 * SQRT_2_BY_PI)
+    return z * s, s * fma(z * du, 1.0 - s, like(z, 1.0))
 
 
 @njit
