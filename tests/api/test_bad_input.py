@@ -134,8 +134,26 @@ BAD_LABELS = {
     "mixed": (lambda y: ["a", *y[1:].tolist()], errors.DataTypeError, ["int and str"]),
     "missing text": (lambda y: ["a", NAN] * 30, errors.DataError, ["nan", "row 1"]),
     "column": (lambda y: y[:, None], errors.ShapeError, ["(60, 1)", "y.ravel()"]),
-    "one-hot": (lambda y: np.eye(3)[y], errors.ShapeError, ["(60, 3)", "argmax"]),
-    "frame": (lambda y: pd.DataFrame({"a": y}), errors.ShapeError, ["frame", "(60, 1)"]),
+    "one-hot of more": (lambda y: np.eye(4)[y], errors.ShapeError, ["(60, 4)", "(rows, 3)"]),
+    "frame": (lambda y: pd.DataFrame({"a": y}), errors.ShapeError, ["(60, 1)"]),
+    "ragged": (lambda y: [[1, 2], [1]] * 30, errors.ShapeError, ["different lengths"]),
+    "sum of 0.9": (lambda y: np.eye(3)[y] * 0.9, errors.DataError, ["sum to 1", "0.9 at row 0"]),
+    "negative probability": (
+        lambda y: changed(np.eye(3)[y], (5, 1), -0.5),
+        errors.DataError,
+        ["within 0 and 1", "-0.5 at row 5, column 1"],
+    ),
+    "probability of nan": (
+        lambda y: changed(np.eye(3)[y], (5, 1), NAN),
+        errors.DataError,
+        ["nan", "row 5"],
+    ),
+    "few probabilities": (lambda y: np.eye(3)[y][:40], errors.ShapeError, ["40", "60 rows of X"]),
+    "probabilities as text": (
+        lambda y: np.eye(3)[y].astype(str),
+        errors.DataTypeError,
+        ["numbers", "row 0, column 0"],
+    ),
     "complex": (lambda y: y * 1j, errors.DataTypeError, ["complex128"]),
     "a number": (lambda y: 3, errors.DataTypeError, ["array", "3"]),
 }
@@ -210,7 +228,11 @@ def test_bad_sample_weight(net, X, y, state_of, make, error, fragments, use):
 
 
 BAD_SETTINGS = [
-    ({"optimizer": "adm"}, errors.OptionError, ["'adm'", "'sgd', 'adam', 'adamw'", "mean 'adam'"]),
+    (
+        {"optimizer": "adm"},
+        errors.OptionError,
+        ["'adm'", "'sgd', 'adam', 'adamw', 'amsgrad'", "mean 'adam'"],
+    ),
     ({"optimizer": fastmlp.optim.Adam}, errors.OptionTypeError, ["write Adam()"]),
     ({"optimizer": 3}, errors.OptionTypeError, ["got 3"]),
     ({"epochs": 0}, errors.OptionError, ["epochs must be >= 1, got 0"]),

@@ -145,7 +145,7 @@ def test_losses(run, loss, data):
     assert code == 0
     assert begin["loss"]["name"] == loss.partition(":")[0]
     if ":" in loss:
-        assert begin["loss"]["parameter"] == float(loss.partition(":")[2])
+        assert begin["loss"]["parameters"] == [float(loss.partition(":")[2])]
     # A quantile far from the middle is no estimate of the mean, and R2 is that of one.
     if not loss.startswith("quantile"):
         assert end.get("test_r2", 0) > 0.3 or end.get("test_accuracy", 0) > 0.9
@@ -243,7 +243,7 @@ def test_bad_table_is_one_sentence(run, tmp_path, text, words):
         ("train digits --loss squared_eror", "did you mean 'squared_error'?"),
         ("train digits --loss huber", "holds classes"),
         ("train diabetes --loss cross_entropy", "holds values"),
-        ("train diabetes --loss quantile:high", "number after the colon"),
+        ("train diabetes --loss quantile:high", "numbers after the colon"),
         ("train diabetes --loss quantile:2", "q of the quantile loss"),
         ("train iris --loss binary_cross_entropy", "two classes"),
         ("train digits --optimizer adm", "did you mean 'adam'?"),

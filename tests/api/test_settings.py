@@ -26,6 +26,10 @@ BAD_SPECS = [
     ({"loss": "cross_entopy"}, errors.OptionError, ["'cross_entopy'", "mean 'cross_entropy'"]),
     ({"loss": 3}, errors.OptionTypeError, ["fastmlp.losses", "3"]),
     ({"sizes": [4, 1], "loss": "cross_entropy"}, errors.OptionError, ["'binary_cross_entropy'"]),
+    ({"loss": "soft_cross_entropy"}, errors.OptionError, ["mean 'cross_entropy'"]),
+    ({"sizes": [4, 1], "loss": "focal"}, errors.OptionError, ["'focal'", "got 1"]),
+    ({"sizes": [4, 4], "loss": "quantiles"}, errors.OptionError, ["3 outputs", "got 4"]),
+    ({"sizes": [4, 3], "loss": "gaussian_nll"}, errors.OptionError, ["2 outputs", "got 3"]),
     ({"dropout": 1.0}, errors.OptionError, ["dropout must be >= 0 and < 1, got 1"]),
     ({"dropout": -0.1}, errors.OptionError, ["dropout", "-0.1"]),
     ({"dropout": [0.1, 0.2]}, errors.OptionError, ["1 hidden", "2 rates"]),
@@ -92,8 +96,15 @@ def test_one_name_and_rate_serve_all_hidden_layers():
         (lambda: losses.huber(0), ["delta", "> 0", "got 0"]),
         (lambda: losses.quantile(1), ["q of", "< 1", "got 1"]),
         (lambda: losses.quantile(0.0), ["q of", "> 0", "got 0"]),
-        (lambda: losses.Loss("poisson", 1.0), ["'poisson'", "no parameter", "1.0"]),
-        (lambda: losses.Loss("huber"), ["delta", "got 0"]),
+        (lambda: losses.Loss("poisson", (1.0,)), ["'poisson'", "0 parameters", "(1.0,)"]),
+        (lambda: losses.Loss("huber", (1.0, 2.0)), ["'huber'", "1 parameters", "(1.0, 2.0)"]),
+        (lambda: losses.quantiles([0.0, 0.5]), ["q of the quantiles loss", "> 0", "got 0"]),
+        (lambda: losses.quantiles([0.5, 1.0]), ["q of the quantiles loss", "< 1", "got 1"]),
+        (lambda: losses.quantiles([0.5, 0.1]), ["must rise", "[0.5, 0.1]"]),
+        (lambda: losses.quantiles([0.1, 0.1]), ["must rise", "[0.1, 0.1]"]),
+        (lambda: losses.cross_entropy(1.0), ["label_smoothing", "< 1", "got 1"]),
+        (lambda: losses.cross_entropy(-0.1), ["label_smoothing", ">= 0", "got -0.1"]),
+        (lambda: losses.focal(-1), ["focusing", ">= 0", "got -1"]),
         (lambda: optim.Adam(lr=0), ["lr of Adam must be > 0, got 0"]),
         (lambda: optim.Adam(lr=math.inf), ["lr of Adam must be finite", "inf"]),
         (lambda: optim.Adam(beta1=1), ["beta1", "< 1", "got 1"]),
@@ -102,6 +113,20 @@ def test_one_name_and_rate_serve_all_hidden_layers():
         (lambda: optim.AdamW(weight_decay=-1), ["weight_decay of AdamW", "-1"]),
         (lambda: optim.AdamW(beta1=2), ["beta1 of AdamW", "2"]),
         (lambda: optim.SGD(momentum=1.0), ["momentum of SGD", "got 1"]),
+        (lambda: optim.RMSprop(alpha=1), ["alpha of RMSprop", "< 1", "got 1"]),
+        (lambda: optim.RMSprop(momentum=-1), ["momentum of RMSprop", ">= 0", "got -1"]),
+        (lambda: optim.RAdam(beta2=0.6), ["beta2 of RAdam", "> 0.6", "got 0.6"]),
+        (lambda: optim.Adagrad(eps=0), ["eps of Adagrad", "1e-37", "got 0"]),
+        (lambda: optim.Lion(beta1=1), ["beta1 of Lion", "< 1", "got 1"]),
+        (lambda: optim.SGD(clip_norm=0), ["clip_norm of SGD must be > 0, got 0"]),
+        (lambda: optim.SGD(clip_norm=-2), ["clip_norm of SGD must be > 0, got -2"]),
+        (lambda: optim.SGD(clip_norm=math.nan), ["clip_norm of SGD", "finite", "nan"]),
+        (lambda: optim.SGD(clip_value=0), ["clip_value of SGD must be > 0, got 0"]),
+        (lambda: optim.SGD(max_norm=0), ["max_norm of SGD must be > 0, got 0"]),
+        (lambda: optim.Lion(ema=0), ["ema of Lion must be > 0 and < 1, got 0"]),
+        (lambda: optim.Lion(ema=1), ["ema of Lion must be > 0 and < 1, got 1"]),
+        (lambda: optim.SGD(weight_decay=-1), ["weight_decay of SGD must be >= 0, got -1"]),
+        (lambda: optim.SGD(layer_lr=[1, -1]), ["layer_lr[1] of SGD must be >= 0, got -1"]),
         (lambda: optim.SGD(nesterov=True), ["momentum", "nesterov=True", "0.9"]),
     ],
 )
@@ -117,12 +142,28 @@ def test_numbers_of_the_wrong_type():
         optim.SGD(lr="0.1")
     with pytest.raises(errors.OptionTypeError, match="nesterov of SGD must be True or False"):
         optim.SGD(momentum=0.9, nesterov=1)
+    with pytest.raises(errors.OptionTypeError, match=r"layer_lr of SGD .* each layer, got 1.0"):
+        optim.SGD(layer_lr=1.0)
+    with pytest.raises(errors.OptionTypeError, match=r"layer_lr\[0\] of SGD .* got 'a'"):
+        optim.SGD(layer_lr=["a", 1.0])
+    with pytest.raises(errors.OptionTypeError, match=r"decay_biases of SGD .* got 1"):
+        optim.SGD(decay_biases=1)
+    with pytest.raises(errors.OptionTypeError, match=r"ema of SGD .* got 'long'"):
+        optim.SGD(ema="long")
+    with pytest.raises(errors.OptionTypeError, match=r"q of the quantiles loss .* got 0\.5"):
+        losses.quantiles(0.5)
+    with pytest.raises(errors.OptionTypeError, match=r"1\.0"):
+        losses.Loss("huber", 1.0)
 
 
 def test_loss_by_name_has_a_usual_parameter():
     assert losses.as_loss("huber") == losses.huber(1.0)
     assert losses.as_loss("quantile") == losses.quantile(0.5)
-    assert losses.as_loss("poisson").parameter == 0.0
+    assert losses.as_loss("quantiles") == losses.quantiles([0.1, 0.5, 0.9])
+    assert losses.as_loss("quantiles") == losses.quantiles(np.array([0.1, 0.5, 0.9]))
+    assert losses.as_loss("cross_entropy") == losses.cross_entropy(0.0)
+    assert losses.as_loss("focal") == losses.focal(2.0)
+    assert losses.as_loss("poisson").parameters == ()
     assert str(losses.quantile(0.9)) == "quantile(0.9)"
     assert str(losses.as_loss("poisson")) == "poisson"
 
@@ -134,7 +175,13 @@ def test_loss_by_name_has_a_usual_parameter():
         (optim.SGD(momentum=0.9), "momentum", (0.9,)),
         (optim.SGD(momentum=0.8, nesterov=True), "nesterov", (0.8,)),
         (optim.Adam(), "adam", (0.9, 0.999, 1e-8)),
-        (optim.AdamW(weight_decay=0.1), "adamw", (0.9, 0.999, 1e-8, 0.1)),
+        (optim.AdamW(weight_decay=0.1), "adam", (0.9, 0.999, 1e-8)),
+        (optim.AMSGrad(clip_norm=1), "amsgrad", (0.9, 0.999, 1e-8)),
+        (optim.NAdam(ema=0.9), "nadam", (0.9, 0.999, 1e-8)),
+        (optim.RAdam(layer_lr=[1, 0.5]), "radam", (0.9, 0.999, 1e-8)),
+        (optim.RMSprop(max_norm=2), "rmsprop", (0.99, 0.0, 1e-8)),
+        (optim.Adagrad(decay_biases=True), "adagrad", (0.0, 0.0, 1e-10)),
+        (optim.Lion(weight_decay=1), "lion", (0.9, 0.99)),
     ],
 )
 def test_rule_and_numbers_for_the_engine(optimizer, rule, hyper):
@@ -145,7 +192,8 @@ def test_rule_and_numbers_for_the_engine(optimizer, rule, hyper):
 
 def test_optimizer_names_stand_for_their_defaults():
     assert optim.as_optimizer("adam") == optim.Adam()
-    assert optim.as_optimizer("adamw") == optim.AdamW()
+    assert optim.as_optimizer("adamw") == optim.AdamW() != optim.Adam()
+    assert optim.as_optimizer("lion") == optim.Lion()
     assert optim.as_optimizer("sgd") == optim.SGD()
 
 

@@ -112,7 +112,9 @@ def test_no_unit_has_longer_incoming_weights_than_max_norm(rule, dtype):
     # The average begins at the weights before the first step, which may be longer.
     start = engine_and_data(dtype)[0].get_parameters()[0]
     longest = [np.linalg.norm(w, axis=0).max() * 0.5**12 + limit for w in start]
-    assert all((np.linalg.norm(w, axis=0) <= l).all() for w, l in zip(used, longest, strict=True))
+    assert all(
+        (np.linalg.norm(w, axis=0) <= most).all() for w, most in zip(used, longest, strict=True)
+    )
 
 
 @each_dtype
