@@ -35,6 +35,12 @@ def test_smoothed_labels_are_the_probabilities_of_the_mixture(X, y):
     smoothed.fit(X, y, **SETTINGS)
     mixed.fit(X, 0.7 * np.eye(3)[y] + 0.1, **SETTINGS)
     assert_alike(smoothed, mixed)
+    soft, p = make(losses.cross_entropy(0.3)), np.random.default_rng(2).dirichlet(np.ones(3), 60)
+    mixed = make()
+    soft.fit(X, p, **SETTINGS)
+    mixed.fit(X, 0.7 * p + 0.1, **SETTINGS)
+    assert_alike(soft, mixed)
+    assert soft.evaluate(X, p)["loss"] == pytest.approx(mixed.evaluate(X, 0.7 * p + 0.1)["loss"])
 
 
 def test_names_of_the_first_fit_stay_with_probabilities(X, y):
