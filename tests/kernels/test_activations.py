@@ -18,14 +18,14 @@ each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 each_activation = pytest.mark.parametrize("name", codes.ACTIVATIONS)
 
 INF, (ALPHA, SCALE) = np.inf, reference.selu_constants()
-# How far value and derivative may be off, in eps (1 + |f|): 1 - t^2 cancels where t is near -1.
-LIMIT = {"gelu_tanh": 40.0, "mish": 20.0, "silu": 12.0}
+# How far value and derivative may be off, in eps (1 + |f|): 1 - s cancels where a gate s is near 1.
+LIMIT = {"gelu_tanh": 30.0, "mish": 20.0, "silu": 12.0}
 # f(-inf), f(inf), f'(-inf), f'(inf). On the left a gate that closes is 0 and NaN follows, or the
 # smallest number, and -inf does.
 LIMITS = {
     "identity": (-INF, INF, 1.0, 1.0), "relu": (0.0, INF, 0.0, 1.0),
     "leaky_relu": (-INF, INF, 0.01, 1.0), "elu": (-1.0, INF, 0.0, 1.0),
-    "selu": (-ALPHA * SCALE, INF, 0.0, SCALE), "gelu": (np.nan, INF), "gelu_tanh": (np.nan, INF),
+    "selu": (-ALPHA * SCALE, INF, 0.0, SCALE), "gelu": (np.nan, INF), "gelu_tanh": (-INF, INF),
     "silu": (-INF, INF), "mish": (-INF, INF), "softplus": (0.0, INF, 0.0, 1.0),
     "hard_swish": (np.nan, INF, 0.0, 1.0), "tanh": (-1.0, 1.0, 0.0, 0.0),
     "sigmoid": (0.0, 1.0, 0.0, 0.0),
@@ -103,8 +103,8 @@ def test_large_inputs_have_the_limits_too(name, dtype):
     z = np.zeros(64, dtype)
     z[:2] = -1e4, 1e4
     (a, slope), (value, derivative) = evaluate(name, z), reference.TABLE[name](z.astype(float))
-    np.testing.assert_allclose(a, value, rtol=8 * np.finfo(dtype).eps, atol=1e-30)
-    np.testing.assert_allclose(slope, derivative, rtol=8 * np.finfo(dtype).eps, atol=1e-30)
+    np.testing.assert_allclose(a, value, rtol=8 * np.finfo(dtype).eps, atol=1e-20)
+    np.testing.assert_allclose(slope, derivative, rtol=8 * np.finfo(dtype).eps, atol=1e-20)
 
 
 @each_dtype

@@ -51,16 +51,47 @@ def test_parameters_come_back_as_they_were_set_and_are_copies(dtype):
                 f[...] = 0.0
 
 
+# Variances for (300, 200): what each rule says of the fan in and the fan out.
+VARIANCES = {
+    "he": 2.0 / 300, "glorot": 2.0 / 500, "lecun": 1.0 / 300, "uniform": 1.0 / 900, "zeros": 0.0,
+    "orthogonal": 1.0 / 300,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("init", [name for name in codes.INITIALIZERS if name != "auto"])
 def test_first_weights_have_the_spread_of_their_rule(init):
-    n_in, n_out = 300, 200
-    (weight,), (bias,) = make_engine(make_spec([n_in, n_out], init=init)).get_parameters()
-    variance = 2.0 / n_in if init.startswith("he") else 2.0 / (n_in + n_out)
+    (weight,), (bias,) = make_engine(make_spec([300, 200], init=init)).get_parameters()
+    variance = VARIANCES[init.partition("_")[0]]
     assert weight.std() == pytest.approx(np.sqrt(variance), rel=0.02)
-    assert abs(weight.mean()) < 4.0 * np.sqrt(variance / weight.size)
-    largest = np.abs(weight).max() / np.sqrt(variance)
-    assert largest <= np.sqrt(3.0) if init.endswith("uniform") else 3.5 < largest < 7.0
+    assert abs(weight.mean()) <= 4.0 * np.sqrt(variance / weight.size)
+    if variance:
+        largest = np.abs(weight).max() / np.sqrt(variance)
+        assert largest <= np.sqrt(3.0) if init.endswith("uniform") else 3.5 < largest < 7.0
     assert (bias == 0.0).all()
+
+
+@pytest.mark.parametrize("shape", [(30, 20), (20, 30), (1, 1), (7, 7)])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_orthogonal_weights_are_orthogonal_with_the_gain_of_the_activation(shape, activation):
+    n_in, n_out = shape
+    spec = make_spec([n_in, n_out, 3], init="orthogonal", activation=activation, dtype="float64")
+    weight = make_engine(spec).get_parameters()[0][0]
+    product = weight.T @ weight if n_in >= n_out else weight @ weight.T
+    gain = 2.0 if activation == "relu" else 1.0
+    np.testing.assert_allclose(product, gain * np.eye(min(shape)), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("activation", "same_as"),
+    [("relu", "he_uniform"), ("gelu", "he_uniform"), ("selu", "lecun_normal"),
+     ("tanh", "glorot_uniform"), ("sigmoid", "glorot_uniform")],
+)  # fmt: skip
+def test_auto_takes_the_rule_that_fits_the_activation(activation, same_as):
+    auto, named = (
+        make_engine(make_spec([9, 8, 3], activation=activation, init=init)).get_parameters()[0][0]
+        for init in ("auto", same_as)
+    )
+    np.testing.assert_array_equal(auto, named)
 
 
 def test_first_weights_depend_on_the_seed_and_differ_by_layer():
