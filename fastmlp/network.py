@@ -151,8 +151,8 @@ class Network(Model):
         sample_weight : array-like (n,)
             Weights >= 0 of the rows in the mean loss.
         class_weight : "balanced" or mapping
-            A factor on the weights of each class's rows: label to factor, or "balanced" for
-            equal weight of all classes.
+            A factor on the weights of each class's rows, those of eval sets too: label to factor,
+            or "balanced" for equal weight of all classes of y.
         schedule : callable
             ``(step, n_steps) -> factor`` on the learning rate; see `fastmlp.schedules`.
         callbacks : list
@@ -207,8 +207,9 @@ class Network(Model):
         if not (isinstance(verbose, bool) or (isinstance(verbose, str) and verbose == "auto")):
             raise OptionError(f"verbose must be True, False or 'auto', got {shown(verbose)}")
         data, classes = self._dataset(X, y, sample_weight, self.classes_, class_weight=class_weight)
+        eval_weight = targets.weights_of_training(class_weight, data, classes)
         eval_sets = [
-            self._dataset(Xe, ye, None, classes, f" of eval_set[{i}]")[0]
+            self._dataset(Xe, ye, None, classes, f" of eval_set[{i}]", eval_weight)[0]
             for i, (Xe, ye) in enumerate(_pairs(eval_set))
         ]
         display = make_display(verbose)

@@ -292,6 +292,26 @@ def as_probabilities(y: Any, n_rows: int, n_classes: int, dtype: str, name: str)
     return np.ascontiguousarray(array, dtype=dtype)
 
 
+def _balanced(indices: np.ndarray, n_classes: int) -> np.ndarray:
+    counts = np.bincount(indices, minlength=n_classes)
+    return len(indices) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+
+
+def weights_of_training(
+    class_weight: Any, data: Dataset, classes: np.ndarray | None
+) -> Mapping[Any, float] | None:
+    """`class_weight` for eval sets: what "balanced" means is learnt from the training rows."""
+    if not (isinstance(class_weight, str) and class_weight == "balanced"):
+        return class_weight
+    assert classes is not None
+    indices = data.labels
+    if indices is None:
+        assert data.targets is not None
+        indices = data.targets[:, 0].astype(np.int32)
+    factors = _balanced(indices, len(classes))
+    return dict(zip(classes.tolist(), factors.tolist(), strict=True))
+
+
 def class_weights(
     class_weight: Any, classes: np.ndarray | None, indices: np.ndarray | None, loss: Loss
 ) -> np.ndarray:
@@ -306,8 +326,7 @@ def class_weights(
             "targets; pass sample_weight instead"
         )
     if isinstance(class_weight, str) and class_weight == "balanced":
-        counts = np.bincount(indices, minlength=len(classes))
-        return len(indices) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        return _balanced(indices, len(classes))
     if not isinstance(class_weight, Mapping):
         raise OptionTypeError(
             "class_weight must be 'balanced' or a mapping from labels to weights, "

@@ -103,6 +103,11 @@ class Job:
         table, target = self._read()
         split = split_rows(target, options.val_fraction, options.test_fraction, options.seed)
         loss = loss_for(options.loss, target.task, target.name)
+        if options.class_weight is not None and target.task != "classification":
+            raise OptionError(
+                f"--class-weight needs a target of classes, the target {target.name!r} holds "
+                "values; leave it out"
+            )
         network = self._network(table, target, split, hidden, loss)
         batch_size = options.batch_size
         if batch_size is None:
@@ -115,7 +120,7 @@ class Job:
         network.extra = preparation.to_extra()
         X = preparation.inputs(table.X, options.dtype)
         y = preparation.outputs(target.values) if scale_target else target.values
-        start_at_constant(network, y[split.train])
+        start_at_constant(network, y[split.train], balanced=options.class_weight is not None)
         folder = _writable_folder(options.out or f"runs/{table.name}")
         summary = Summary(self._output, table, target, split, network)
         summary.begin(optimizer, batch_size, options.seed)
