@@ -80,10 +80,17 @@ def test_class_weights_of_two_classes_from_one_output(X, y):
     assert_alike(*nets)
 
 
-def test_evaluation_knows_no_class_weights(X, y):
-    net = make()
-    history = net.fit(X, y, class_weight={0: 9.0}, eval_set=[(X, y)], epochs=1)
-    assert history.val_loss[0] == pytest.approx(net.evaluate(X, y)["loss"])
+def test_class_weights_act_on_eval_sets_as_on_the_training(X, y):
+    net, other = make(), np.where(y == 1, 2, y)  # "balanced" is of the training's classes
+    counts = np.bincount(y, minlength=3)
+    for class_weight, factors in (
+        ({0: 9.0}, np.array([9.0, 1.0, 1.0])),
+        ("balanced", len(y) / (3 * counts)),
+    ):
+        history = net.fit(X, y, class_weight=class_weight, eval_set=[(X, other)], epochs=1)
+        wanted = net.evaluate(X, other, sample_weight=factors[other])
+        assert history.val_loss[0] == pytest.approx(wanted["loss"])
+        assert history.val_accuracy[0] == pytest.approx(wanted["accuracy"])
 
 
 BAD = [

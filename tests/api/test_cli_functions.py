@@ -171,7 +171,7 @@ def test_every_schedule_by_its_name(run, schedule):
         ("iris --init he", "he"),
         ("iris --schedule cosin", "cosin"),
         ("iris --class-weight even", "even"),
-        ("diabetes --class-weight balanced", "class_weight needs one class label a row"),
+        ("diabetes --class-weight balanced", "--class-weight needs a target of classes"),
     ],
 )
 def test_bad_names_and_numbers_are_one_sentence(run, options, words):
