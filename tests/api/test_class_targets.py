@@ -134,6 +134,31 @@ def test_class_weights_need_one_label_a_row(X, y, state_of, sizes, loss, make_y)
     assert state_of(net) == before
 
 
+BAD_PROBABILITIES = {
+    "sum of 0.9": (lambda p: p * 0.9, errors.DataError, ["sum to 1", "0.9 at row 0"]),
+    "negative": (lambda p: p - 2 * (p == 0), errors.DataError, ["within 0 and 1", "-2.0 at row 0"]),
+    "above 1": (lambda p: p * 3, errors.DataError, ["within 0 and 1", "3.0 at row 0"]),
+    "nan": (lambda p: p * np.array([[np.nan, 1, 1]]), errors.DataError, ["nan", "row 0"]),
+    "few rows": (lambda p: p[:40], errors.ShapeError, ["40", "60 rows of X"]),
+    "many columns": (lambda p: np.c_[p, p], errors.ShapeError, ["(rows, 3)", "(60, 6)"]),
+    "text": (lambda p: p.astype(str), errors.DataTypeError, ["numbers", "row 0, column 0"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_PROBABILITIES)
+@pytest.mark.parametrize("use", ["fit", "evaluate", "loss_and_gradients", "eval_set"])
+def test_bad_probabilities(net, X, y, state_of, case, use):
+    make_bad, error, fragments = BAD_PROBABILITIES[case]
+    bad, before = make_bad(np.eye(3)[y]), state_of(net)
+    calls = {"eval_set": lambda: net.fit(X, y, epochs=1, eval_set=[(X, bad)])}
+    with pytest.raises(error) as caught:
+        calls.get(use, lambda: getattr(net, use)(X, bad))()
+    message = str(caught.value)
+    assert not [fragment for fragment in fragments if fragment not in message], message
+    assert ("eval_set[0]" in message) == (use == "eval_set")
+    assert state_of(net) == before
+
+
 # --- several outputs for each target ---------------------------------------------------------
 
 

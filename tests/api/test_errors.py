@@ -1,0 +1,25 @@
+"""What kinds of errors there are."""
+
+import pytest
+
+from fastmlp import errors
+
+
+@pytest.mark.parametrize(
+    ("error", "builtin"),
+    [
+        (errors.OptionError, ValueError),
+        (errors.OptionTypeError, TypeError),
+        (errors.ShapeError, ValueError),
+        (errors.DataError, ValueError),
+        (errors.DataTypeError, TypeError),
+        (errors.LabelError, ValueError),
+        (errors.DeviceError, ValueError),
+        (errors.ModelFileError, ValueError),
+        (errors.ModelFileNotFoundError, FileNotFoundError),
+        (errors.TrainingDivergedError, ArithmeticError),
+    ],
+)
+def test_errors_are_the_builtins_that_callers_expect(error, builtin):
+    assert issubclass(error, builtin)
+    assert issubclass(error, errors.FastmlpError)
