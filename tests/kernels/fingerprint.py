@@ -12,6 +12,7 @@ import sys
 import numpy as np
 
 from fastmlp.kernels.cpu.loop import run
+from tests.reference.optimizers import HYPER
 
 from .assembly import FUSES, describe
 from .tools import (
@@ -34,10 +35,6 @@ TRAININGS = (
     ((1, 1, 1), "squared_error", "momentum", 9, 4),
     ((200, 100, 50, 25, 7), "poisson", "sgd", 131, 130),
 )
-HYPER = {
-    "sgd": (), "momentum": (0.9,), "nesterov": (0.9,), "adam": (0.9, 0.999, 1e-8),
-    "adamw": (0.9, 0.999, 1e-8, 0.01),
-}  # fmt: skip
 
 
 def fingerprint(training, dtype: str, n_threads: int) -> str:

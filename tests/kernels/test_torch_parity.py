@@ -33,6 +33,15 @@ ACTIVATIONS = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def one_torch_thread():
+    """So small products are slower on several threads, and much slower beside other work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def torch_loss(name, z, y, parameter):
     """The loss of every row, by PyTorch's own functions where it has them."""
     f = torch.nn.functional
