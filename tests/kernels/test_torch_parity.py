@@ -35,7 +35,7 @@ ACTIVATIONS = {
 
 @pytest.fixture(autouse=True)
 def one_torch_thread():
-    """So small products are slower on several threads, and much slower beside other work."""
+    """Products this small are slower on several threads, and much slower beside other work."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
