@@ -210,7 +210,8 @@ class CpuEngine:
         n_updates = done - (status in (structs.STATUS_BAD_LOSS, structs.STATUS_ABORTED))
         self.n_updates += n_updates
         n_epochs_done = int(sync[Sync.EPOCH])
-        begun = min(n_epochs, -(-(first_step + done) // n_steps))
+        seen = done - (status == structs.STATUS_ABORTED)
+        begun = min(n_epochs, -(-(first_step + seen) // n_steps))
         bad = status in (structs.STATUS_BAD_LOSS, structs.STATUS_BAD_UPDATE)
         known = program.grad_norms[:begun]
         known = known[known.any(axis=1)]
