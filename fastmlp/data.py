@@ -146,6 +146,12 @@ def as_weights(weights: Any, n_rows: int, dtype: str, name: str = "sample_weight
         )
     if not converted.any():
         raise DataError(f"{name} must have a weight above 0, got only zeros in {dtype}")
+    smallest = float(np.sqrt(np.finfo(dtype).tiny))
+    if converted.max() < smallest:
+        raise DataError(
+            f"{name} must have a largest weight of at least {smallest:.0e} in {dtype}, "
+            f"got {shown(array.max())}; only their ratios count, so divide them by it"
+        )
     return converted
 
 

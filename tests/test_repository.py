@@ -20,7 +20,7 @@ LAYERS = (
     ("kernels",),
     ("errors",),
     ("engine.names",),
-    ("checks", "frames", "history", "interrupts"),
+    ("checks", "frames", "gradient_flow", "history", "interrupts"),
     ("losses", "optim", "schedules", "data"),
     ("spec", "targets"),
     ("plan",),

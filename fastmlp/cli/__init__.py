@@ -18,10 +18,13 @@ from fastmlp.cli.train import train
 from fastmlp.errors import FastmlpError, TrainingDivergedError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(__version__, message="fastmlp %(version)s")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """Train multilayer perceptrons fast, and predict with them."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 commands.add_command(train)
@@ -51,7 +54,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _fail(130, "stopped by Ctrl-C")
     except OSError as error:
-        return _fail(1, f"{error.filename or 'the output'}: {error.strerror}")
+        return _fail(1, str(error))
     return code or 0
 
 

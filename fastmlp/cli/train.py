@@ -156,8 +156,7 @@ from fastmlp.tables import BUNDLED
 )
 @click.option("--out", metavar="DIR", help="Folder for the model.  [default: runs/NAME OF DATA]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-@click.pass_context
-def train(context: click.Context, data: str, as_json: bool, **options: Any) -> int:
+def train(data: str, as_json: bool, **options: Any) -> int:
     """Train a network on DATA: a CSV file, or a data set bundled with scikit-learn.
 
     The rows are split into three parts: one to train on, one that decides when to stop, one that

@@ -224,10 +224,11 @@ class CpuEngine:
             def report() -> None:
                 if on_poll is not None:
                     loss_sum, weight_sum = program.seen[:2]
-                    epoch = int(sync[Sync.EPOCH])
-                    step = int(sync[Sync.STEP]) + first_step - epoch * n_steps
+                    # From one word: epoch and step are then of the same moment.
+                    done = int(sync[Sync.STEP]) + first_step
+                    epoch = min(done // n_steps, n_epochs - 1)
                     loss = loss_sum / weight_sum if weight_sum > 0 else float("nan")
-                    on_poll(Progress(min(epoch, n_epochs - 1), max(step, 0), n_steps, float(loss)))
+                    on_poll(Progress(epoch, done - epoch * n_steps, n_steps, float(loss)))
 
             flops = self._flops(n_rows * n_epochs, 3)
             outcome = self._run(program, flops, deadline_s, report, interrupted)
@@ -258,7 +259,8 @@ class CpuEngine:
         n_updates = done - (status in (structs.STATUS_BAD_LOSS, structs.STATUS_ABORTED))
         self.n_updates += n_updates
         n_epochs_done = int(sync[Sync.EPOCH])
-        begun = min(n_epochs, -(-(first_step + done) // n_steps))
+        seen = done - (status == structs.STATUS_ABORTED)
+        begun = min(n_epochs, -(-(first_step + seen) // n_steps))
         bad = status in (structs.STATUS_BAD_LOSS, structs.STATUS_BAD_UPDATE)
         known = program.grad_norms[:begun]
         known = known[known.any(axis=1)]

@@ -389,3 +389,10 @@ def test_doctor_says_what_ails_the_cache(run, tmp_path, monkeypatch):
 
 def test_version(run):
     assert run("--version") == (0, f"fastmlp {fastmlp.__version__}\n", "")
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["train", "--help"], ["predict", "-h"]])
+def test_help(run, words):
+    code, out, err = run(*words)
+    assert (code, err) == (0, "")
+    assert out.startswith("Usage: fastmlp")
