@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from fastmlp.engine import make_engine
+from fastmlp.engine.program import ensure_compiled
 from fastmlp.kernels import codes
+from fastmlp.kernels.cpu.loop import run
+from fastmlp.optim import UpdateOptions
 from tests.reference.network import Network
 
 from .tools import (
@@ -163,3 +166,18 @@ def test_steps_of_the_first_epoch_can_be_left_out(dtype):
         learning_rates=rates,
     )  # fmt: skip
     np.testing.assert_array_equal(some.params, all_steps.params)
+
+
+@each_dtype
+@pytest.mark.parametrize("loss", ["quantiles", "cross_entropy"])
+def test_what_is_compiled_beforehand_is_what_trains(loss, dtype):
+    """Another type of any array of a program would compile the whole loop a second time."""
+    ensure_compiled(np.dtype(dtype))
+    before = len(run.signatures)
+    engine, _, X, data = make(dtype, loss=loss)
+    engine.set_optimizer("adam", (0.9, 0.999, 1e-8), UpdateOptions(clip_norm=1.0, ema=0.9))
+    train(engine, data, batch_size=8, n_epochs=1)
+    engine.evaluate(data)
+    engine.predict(X)
+    engine.loss_and_gradients(data)
+    assert len(run.signatures) == before
