@@ -185,8 +185,16 @@ def ensure_compiled(dtype: np.dtype) -> None:
     types_of = dict.fromkeys(Program._fields, typeof(own))
     types_of |= dict.fromkeys(("shares", "rows", "job", "sync"), typeof(ints))
     types_of |= dict.fromkeys(("layers", "tasks"), typeof(ints.reshape(1, 1)))
-    names_of_floats = ("floats", "seen", "learning_rates", "losses", "seconds")
-    types_of |= dict.fromkeys(names_of_floats, typeof(floats))
+    for name in (
+        "floats",
+        "norms",
+        "seen",
+        "loss_parameters",
+        "learning_rates",
+        "losses",
+        "seconds",
+    ):
+        types_of[name] = typeof(floats)
     types_of["grad_norms"] = typeof(floats.reshape(1, 1))
     types_of["labels"] = typeof(np.zeros(1, np.int32))
     fields = tuple(types_of[name] for name in Program._fields)
