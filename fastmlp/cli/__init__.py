@@ -18,9 +18,7 @@ from fastmlp.cli.train import train
 from fastmlp.errors import FastmlpError, TrainingDivergedError
 
 
-@click.group(
-    context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True
-)
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(__version__, message="fastmlp %(version)s")
 @click.pass_context
 def commands(context: click.Context) -> None:

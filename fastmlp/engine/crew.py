@@ -55,8 +55,9 @@ def run_crew(
     ]
     outcome = "done"
     try:
-        for thread in threads:
-            thread.start()
+        with held_back():  # or a thread could have begun without our knowing
+            for thread in threads:
+                thread.start()
         while not all_done.wait(POLL_S):
             if on_poll is not None:
                 on_poll()
