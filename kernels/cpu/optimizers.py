@@ -26,9 +26,9 @@ class Hyper(NamedTuple):
     h0: float  # momentum, beta1, alpha
     h1: float  # beta2, momentum of rmsprop
     h2: float  # eps
-    correction1: float  # 1 - beta1^t
-    correction2: float  # sqrt(1 - beta2^t)
-    a: float  # radam: the rectification, 0 while undefined; nadam: factor of g
+    rate: float  # lr / (1 - beta1^t); quotients are taken here, once a step and not once a vector
+    root_scale: float  # 1 / sqrt(1 - beta2^t)
+    a: float  # radam: rectification * sqrt(1 - beta2^t), 0 while undefined; nadam: factor of g
     b: float  # nadam: factor of m
 
 
@@ -63,8 +63,8 @@ def moments(w, g, s1, s2, h):
 def adam(w, g, s1, s2, s3, h):
     """Kingma and Ba 2015: w -= lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + eps)."""
     m, v = moments(w, g, s1, s2, h)
-    root = fma(sqrt(v), like(w, 1.0 / h.correction2), like(w, h.h2))
-    return fma(m / root, like(w, -h.lr / h.correction1), w), m, v, s3
+    root = fma(sqrt(v), like(w, h.root_scale), like(w, h.h2))
+    return fma(m / root, like(w, -h.rate), w), m, v, s3
 
 
 @njit
@@ -72,15 +72,15 @@ def amsgrad(w, g, s1, s2, s3, h):
     """Reddi et al. 2018: Adam with the largest v so far under the root."""
     m, v = moments(w, g, s1, s2, h)
     top = select(v > s3, v, s3)
-    root = fma(sqrt(top), like(w, 1.0 / h.correction2), like(w, h.h2))
-    return fma(m / root, like(w, -h.lr / h.correction1), w), m, v, top
+    root = fma(sqrt(top), like(w, h.root_scale), like(w, h.h2))
+    return fma(m / root, like(w, -h.rate), w), m, v, top
 
 
 @njit
 def nadam(w, g, s1, s2, s3, h):
     """Dozat 2016: w -= (a g + b m) / (sqrt(v / (1 - b2^t)) + eps), a and b: see `hyper`."""
     m, v = moments(w, g, s1, s2, h)
-    root = fma(sqrt(v), like(w, 1.0 / h.correction2), like(w, h.h2))
+    root = fma(sqrt(v), like(w, h.root_scale), like(w, h.h2))
     return w - fma(g, like(w, h.a), m * h.b) / root, m, v, s3
 
 
@@ -88,9 +88,9 @@ def nadam(w, g, s1, s2, s3, h):
 def radam(w, g, s1, s2, s3, h):
     """Liu et al. 2020: Adam's step times the rectification a; without it w -= lr m / (1 - b1^t)."""
     m, v = moments(w, g, s1, s2, h)
-    step = m * (h.lr / h.correction1)
+    step = m * h.rate
     if h.a > 0.0:
-        step = step * (h.a * h.correction2) / (sqrt(v) + h.h2)
+        step = step * h.a / (sqrt(v) + h.h2)
     return w - step, m, v, s3
 
 
@@ -149,7 +149,7 @@ def hyper(rule, lr, h0, h1, h2, t, product):
     """The scalars of step t (from 1); product: mu_1 ... mu_t of nadam.
 
     nadam: a = lr (1 - mu_t) / (1 - mu_1 ... mu_t), b = lr mu_(t+1) / (1 - mu_1 ... mu_(t+1)).
-    radam: a = sqrt((r - 4)(r - 2) R / ((R - 4)(R - 2) r)) where r > 5, with
+    radam: a = sqrt(1 - b2^t) sqrt((r - 4)(r - 2) R / ((R - 4)(R - 2) r)) where r > 5, with
     R = 2 / (1 - b2) - 1 and r = R - 2 t b2^t / (1 - b2^t).
     """
     a = b = 0.0
@@ -163,5 +163,6 @@ def hyper(rule, lr, h0, h1, h2, t, product):
         now = top - 2.0 * t * power2 / (1.0 - power2)
         if now > 5.0:
             ratio = (now - 4.0) * (now - 2.0) * top / ((top - 4.0) * (top - 2.0) * now)
-            a = math.sqrt(ratio)
-    return Hyper(lr, h0, h1, h2, 1.0 - h0**t, math.sqrt(1.0 - power2), a, b)
+            a = math.sqrt(ratio * (1.0 - power2))
+    root_scale = 1.0 / math.sqrt(1.0 - power2)
+    return Hyper(lr, h0, h1, h2, lr / (1.0 - h0**t), root_scale, a, b)
