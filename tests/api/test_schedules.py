@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 
 import fastmlp
 from fastmlp import errors, schedules
@@ -96,3 +97,32 @@ def test_a_schedule_that_fails_late_names_the_step_and_keeps_the_record(X, y, mo
     assert net.n_epochs_ == 2
     assert net.history_.epochs == [1, 2]
     assert net.history_.stopped_by == "error"
+
+
+def test_one_cycle_is_that_of_pytorch():
+    for n_steps, rise in ((50, 0.3), (37, 0.5)):
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, max_lr=1.0, total_steps=n_steps, pct_start=rise
+        )
+        wanted = []
+        for step in range(n_steps):
+            wanted.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            if step < n_steps - 1:
+                cycle.step()
+        ours = schedules.OneCycle(rise=rise).factors(np.arange(float(n_steps)), n_steps)
+        np.testing.assert_allclose(ours, wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("growth", [1, 2, 3])
+def test_cosine_restarts_are_those_of_pytorch(growth):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    restarts = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 5, growth)
+    wanted = []
+    for _ in range(80):
+        wanted.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        restarts.step()
+    ours = schedules.CosineRestarts(5, growth).factors(np.arange(80.0), 80)
+    np.testing.assert_allclose(ours, wanted, atol=1e-12)
