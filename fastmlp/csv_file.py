@@ -8,24 +8,22 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TextIO
 
-from fastmlp.errors import DataError
+from fastmlp.errors import TableError as TableError
 
 HEADERS = ("auto", "yes", "no")
 
 _DELIMITERS = ",;\t|"
 _BLOCK_ROWS = 4096
+# A wide table has fewer rows a block: a cell is an object of some 60 bytes.
+_BLOCK_CELLS = 1 << 18
 # Rows that decide, with the first, whether the first is a header.
 _SAMPLE_ROWS = 20
-
-
-class TableError(DataError):
-    """DATA cannot be read, or is not the table that was asked for."""
 
 
 def as_number(cell: str) -> float | None:
     """The number that `cell` is the text of, or None."""
     try:
-        return float(cell)
+        return None if "_" in cell else float(cell)
     except ValueError:
         return None
 
@@ -83,6 +81,7 @@ class CsvFile:
     def blocks(self) -> Iterator[Block]:
         """The rows below the header; TableError at the first of another width."""
         block = Block(0, [], [])
+        n_rows = max(1, min(_BLOCK_ROWS, _BLOCK_CELLS // len(self.names)))
         for line, row in chain(self._ahead, self._rows()):
             block.rows.append(row)
             block.lines.append(line)
@@ -91,9 +90,9 @@ class CsvFile:
                     f"{block.place(len(block.rows) - 1)} of {self.data} must have "
                     f"{len(self.names)} cells as the first row has, got {len(row)}"
                 )
-            if len(block.rows) == _BLOCK_ROWS:
+            if len(block.rows) == n_rows:
                 yield block
-                block = Block(block.first + _BLOCK_ROWS, [], [])
+                block = Block(block.first + n_rows, [], [])
         if block.rows:
             yield block
 
