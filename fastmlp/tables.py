@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from fastmlp.csv_file import Block, CsvFile, TableError, as_number
-
-BUNDLED = ("digits", "breast_cancer", "wine", "iris", "diabetes")
+from fastmlp.io.bundled import BUNDLED as BUNDLED
+from fastmlp.io.source import listed as listed
 
 
 @dataclass
@@ -201,13 +201,6 @@ def _bundled(name: str, wanted: _Wanted) -> Table:
     labels = bunch.get("target_names")
     values = bunch.target if labels is None else np.asarray(labels)[bunch.target]
     return Table(name, features, X, [str(value) for value in values])
-
-
-def listed(names: list[str]) -> str:
-    """Names for a message, long lists cut."""
-    if len(names) <= 12:
-        return ", ".join(names)
-    return ", ".join(names[:10]) + f", ... ({len(names)} columns, the last is {names[-1]})"
 
 
 def _near(got: str, names: Collection[str]) -> str:

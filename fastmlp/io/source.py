@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Protocol
 
 import numpy as np
@@ -165,12 +166,7 @@ def texts(values: Iterable[Any]) -> np.ndarray:
 
     None and nan are missing.
     """
-    known: dict[Any, str | None] = {}
-    labels = []
-    for value in values:
-        if value not in known:
-            known[value] = _label(value)
-        labels.append(known[value])
+    labels = [value if type(value) is str else _label(value) for value in values]
     return np.array(labels, dtype=object)
 
 
@@ -179,7 +175,7 @@ def _label(value: Any) -> str | None:
         value = value.item()
     if value is None or value != value:
         return None
-    if isinstance(value, float) and math.isfinite(value) and value == int(value):
+    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
         return str(int(value))
     return str(value)
 
