@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -72,7 +73,7 @@ class CsvFile:
         else:
             self.where = f"{data} (read without a header; --header yes if its first row is one)"
             self.names = [f"c{i + 1}" for i in range(len(first))]
-        twice = [name for i, name in enumerate(self.names) if name in self.names[:i]]
+        twice = [name for name, count in Counter(self.names).items() if count > 1]
         if twice:
             raise TableError(
                 f"the header of {data} must name a column once, got {twice[0]!r} twice"
