@@ -63,7 +63,7 @@ def file_format(path: Path) -> str:
     for magic, name in _MAGIC.items():
         if beginning.startswith(magic):
             return name
-    if beginning.startswith(b"PK\x03\x04") and _is_npz(path):
+    if beginning.startswith((b"PK\x03\x04", b"PK\x05\x06")) and _is_npz(path):
         return "npz"
     suffixes = path.suffixes
     if beginning.startswith(GZIP_MAGIC):
