@@ -13,6 +13,11 @@ from fastmlp.errors import TableError as TableError
 
 HEADERS = ("auto", "yes", "no")
 
+# Cells that hold no value. Other spellings, "none" and "-" among them, may be labels.
+MISSING = frozenset(
+    ["", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "null", "NULL"]
+)
+
 _DELIMITERS = ",;\t|"
 _BLOCK_ROWS = 4096
 # A wide table has fewer rows a block: a cell is an object of some 60 bytes.
@@ -112,11 +117,20 @@ class CsvFile:
 def _is_header(first: list[str], rows: list[list[str]], expected: Collection[str]) -> bool:
     if any(name in first for name in expected):
         return True
-    is_text = [as_number(cell) is None for cell in first]
-    if all(is_text):
+    is_text = [_is_text(cell) for cell in first]
+    # A column without a name, as pandas writes its index, is a gap among names.
+    if any(is_text) and all(
+        text or cell in MISSING for text, cell in zip(is_text, first, strict=True)
+    ):
         return True
     columns = zip(*rows, strict=False)
     return any(
-        text and all(as_number(cell) is not None for cell in column)
+        text
+        and not any(_is_text(cell) for cell in column)
+        and any(cell not in MISSING for cell in column)
         for text, column in zip(is_text, columns, strict=False)
     )
+
+
+def _is_text(cell: str) -> bool:
+    return cell not in MISSING and as_number(cell) is None

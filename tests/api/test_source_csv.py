@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastmlp.csv_file import MISSING
 from fastmlp.errors import OptionError, TableError
-from fastmlp.io.delimited import MISSING
 from fastmlp.sources import open_source
 from tests.api.reading import BLOCKS, same, whole
 
@@ -137,6 +137,22 @@ def test_header_may_be_said_or_found_by_an_expected_name(csv):
     assert open_source(path, header="no", expected=["y"]).n_rows == 2
     with pytest.raises(OptionError, match="header must be one of"):
         open_source(path, header="maybe")
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("5.1,?,setosa\n4.9,3.0,setosa\n", ["c1", "c2", "c3"]),  # a gap is no name
+        (",2\n,4\n", ["c1", "c2"]),
+        ("?,NA\n1,2\n", ["c1", "c2"]),
+        ("1990,pop\n5,NA\n6,7\n", ["1990", "pop"]),  # text above numbers with a gap
+        (",a,y\n0,1,red\n", ["unnamed_1", "a", "y"]),
+        ("a,b\n,\n", ["a", "b"]),
+        ("1,x\n2,\n", ["c1", "c2"]),  # nothing tells
+    ],
+)
+def test_missing_cells_beside_a_header(csv, text, columns):
+    assert open_source(csv(text)).columns == columns
 
 
 # --- faults ----------------------------------------------------------------------------------
