@@ -62,15 +62,18 @@ class Summary:
         """A callback: one event an epoch, for machines; people see the display of the fit."""
         self._output.event("epoch", "", {"epoch": run.epoch, **run.logs})
 
-    def end(self, history: History, score: dict[str, float], path: Path, data: str) -> None:
-        """Say how it ended, how good it is, where the model is, and how to predict with it."""
+    def end(
+        self, history: History, score: dict[str, float], path: Path, run_file: Path, data: str
+    ) -> None:
+        """Say how it ended, how good it is, where the model is, how to predict and to repeat it."""
         seconds = sum(history["seconds"]) if len(history) else 0.0
         command = f"{program()} {command_line('predict', path, data, '--out', 'predictions.csv')}"
         lines = [f"ended    {self._ending(history)} ({duration_text(seconds)} of training)"]
         if history.best_epoch is not None:
             lines.append(f"weights  those of epoch {history.best_epoch}, the best on validation")
         lines += [f"test     {self._score_text(score)}", f"model    {path}"]
-        lines += ["predict with", f"  {command}"]
+        repeat = f"{program()} {command_line('train', run_file)}"
+        lines += ["repeat with", f"  {repeat}", "predict with", f"  {command}"]
         values = {
             "stopped_by": history.stopped_by,
             "epochs": len(history),
@@ -78,6 +81,8 @@ class Summary:
             "seconds": seconds,
             **{f"test_{name}": value for name, value in score.items()},
             "model": str(path),
+            "run_file": str(run_file),
+            "repeat": repeat,
             "predict": command,
         }
         self._output.event("end", "\n".join(lines), values)

@@ -140,7 +140,8 @@ def test_every_optimizer_by_its_name(run, optimizer):
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_by_its_name(run, schedule):
-    code, _, err = run(f"train iris --schedule {schedule} --json --epochs 4 --out m")
+    needed = {"step": ":3", "cosine_restarts": ":5"}.get(schedule, "")
+    code, _, err = run(f"train iris --schedule {schedule}{needed} --json --epochs 4 --out m")
     assert (code, err) == (0, "")
     rates = json.loads(Path("m/history.json").read_text())["lr"]
     assert (len(set(rates)) == 1) == (schedule == "constant")

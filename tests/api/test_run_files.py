@@ -1,0 +1,336 @@
+"""``fastmlp train run.toml``: keys, types, paths, what wins over what, and runs that repeat."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp import losses, optim
+from fastmlp.cli import commands
+from fastmlp.optim import optimizer_from_dict
+
+pytestmark = pytest.mark.usefixtures("in_own_folder")
+
+
+def write(text: str, path: str = "run.toml") -> str:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text)
+    return path
+
+
+def first_event(out: str) -> dict:
+    return json.loads(out.splitlines()[0])
+
+
+def test_a_run_file_says_what_options_say(run):
+    write("""
+        data = "iris"
+        hidden = [7, 5]
+        activation = ["tanh", "gelu"]
+        dropout = [0.1, 0]
+        batch-size = 20
+        epochs = 2
+        out = "m"
+        layer_lr = [1, 1, 0.5]
+        class-weight = { setosa = 2, virginica = 0.5 }
+        decay_biases = true
+        shuffle = false
+        optimizer = { name = "adam", beta1 = 0.8, lr = 0.01 }
+
+        [schedule]
+        name = "step"
+        every-n-steps = 4
+
+        [loss]
+        name = "cross_entropy"
+        label_smoothing = 0.1
+    """)
+    code, _, err = run("train", "run.toml")
+    assert code == 0, err
+    options = (
+        "--hidden 7,5 --activation tanh,gelu --dropout 0.1,0 --batch-size 20 --epochs 2 --out n "
+        "--layer-lr 1,1,0.5 --class-weight setosa=2,virginica=0.5 --decay-biases --no-shuffle "
+        "--optimizer adam:0.01,beta1=0.8 --schedule step:4 --loss cross_entropy:0.1"
+    )
+    code, _, err = run("train", "iris", *options.split())
+    assert code == 0, err
+    assert Path("m/model.safetensors").read_bytes() == Path("n/model.safetensors").read_bytes()
+    net = fastmlp.Network.load("m/model.safetensors")
+    assert net.optimizer == optim.Adam(0.01, 0.8, layer_lr=(1, 1, 0.5), decay_biases=True)
+    assert net.loss == losses.cross_entropy(0.1)
+    assert net.spec.dropout == (0.1, 0.0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "iris",
+        "breast_cancer --loss focal:1.5 --class-weight malignant=2 --optimizer momentum --lr 0.1",
+        "diabetes --loss quantiles:0.1,0.9 --schedule cosine:warmup_steps=5,final=0.1",
+        "diabetes --loss huber:0.7 --optimizer nesterov:momentum=0.8 --max-norm 1.5 --ema 0.9",
+        "wine --hidden none --optimizer lion --clip-value 0.1 --clip-norm 1 --l1 0.0001",
+        "iris --hidden 9,7 --dropout 0.1,0.2 --activation selu,mish --init orthogonal --seed 4",
+        "iris --val-fraction 0 --dtype float64 --no-shuffle --layer-lr 1,0.3,0 --decay-biases",
+        "iris --schedule one_cycle --batch-size 7 --patience 3 --task classification",
+        "flowers.csv --target kind --drop id --class-weight balanced --schedule exponential:0.9,40",
+    ],
+)
+def test_a_saved_run_repeats_bit_by_bit(run, flowers, options):
+    words = f"train {options} --epochs 4".split()
+    code, _, err = run(*words, "--out", "a", "--save-config", "a.toml")
+    assert code == 0, err
+    first = Path("a/model.safetensors").read_bytes()
+    code, _, err = run("train", "a.toml", "--save-config", "b.toml")
+    assert code == 0, err
+    assert Path("a/model.safetensors").read_bytes() == first
+    assert Path("b.toml").read_bytes() == Path("a.toml").read_bytes()
+    # That of the model's folder says the same, from where it lies.
+    beside = Path("a/run.toml").read_bytes()
+    code, _, err = run("train", "a/run.toml", "--json")
+    assert code == 0, err
+    assert Path("a/model.safetensors").read_bytes() == first
+    assert Path("a/run.toml").read_bytes() == beside
+
+
+def test_a_saved_run_has_every_value_in_force(run):
+    run("train", "diabetes", "--epochs", "2", "--schedule", "cosine", "--optimizer", "adamw")
+    values = tomllib.loads(Path("runs/diabetes/run.toml").read_text())
+    assert values["optimizer"] == {
+        "name": "adamw", "lr": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8,
+        "weight_decay": 0.01,
+    }  # fmt: skip
+    assert values["schedule"] == {"name": "cosine", "warmup_steps": 0, "final": 0.0}
+    assert values["loss"] == {"name": "squared_error"}
+    assert values["hidden"] == [128, 64]
+    assert (values["batch_size"], values["patience"], values["epochs"]) == (32, 20, 2)
+    assert values["l2"] == pytest.approx(3 / 288, rel=0.01)
+    assert (values["data"], values["target"], values["task"]) == (
+        "diabetes",
+        "target",
+        "regression",
+    )
+    assert values["out"] == "."
+    # What has no value has no key: all else that there is stands there.
+    names = {
+        param.opts[-1].removeprefix("--").replace("-", "_")
+        for param in commands.commands["train"].params
+    }
+    none = {
+        "drop",
+        "class_weight",
+        "clip_norm",
+        "clip_value",
+        "max_norm",
+        "ema",
+        "layer_lr",
+        "max_time",
+        "threads",
+        "lr",
+        "weight_decay",
+        "json",
+        "save_config",
+        "data_or_run",
+    }
+    assert set(values) == names - none
+
+
+def test_the_command_line_wins_over_the_file(run):
+    write("""
+        data = "wine"
+        epochs = 3
+        batch_size = 9
+        weight_decay = 0.2
+        shuffle = false
+        [optimizer]
+        name = "adam"
+        lr = 0.01
+        clip_norm = 1.0
+    """)
+    options = ["--batch-size", "11", "--shuffle", "--data", "iris", "--json", "--out", "m"]
+    begin = first_event(run("train", "run.toml", *options)[1])
+    assert (begin["data"], begin["batch_size"]) == ("iris", 11)
+    assert optimizer_from_dict(begin["optimizer"]) == optim.Adam(
+        0.01, weight_decay=0.2, clip_norm=1.0
+    )
+    begin = first_event(run("train", "run.toml", "--lr", "0.5", *options)[1])
+    assert begin["optimizer"]["lr"] == 0.5
+    # A table goes as a whole, and its lr with it; what stands beside it stays.
+    begin = first_event(run("train", "run.toml", "--optimizer", "sgd", *options)[1])
+    assert optimizer_from_dict(begin["optimizer"]) == optim.SGD(weight_decay=0.2)
+    optimizer = "rmsprop:weight_decay=0.1"
+    begin = first_event(run("train", "run.toml", "--optimizer", optimizer, *options)[1])
+    assert optimizer_from_dict(begin["optimizer"]) == optim.RMSprop(weight_decay=0.1)
+
+
+def test_no_validation_part_leaves_the_patience_of_the_file_out(run):
+    write('data = "iris"\npatience = 3\nepochs = 2')
+    assert run("train", "run.toml", "--val-fraction", "0")[0] == 0
+    code, _, err = run("train", "run.toml", "--val-fraction", "0", "--patience", "3")
+    assert (code, "--patience needs a validation part" in err) == (2, True)
+
+
+def test_paths_are_relative_to_the_file(run, flowers, tmp_path, monkeypatch):
+    write('data = "../flowers.csv"\ntarget = "kind"\ndrop = "id"\nepochs = 1\nout = "here"\n',
+          "runs/a/mine.toml")  # fmt: skip
+    assert run("train", "runs/a/mine.toml")[0] == 2  # runs/flowers.csv
+    write(Path("runs/a/mine.toml").read_text().replace("../", "../../"), "runs/a/mine.toml")
+    code, _, err = run("train", "runs/a/mine.toml")
+    assert code == 0, err
+    assert Path("runs/a/here/model.safetensors").exists()
+    saved = tomllib.loads(Path("runs/a/here/run.toml").read_text())
+    assert (saved["data"], saved["out"], saved["drop"]) == ("../../../flowers.csv", ".", ["id"])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    code, _, err = run("train", tmp_path / "runs" / "a" / "mine.toml", "--out", "../x/y")
+    assert code == 0, err
+    assert tomllib.loads((tmp_path / "x/y/run.toml").read_text())["data"] == "../../flowers.csv"
+
+
+def test_an_absolute_path_stays_one(run, flowers):
+    assert run("train", flowers, "--target", "kind", "--epochs", "1", "--drop", "id",
+               "--out", "m")[0] == 0  # fmt: skip
+    assert tomllib.loads(Path("m/run.toml").read_text())["data"] == str(flowers)
+
+
+def test_the_summary_says_how_to_repeat(run):
+    _, out, _ = run("train", "iris", "--epochs", "1")
+    assert out.splitlines()[-3].endswith("train runs/iris/run.toml")
+    _, out, _ = run("train", "iris", "--epochs", "1", "--json")
+    end = json.loads(out.splitlines()[-1])
+    assert end["run_file"] == "runs/iris/run.toml"
+    assert end["repeat"].endswith("train runs/iris/run.toml")
+
+
+def test_labels_that_text_could_not_write(run):
+    """Commas and signs of equality in labels, quotes in names of columns: a table takes them."""
+    x = np.random.default_rng(0).normal(size=60)
+    rows = [f'{a!r},"{"a, b=c" if a > 0 else "d"}"' for a in x.tolist()]
+    write('"it ""is""",kind\n' + "\n".join(rows), "t.csv")
+    write('data = "t.csv"\ntarget = "kind"\nepochs = 2\nclass_weight = { "a, b=c" = 3.0, d = 1 }\n')
+    code, _, err = run("train", "run.toml", "--save-config", "again.toml")
+    assert code == 0, err
+    assert tomllib.loads(Path("again.toml").read_text())["class_weight"] == {"a, b=c": 3.0, "d": 1}
+    first = Path("runs/t/model.safetensors").read_bytes()
+    assert run("train", "again.toml")[0] == 0
+    assert Path("runs/t/model.safetensors").read_bytes() == first
+
+
+# --- bad input -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('data = "iris"\nepoch = 3', "the keys of run.toml (line 2) must be options of "
+         "'fastmlp train', got 'epoch'; did you mean 'epochs'?"),
+        ("[optimiser]\nname = 'adam'", "the keys of run.toml (line 1) must be options of "
+         "'fastmlp train', got 'optimiser'; did you mean 'optimizer'?"),
+        ('data = "iris"\n[loss]\nlr2 = 1\n[optimizer]\nname = "adam"\n[lr2]\nx = 1',
+         "the keys of run.toml (line 6) must be"),
+        ('save_config = "x.toml"', "the keys of run.toml (line 1) must be"),
+        ('data = "iris"\nepochs = "many"', "epochs in run.toml (line 2) must be a whole number, "
+         "got 'many'"),
+        ("epochs = 2.0", "epochs in run.toml (line 1) must be a whole number, got 2.0"),
+        ("epochs = true", "epochs in run.toml (line 1) must be a whole number, got True"),
+        ("lr = '0.1'", "lr in run.toml (line 1) must be a number, got '0.1'"),
+        ("shuffle = 'no'", "shuffle in run.toml (line 1) must be true or false, got 'no'"),
+        ("target = 3", "target in run.toml (line 1) must be text, got 3"),
+        ("drop = [1]", "drop in run.toml (line 1) must be text, or a list of such, got 1"),
+        ("hidden = {a = 1}", "hidden in run.toml (line 1) must be one value or a list, got"),
+        ("hidden = [[1]]", "hidden in run.toml (line 1) must be a list of names or numbers, got"),
+        ("loss = 3", "loss in run.toml (line 1) must be a name or a table with a name, got 3"),
+        ("class_weight = 3", "class_weight in run.toml (line 1) must be 'balanced' or a table"),
+        ("batch_size = 3\nbatch-size = 4", "run.toml (line 2) must have batch_size once, got it "
+         "with - and with _"),
+        ("epochs = ", "run.toml must be a TOML file: Invalid value (at"),
+        ("epochs = 1\nepochs = 2", "run.toml must be a TOML file: Cannot overwrite a value"),
+        ("epochs = 3", "run.toml must have the table to train on, such as data = \"iris\""),
+        ('data = "iris"\n[optimizer]\nlr = 1', "--optimizer as a table must have a name"),
+        ('data = "iris"\n[optimizer]\nname = "adam"\nbeta = 1', "--optimizer adam takes lr, beta1, "
+         "beta2, eps, weight_decay, decay_biases, clip_norm, clip_value, max_norm, ema, layer_lr, "
+         "got 'beta'; did you mean 'beta2'?"),
+        ('data = "iris"\n[optimizer]\nname = "adam"\nbeta1 = "high"', "beta1 of Adam must be"),
+        ('data = "iris"\nlr = 1\noptimizer = {name = "adam", lr = 1}', "--lr must be given once, "
+         "got it beside --optimizer adam:lr=1"),
+        ('data = "iris"\n[schedule]\nname = "step"', "--schedule step needs every_n_steps, such as "
+         "step:every_n_steps=1000"),
+        ('data = "iris"\n[schedule]\nname = "cosine"\nwarmup = 1', "--schedule cosine takes "
+         "warmup_steps, final, got 'warmup'; did you mean 'warmup_steps'?"),
+        ('data = "diabetes"\n[loss]\nname = "huber"\nbeta = 1', "--loss huber takes delta, got"),
+        ('data = "diabetes"\n[loss]\nname = "squared_error"\nbeta = 1', "takes no parameters"),
+        ('data = "iris"\n[class_weight]\nsetos = 2', "--class-weight must name classes of the "
+         "target 'target' (setosa, versicolor, virginica), got 'setos'; did you mean 'setosa'?"),
+        ('data = "iris"\n[class_weight]\nsetosa = "a"', "--class-weight of 'setosa' must be"),
+        ('data = "iris"\ntask = "clasification"', "clasification"),
+        ('data = "nope.csv"\ntarget = "y"', "nope.csv"),
+    ],
+)  # fmt: skip
+def test_bad_files_are_one_sentence(run, text, message):
+    write(text)
+    code, out, err = run("train", "run.toml")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.startswith("fastmlp: ")
+    assert err.count("\n") == 1
+    assert not Path("runs").exists()
+
+
+def test_files_that_cannot_be_read(run, tmp_path):
+    code, _, err = run("train", "nope.toml")
+    assert (code, "nope.toml must be a run file: No such file" in err) == (2, True)
+    (tmp_path / "folder.toml").mkdir()
+    assert run("train", "folder.toml")[0] == 2
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    code, _, err = run("train", "bytes.toml")
+    assert (code, "bytes.toml must be a TOML file" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--data wine", "--data is for the table of a run file, got it beside iris"),
+        (
+            "--lr 1 --optimizer adam:lr=1",
+            "--lr must be given once, got it beside --optimizer adam:lr=1",
+        ),
+        ("--lr 1 --optimizer adam:1", "--lr must be given once, got it beside --optimizer adam:1"),
+        ("--optimizer adam:1,2,3,4,5,6,7,8,9,10,11,12", "got 12 numbers"),
+        ("--optimizer adam:1,lr=1", "--optimizer adam must have lr once, got it twice"),
+        ("--optimizer adam:lr=1,lr=1", "--optimizer adam must have lr once, got it twice"),
+        ("--optimizer adam:lr=1,0.9", "numbers after the colon, then name=value"),
+        ("--optimizer adam:beta3=1", "got 'beta3'"),
+        ("--optimizer sgd:nesterov=true", "momentum of SGD must be > 0"),
+        ("--schedule step", "--schedule step needs every_n_steps"),
+        ("--schedule step:1.5", "every_n_steps of Step must be an integer"),
+        ("--schedule cosine:final=2", "final of Cosine must be"),
+        ("--layer-lr 1,2", "layer_lr of Adam must have a factor for each of the 3 layers, got 2"),
+        ("--layer-lr 1,b,3", "--layer-lr must be a factor for each layer such as 1,1,0.1"),
+        ("--max-norm 0", "max_norm of Adam must be > 0"),
+        ("--clip-value -1", "clip_value of Adam must be > 0"),
+        ("--class-weight even", "--class-weight must be 'balanced' or a weight for each label"),
+        ("--class-weight a=1,a=2", "--class-weight must be 'balanced' or a weight for each label"),
+        ("--class-weight setosa=-1", "--class-weight of 'setosa' must be >= 0, got -1"),
+        ("--save-config no/folder.toml", "--save-config must be a file that can be written"),
+        ("--save-config .", "--save-config must be a file that can be written"),
+    ],
+)
+def test_bad_options_are_one_sentence(run, options, message):
+    code, out, err = run("train", "iris", *options.split())
+    assert (code, "ended" in out) == (2, False)
+    assert message in err
+    assert err.count("\n") == 1
+    assert not list(Path().rglob("*.toml"))
+
+
+def test_a_run_file_of_ones_own_is_never_lost(run):
+    mine = write('data = "iris" # my favourite\nepochs = 1\nout = "."')
+    code, _, err = run("train", mine)
+    assert code == 2
+    assert "a run.toml of your own would be lost" in err
+    assert "my favourite" in Path("run.toml").read_text()
+    assert not Path("model.safetensors").exists()
