@@ -220,6 +220,24 @@ def test_labels_that_text_could_not_write(run):
     assert Path("runs/t/model.safetensors").read_bytes() == first
 
 
+def test_the_run_file_of_the_documents(run):
+    text = (Path(__file__).parents[2] / "docs" / "runs.md").read_text()
+    write(text.split("```toml\n")[1].split("```")[0])
+    assert run("train", "run.toml", "--epochs", "2")[0] == 0
+    net = fastmlp.Network.load("runs/iris/model.safetensors")
+    assert net.optimizer == optim.AdamW(0.003, weight_decay=0.02)
+    assert net.spec.dropout == (0.1, 0.0)
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_the_commands_of_the_documents(run, number):
+    text = (Path(__file__).parents[2] / "docs" / "runs.md").read_text()
+    commands = text.split("```console\n")[1].split("```")[0].splitlines()
+    assert len(commands) == 6
+    code, _, err = run(*commands[number].split()[1:], "--epochs", "2")
+    assert code == 0, err
+
+
 # --- bad input -------------------------------------------------------------------------------
 
 
