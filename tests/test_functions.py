@@ -203,3 +203,6 @@ def test_formulas_survive_github():
         assert not re.search(r"[<>]", formula), formula
         assert formula == formula.strip()
     assert TEXT.count("$") % 2 == 0
+    for hidden in re.findall(r"<!-- (.*?) -->", TEXT):
+        assert "--" not in hidden
+        assert "|" not in hidden

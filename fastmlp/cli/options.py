@@ -120,6 +120,16 @@ def optimizer_for(call: Call, **settings: Any) -> Optimizer:
     return replace(_NAMED[call.name], **(numbers | given))
 
 
+def check_layer_lr(optimizer: Optimizer, hidden: list[int]) -> None:
+    """Raise OptionError where the factors of the layers are not one for each."""
+    n_layers, n_given = len(hidden) + 1, len(optimizer.layer_lr)
+    if n_given not in (0, n_layers):
+        raise OptionError(
+            f"--layer-lr must have a factor for each of the {n_layers} layers, the output layer "
+            f"included, got {n_given}"
+        )
+
+
 def optimizer_numbers(call: Call) -> dict[str, Any]:
     """What `call` says of an optimizer, by name."""
     optimizer = _NAMED[name_among("--optimizer", call.name, _NAMED)]

@@ -23,7 +23,6 @@ from fastmlp.cli.kinds import Call, CallKind, EachKind, WeightsKind, as_plain
 from fastmlp.errors import OptionError
 from fastmlp.tables import BUNDLED
 
-SUFFIX = ".toml"
 # A run file that begins so was written here, and may be written again.
 _HEADING = "# Written by fastmlp "
 # They say nothing of the run itself.

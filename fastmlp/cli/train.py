@@ -5,30 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from fastmlp.cli.kinds import CallKind, EachKind, WeightsKind
-from fastmlp.cli.options import OPTIMIZERS, SCHEDULES, optimizer_numbers
+from fastmlp.cli.options import OPTIMIZERS, SCHEDULES
+from fastmlp.cli.precedence import left_out, table_of, take_run_file
 from fastmlp.cli.record import Record
-from fastmlp.cli.run_file import SUFFIX, read_run_file
 from fastmlp.cli.training import Job, TrainOptions
 from fastmlp.csv_file import HEADERS
 from fastmlp.engine.names import ACTIVATIONS, INITIALIZERS
-from fastmlp.errors import OptionError
 from fastmlp.losses import NAMES
 from fastmlp.preparation import TASKS
 from fastmlp.tables import BUNDLED
 
 
-def _take_run_file(context: click.Context, param: click.Parameter, value: str) -> str:
-    """The callback of DATA, which comes before the options: a run file has their defaults."""
-    if value.endswith(SUFFIX):
-        context.default_map = read_run_file(value, context.command.params)
-    return value
-
-
 @click.command(epilog=f"Bundled data sets: {', '.join(BUNDLED)}.")
-@click.argument("data_or_run", metavar="DATA", is_eager=True, callback=_take_run_file)
+@click.argument("data_or_run", metavar="DATA", is_eager=True, callback=take_run_file)
 @click.option("--data", type=click.Path(), help="The table, where DATA is a run file.")
 @click.option("--target", metavar="COL", help="Column to learn; needed for a CSV file.")
 @click.option(
@@ -197,6 +188,13 @@ def _take_run_file(context: click.Context, param: click.Parameter, value: str) -
     help="Numbers to train with.",
 )
 @click.option(
+    "--device",
+    metavar="NAME",
+    default="cpu",
+    show_default=True,
+    help="What to train on; auto takes the best that there is.",
+)
+@click.option(
     "--out",
     type=click.Path(),
     metavar="DIR",
@@ -227,43 +225,7 @@ def train(
     the result is measured on. Columns are standardised as learnt from the first part; all that
     'fastmlp predict' needs lies in the model file.
     """
-    run_file = data_or_run if data_or_run.endswith(SUFFIX) else None
-    data = _data(data_or_run, data, run_file)
-    options |= _settled(context, options)
+    table = table_of(data_or_run, data)
+    options |= left_out(context, options)
     record = Record(context, save_config)
-    return Job(data, TrainOptions(**options), as_json, record).run()
-
-
-def _data(data_or_run: str, data: str | None, run_file: str | None) -> str:
-    if run_file is None:
-        if data is not None:
-            raise OptionError(
-                f"--data is for the table of a run file, got it beside {data_or_run}; leave one out"
-            )
-        return data_or_run
-    if data is None:
-        raise OptionError(
-            f'{run_file} must have the table to train on, such as data = "iris"; or give --data'
-        )
-    return data
-
-
-def _settled(context: click.Context, options: dict[str, Any]) -> dict[str, None]:
-    """Options of a run file that those of the command line leave no room for."""
-    left_out: dict[str, None] = {}
-    for name in optimizer_numbers(options["optimizer"]):
-        if options.get(name) is None:
-            continue
-        source, whole = map(context.get_parameter_source, (name, "optimizer"))
-        option = f"--{name.replace('_', '-')}"
-        if source == whole:
-            raise OptionError(
-                f"{option} must be given once, got it beside --optimizer {options['optimizer']}"
-            )
-        if whole is ParameterSource.COMMANDLINE:
-            left_out[name] = None
-    if options["val_fraction"] == 0:
-        sources = map(context.get_parameter_source, ("val_fraction", "patience"))
-        if list(sources) == [ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP]:
-            left_out["patience"] = None
-    return left_out
+    return Job(table, TrainOptions(**options), as_json, record).run()

@@ -17,6 +17,7 @@ from fastmlp.cli.defaults import PATIENCE, default_batch_size, default_l2, start
 from fastmlp.cli.in_force import loss_in_force, optimizer_in_force, schedule_in_force
 from fastmlp.cli.kinds import Call
 from fastmlp.cli.options import (
+    check_layer_lr,
     class_weights_for,
     dropout_rates,
     hidden_sizes,
@@ -77,6 +78,7 @@ class TrainOptions:
     seed: int
     threads: int | None
     dtype: str
+    device: str
     out: str | None
 
     def check(self) -> None:
@@ -115,6 +117,7 @@ class Job:
         )
         schedule = schedule_for(options.schedule)
         hidden = hidden_sizes(options.hidden)
+        check_layer_lr(optimizer, hidden)
         callbacks = self._stopping()
         table, target = self._read()
         split = split_rows(target, options.val_fraction, options.test_fraction, options.seed)
@@ -238,6 +241,7 @@ class Job:
             l2=l2,
             init=options.init,
             dtype=options.dtype,
+            device=options.device,
             seed=options.seed,
             n_threads=options.threads,
         )

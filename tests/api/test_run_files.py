@@ -115,28 +115,12 @@ def test_a_saved_run_has_every_value_in_force(run):
         "regression",
     )
     assert values["out"] == "."
-    # What has no value has no key: all else that there is stands there.
-    names = {
-        param.opts[-1].removeprefix("--").replace("-", "_")
-        for param in commands.commands["train"].params
-    }
-    none = {
-        "drop",
-        "class_weight",
-        "clip_norm",
-        "clip_value",
-        "max_norm",
-        "ema",
-        "layer_lr",
-        "max_time",
-        "threads",
-        "lr",
-        "weight_decay",
-        "json",
-        "save_config",
-        "data_or_run",
-    }
-    assert set(values) == names - none
+    # Whatever has a value without being asked for has its key.
+    context = commands.commands["train"].make_context("train", ["diabetes"])
+    about_output = {"as_json", "save_config", "data_or_run"}
+    defaults = {name for name, value in context.params.items() if value not in (None, ())}
+    assert defaults - about_output <= set(values)
+    assert not set(values) & {"lr", "weight_decay", "json", "save_config"}
 
 
 def test_the_command_line_wins_over_the_file(run):
@@ -165,6 +149,24 @@ def test_the_command_line_wins_over_the_file(run):
     optimizer = "rmsprop:weight_decay=0.1"
     begin = first_event(run("train", "run.toml", "--optimizer", optimizer, *options)[1])
     assert optimizer_from_dict(begin["optimizer"]) == optim.RMSprop(weight_decay=0.1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "table"),
+    [
+        ("huber:0.5", 'name = "huber"\ndelta = 0.5'),
+        ("quantile:q=0.3", 'name = "quantile"\nq = 0.3'),
+        ("quantiles:0.2,0.8", 'name = "quantiles"\nq = [0.2, 0.8]'),
+        ("gaussian_nll", 'name = "gaussian_nll"'),
+    ],
+)
+def test_losses_as_text_and_as_tables(run, loss, table):
+    write(f'data = "diabetes"\njson = true\nepochs = 1\n[loss]\n{table}')
+    from_table = first_event(run("train", "run.toml")[1])["loss"]
+    write(f'data = "diabetes"\njson = true\nepochs = 1\nloss = "{loss}"')
+    assert first_event(run("train", "run.toml")[1])["loss"] == from_table
+    words = ("train", "diabetes", "--json", "--epochs", "1", "--loss", loss)
+    assert first_event(run(*words)[1])["loss"] == from_table
 
 
 def test_no_validation_part_leaves_the_patience_of_the_file_out(run):
