@@ -12,8 +12,8 @@ import torch
 from scipy import special
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
+import fastmlp
 from fastmlp import optim, schedules
-from fastmlp.engine.initial import initial_weights
 from fastmlp.engine.names import ACTIVATIONS, INITIALIZERS, LOSSES, OPTIMIZERS
 from tests.reference import activations as activation_reference
 from tests.reference import losses as loss_reference
@@ -156,7 +156,7 @@ def test_variances_of_initial_weights(name):
     for n_in, n_out in ((400, 300), (200, 500)):
         formula = expression(rows("Initialisers")[name][1])
         variance = eval(formula, NAMES, {"I": n_in, "O": n_out})
-        (drawn, _), _ = initial_weights((n_in, n_out, 1), ("relu",), name, 0)
+        drawn = fastmlp.Network([n_in, n_out, 1], init=name, dtype="float64").weights[0]
         np.testing.assert_allclose(drawn.var(), variance, rtol=0.02, atol=1e-12)
 
 
@@ -167,11 +167,11 @@ def test_what_auto_draws():
     for activation in ACTIVATIONS:
         rule = "he_uniform" if activation in he else "glorot_uniform"
         rule = "lecun_normal" if activation in lecun else rule
-        sizes = (3, 4, 2)
-        drawn, _ = initial_weights(sizes, (activation,), "auto", 0)
-        expected, _ = initial_weights(sizes, (activation,), rule, 0)
-        np.testing.assert_array_equal(drawn[0], expected[0])
-        last, _ = initial_weights(sizes, (activation,), "glorot_uniform", 0)
+        drawn, hidden, last = (
+            fastmlp.Network([3, 4, 2], activation=activation, init=init).weights
+            for init in ("auto", rule, "glorot_uniform")
+        )
+        np.testing.assert_array_equal(drawn[0], hidden[0])
         np.testing.assert_array_equal(drawn[1], last[1])
 
 
