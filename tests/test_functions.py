@@ -14,7 +14,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 import fastmlp
 from fastmlp import optim, schedules
-from fastmlp.engine.names import ACTIVATIONS, INITIALIZERS, LOSSES, OPTIMIZERS
+from fastmlp.engine.names import ACTIVATIONS, INITIALIZERS, LOSSES, NORMS, OPTIMIZERS
 from tests.reference import activations as activation_reference
 from tests.reference import losses as loss_reference
 from tests.reference import optimizers as optimizer_reference
@@ -66,6 +66,13 @@ def expression(cell: str) -> str | None:
 )
 def test_every_name_has_its_row_and_nothing_else_has(section, names):
     assert sorted(rows(section)) == sorted(names)
+
+
+def test_every_kind_of_layer_has_its_row():
+    settings = inspect.signature(fastmlp.Network).parameters
+    kinds = {"dropout", "input_dropout", "residual", "embeddings"}
+    assert kinds < set(settings)
+    assert set(rows("Layers")) == {*kinds, *NORMS, "dense"} - {"none"}
 
 
 def test_every_class_of_optimizers_is_named():
@@ -173,6 +180,17 @@ def test_what_auto_draws():
         )
         np.testing.assert_array_equal(drawn[0], hidden[0])
         np.testing.assert_array_equal(drawn[1], last[1])
+
+
+@pytest.mark.parametrize("name", ["layer", "rms"])
+def test_normalised_layers(name):
+    net = fastmlp.Network([3, 7, 1], norm=name, activation="identity", dtype="float64")
+    X = np.random.default_rng(0).normal(size=(5, 3))
+    over_rows = {"mean": lambda a, axis: np.mean(a, axis, keepdims=True),
+                 "var": lambda a, axis: np.var(a, axis, keepdims=True)}  # fmt: skip
+    formula = expression(rows("Layers")[name][1])
+    normed = eval(formula, NAMES | over_rows | {"z": X @ net.weights[0]})
+    np.testing.assert_allclose(net.trace(X)[1], normed, atol=1e-12)
 
 
 def test_what_is_named_of_pytorch_exists():

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastmlp import losses
 from fastmlp.checks import name_among, real, suggestion
-from fastmlp.cli.kinds import Call
+from fastmlp.cli.kinds import Call, as_plain
 from fastmlp.errors import OptionError
 from fastmlp.losses import NAMES, Loss, as_loss
 from fastmlp.optim import BY_NAME, SGD, Optimizer
@@ -75,6 +75,17 @@ def dropout_rates(text: str) -> float | list[float]:
     what = "a rate such as 0.1, or one for each hidden layer"
     rates = _numbers("--dropout", text, what, "0.1,0.2")
     return rates[0] if len(rates) == 1 else rates
+
+
+def residual_layers(text: str) -> bool | list[bool]:
+    """``true`` or ``false`` for all hidden layers, or a list from ``false,true``, one for each."""
+    flags = [as_plain(part.strip()) for part in text.split(",")]
+    if not all(isinstance(flag, bool) for flag in flags):
+        raise OptionError(
+            "--residual must be true or false, or one for each hidden layer such as false,true, "
+            f"got {text!r}"
+        )
+    return flags[0] if len(flags) == 1 else flags
 
 
 def loss_for(call: Call | None, task: str, target: str) -> Loss:

@@ -12,7 +12,7 @@ from fastmlp.cli.precedence import left_out, table_of, take_run_file
 from fastmlp.cli.record import Record
 from fastmlp.cli.training import Job, TrainOptions
 from fastmlp.csv_file import HEADERS
-from fastmlp.engine.names import ACTIVATIONS, INITIALIZERS
+from fastmlp.engine.names import ACTIVATIONS, INITIALIZERS, NORMS
 from fastmlp.losses import NAMES
 from fastmlp.preparation import TASKS
 from fastmlp.tables import BUNDLED
@@ -68,6 +68,31 @@ from fastmlp.tables import BUNDLED
     default="0",
     show_default=True,
     help="Share of hidden units left out in a step, one for all layers or one each.",
+)
+@click.option(
+    "--input-dropout",
+    type=float,
+    metavar="RATE",
+    default=0.0,
+    show_default=True,
+    help="Share of inputs left out in a step.",
+)
+@click.option(
+    "--norm",
+    type=EachKind(),
+    metavar="NAME",
+    default="none",
+    show_default=True,
+    help=f"Normalisation of hidden layers, one for all or one each: {', '.join(NORMS)}.",
+)
+@click.option(
+    "--residual",
+    type=EachKind(),
+    metavar="BOOL",
+    default="false",
+    show_default=True,
+    help="Add the input of a hidden layer to its output: true for all that are as wide as the one "
+    "before, or one each.",
 )
 @click.option("--l1", type=float, default=0.0, help="Penalty l1 * sum of |weights|.  [default: 0]")
 @click.option(

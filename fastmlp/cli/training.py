@@ -25,6 +25,7 @@ from fastmlp.cli.options import (
     loss_for,
     one_or_each,
     optimizer_for,
+    residual_layers,
     schedule_for,
 )
 from fastmlp.cli.output import Output
@@ -54,6 +55,9 @@ class TrainOptions:
     activation: str
     loss: Call | None
     dropout: str
+    input_dropout: float
+    norm: str
+    residual: str
     l1: float
     l2: float | None
     init: str
@@ -237,6 +241,9 @@ class Job:
             activation=one_or_each(options.activation),
             loss=loss,
             dropout=dropout_rates(options.dropout),
+            input_dropout=options.input_dropout,
+            norm=one_or_each(options.norm),
+            residual=residual_layers(options.residual),
             l1=options.l1,
             l2=l2,
             init=options.init,

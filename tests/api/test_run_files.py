@@ -76,6 +76,8 @@ def test_a_run_file_says_what_options_say(run):
         "wine --hidden none --optimizer lion --clip-value 0.1 --clip-norm 1 --l1 0.0001",
         "iris --hidden 9,7 --dropout 0.1,0.2 --activation selu,mish --init orthogonal --seed 4",
         "iris --val-fraction 0 --dtype float64 --no-shuffle --layer-lr 1,0.3,0 --decay-biases",
+        "iris --hidden 8,8 --norm layer,batch --residual true --input-dropout 0.1 --activation elu",
+        "wine --hidden 6,6,6 --norm rms --residual false,false,true --dropout 0.1 --l2 0.01",
         "iris --schedule one_cycle --batch-size 7 --patience 3 --task classification",
         "flowers.csv --target kind --drop id --class-weight balanced --schedule exponential:0.9,40",
     ],
