@@ -38,7 +38,7 @@ class Summary:
             f"split    {', '.join(f'{n} {name}' for name, n in sizes.items() if n)}\n"
             f"target   {self._target.name}: {learnt}\n"
             f"network  {'-'.join(map(str, network.sizes))}, "
-            f"{', '.join(dict.fromkeys(network.activations)) or 'linear'}, {network.loss}, "
+            f"{', '.join(self._layers()) or 'linear'}, {network.loss}, "
             f"{network.dtype}, {network.n_parameters:,} parameters\n"
             f"training {optimizer.rule}, lr {optimizer.lr:g}, batch {batch_size}, "
             f"l2 {network.spec.l2:.3g}, seed {seed}"
@@ -57,6 +57,12 @@ class Summary:
             "seed": seed,
         }
         self._output.event("begin", text, values)
+
+    def _layers(self) -> list[str]:
+        """What the hidden layers have, each once."""
+        spec = self._network.spec
+        norms = [f"{norm} norm" for norm in dict.fromkeys(spec.norms) if norm != "none"]
+        return [*dict.fromkeys(spec.activations), *norms, *["residual"] * any(spec.residual)]
 
     def epoch(self, run: Run) -> None:
         """A callback: one event an epoch, for machines; people see the display of the fit."""

@@ -124,6 +124,13 @@ def test_options_of_the_update_reach_the_optimizer(run):
     assert (net.optimizer, net.spec.l1, net.spec.init) == (wanted, 0.001, "glorot_normal")
 
 
+def test_the_summary_names_what_the_layers_have(run):
+    options = "--hidden 8,8,8 --activation relu,tanh,relu --norm batch,none,layer --residual true"
+    code, out, err = run(f"train iris --epochs 1 --out m {options}")
+    assert code == 0, err
+    assert "4-8-8-8-3, relu, tanh, batch norm, layer norm, residual, cross_entropy" in out
+
+
 def test_an_average_of_the_command_line_predicts(run):
     assert run("train iris --ema 0.9 --optimizer lion --epochs 3 --out m")[0] == 0
     assert run("predict m/model.safetensors iris --out p.csv")[0] == 0
