@@ -144,7 +144,7 @@ class Job:
         y = preparation.outputs(target.values) if scale_target else target.values
         start_at_constant(network, y[split.train], class_weight)
         folder = _writable_folder(options.out or f"runs/{table.name}")
-        self._record.check(folder)
+        self._record.check(folder, self._data)
         summary = Summary(self._output, table, target, split, network)
         summary.begin(optimizer, batch_size, options.seed)
         if self._output.as_json:
