@@ -27,6 +27,13 @@ class Findings:
     at_kinks: int = 0
     too_small: int = 0
 
+    def add(self, other: Findings) -> None:
+        """Take in what another comparison found."""
+        self.largest = max(self.largest, other.largest)
+        self.checked += other.checked
+        self.at_kinks += other.at_kinks
+        self.too_small += other.too_small
+
     def __str__(self) -> str:
         return (
             f"{self.largest:.1e} ({self.checked} coordinates; left out: {self.at_kinks} at kinks, "
