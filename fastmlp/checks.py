@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -81,3 +81,8 @@ def flag(what: str, got: object) -> bool:
     if not isinstance(got, bool | np.bool_):
         raise OptionTypeError(f"{what} must be True or False, got {shown(got)}")
     return bool(got)
+
+
+def is_sequence(value: object) -> bool:
+    """Whether `value` lists one setting for each layer, and is not a single name."""
+    return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes)

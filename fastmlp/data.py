@@ -47,9 +47,16 @@ class Dataset:
         )
 
 
-def as_inputs(X: Any, n_features: int, dtype: str, name: str = "X") -> np.ndarray:
+def as_inputs(
+    X: Any,
+    n_features: int,
+    dtype: str,
+    name: str = "X",
+    embeddings: tuple[tuple[int, int, int], ...] = (),
+) -> np.ndarray:
     """`X` as an array (n, n_features) of numbers that are finite in `dtype`.
 
+    Columns of `embeddings`, (column, n_categories, width), hold whole numbers below n_categories.
     The caller's memory is returned as a view where its element type is one that the engine reads;
     nothing is modified. Raises DataTypeError, ShapeError or DataError.
     """
@@ -60,7 +67,22 @@ def as_inputs(X: Any, n_features: int, dtype: str, name: str = "X") -> np.ndarra
             f"got {array.shape[1]}"
         )
     check_finite(array, dtype, name, columns)
+    for column, n_categories, _ in embeddings:
+        _check_categories(array[:, column], column, n_categories, name)
     return array
+
+
+def _check_categories(values: np.ndarray, column: int, n_categories: int, name: str) -> None:
+    """Raise DataError that names the first value that is no category; reads in blocks of rows."""
+    for start in range(0, len(values), _BLOCK_ELEMS):
+        block = values[start : start + _BLOCK_ELEMS]
+        known = (block >= 0) & (block < n_categories) & (block == np.floor(block))
+        if not known.all():
+            row = int(np.argmin(known))
+            raise DataError(
+                f"column {column} of {name} is embedded and must hold categories, whole numbers "
+                f"from 0 to {n_categories - 1}, got {shown(block[row])} at row {start + row}"
+            )
 
 
 def as_matrix(X: Any, name: str) -> tuple[np.ndarray, list[str] | None]:

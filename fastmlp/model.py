@@ -18,7 +18,14 @@ from fastmlp.history import History
 from fastmlp.io.model_file import ModelState, damaged, read_model, write_model
 from fastmlp.losses import Loss
 from fastmlp.optim import Optimizer, optimizer_from_dict
-from fastmlp.parameters import checked_parameters, summary
+from fastmlp.parameters import (
+    checked_embeddings,
+    checked_layers,
+    checked_parameters,
+    checked_running,
+    checked_scales,
+    summary,
+)
 from fastmlp.spec import NetworkSpec
 from fastmlp.trainer import Counters
 
@@ -98,7 +105,7 @@ class Model:
 
     @property
     def n_parameters(self) -> int:
-        """Number of weights and biases."""
+        """Number of all trained values: weights, biases, scales and embeddings."""
         return self._spec.n_parameters
 
     @property
@@ -119,8 +126,13 @@ class Model:
     def __repr__(self) -> str:
         same = len(set(self.activations)) == 1
         activation = self.activations[0] if same else list(self.activations)
+        norms, around = self.spec.norms, ""
+        if set(norms) - {"none"}:
+            around += f"norm={(norms[0] if len(set(norms)) == 1 else list(norms))!r}, "
+        if any(self.spec.residual):
+            around += f"residual={list(self.spec.residual)}, "
         return (
-            f"{type(self).__name__}({list(self.sizes)}, activation={activation!r}, "
+            f"{type(self).__name__}({list(self.sizes)}, activation={activation!r}, {around}"
             f"loss={str(self.loss)!r}, dtype={self.dtype!r}, {self.n_parameters:,} parameters)"
         )
 
@@ -148,7 +160,7 @@ class Model:
         >>> net.predict([[3, 4]])
         array([7.], dtype=float32)
         """
-        self._engine.set_parameters(*checked_parameters(self._spec, weights, biases))
+        self._engine.set_parameters(*checked_layers(self._spec, weights, biases))
 
     @property
     def weights(self) -> list[np.ndarray]:
@@ -167,6 +179,33 @@ class Model:
     @biases.setter
     def biases(self, biases: Sequence[Any]) -> None:
         self.set_parameters(self.weights, biases)
+
+    @property
+    def scales(self) -> list[np.ndarray | None]:
+        """Copies of the scales of normalised layers, (out,), None for others; can be assigned."""
+        return self._engine.parameters().scales
+
+    @scales.setter
+    def scales(self, scales: Sequence[Any]) -> None:
+        plain = self._engine.parameters()
+        plain.scales = checked_scales(self._spec, scales)
+        self._engine.set_all_parameters(plain)
+
+    @property
+    def embeddings(self) -> list[np.ndarray]:
+        """Copies of the tables (categories, width) of embedded columns; can be assigned."""
+        return self._engine.parameters().embeddings
+
+    @embeddings.setter
+    def embeddings(self, embeddings: Sequence[Any]) -> None:
+        plain = self._engine.parameters()
+        plain.embeddings = checked_embeddings(self._spec, embeddings)
+        self._engine.set_all_parameters(plain)
+
+    @property
+    def running_statistics(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """Copies of mean and variance (out,) of each batch-normalised layer, by its number."""
+        return self._engine.get_running()
 
     def save(self, path: str | os.PathLike[str], extra: dict[str, Any] | None = None) -> None:
         """Write the network to one safetensors file, at once or not at all.
@@ -219,12 +258,15 @@ class Model:
             "optimizer_steps": optimizer_state.n_steps,
             "extra": extra,
         }
-        return ModelState(values, self.get_parameters(), self.classes_, slots)
+        return ModelState(
+            values, self._engine.parameters(), self.classes_, slots, self._engine.get_running()
+        )
 
     def _restore(self, state: ModelState) -> None:
         values = state.values
         self._begin(NetworkSpec.from_dict(values["spec"]))
-        self.set_parameters(*state.parameters)
+        self._engine.set_all_parameters(checked_parameters(self._spec, state.parameters))
+        self._engine.set_running(checked_running(self._spec, state.running))
         self._counters = Counters(_count(values, "n_epochs"), _count(values, "n_steps"))
         n_classes = targets.n_classes_of(self._task, self.sizes[-1])
         if state.classes is not None and state.classes.shape != (n_classes,):
@@ -238,7 +280,7 @@ class Model:
         if len(state.slots) != OPTIMIZER_SLOTS[optimizer.rule] + averaged:
             raise ValueError(f"{len(state.slots)} state arrays of {optimizer.rule}")
         slots = [
-            checked_parameters(self._spec, *slot, prefix=f"optimizer.slot{i}.")
+            checked_parameters(self._spec, slot, prefix=f"optimizer.slot{i}.")
             for i, slot in enumerate(state.slots)
         ]
         n_steps = _count(values, "optimizer_steps")
@@ -246,7 +288,7 @@ class Model:
         self._engine.set_optimizer_state(OptimizerState(optimizer.rule, n_steps, slots))
         self._engine.set_optimizer(optimizer.rule, optimizer.hyper, optimizer.options)
         if training is not None:
-            self._engine.set_training_parameters(*training)
+            self._engine.set_training_parameters(training)
         self._optimizer = optimizer
 
 

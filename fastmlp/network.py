@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from fastmlp.history import History
 from fastmlp.losses import Loss
 from fastmlp.model import Model
 from fastmlp.optim import Adam, Optimizer, as_optimizer
+from fastmlp.plan import Parameters
 from fastmlp.report.progress import make_display
 from fastmlp.spec import NetworkSpec
 from fastmlp.trainer import FitOptions, Trainer
@@ -29,14 +30,28 @@ class Network(Model):
     sizes : sequence of int
         Number of inputs, of units of every hidden layer, of outputs; ``[4, 3]`` is a linear model.
     activation : str or sequence of str
-        "identity", "relu", "tanh", "sigmoid" or "gelu", one for all hidden layers or one for each.
+        "identity", "relu", "leaky_relu", "elu", "selu", "gelu", "gelu_tanh", "silu", "mish",
+        "softplus", "hard_swish", "tanh" or "sigmoid", one for all hidden layers or one for each.
     loss : str or Loss
-        "squared_error", "absolute_error", "huber", "poisson", "quantile" for values (see
-        `fastmlp.losses` for the parameters of two of them), "cross_entropy" for classes, one
-        output for each, "binary_cross_entropy" for two classes from one output or for several
-        yes-or-no outputs.
+        For values "squared_error", "absolute_error", "huber", "poisson", "quantile", "quantiles"
+        or "gaussian_nll"; for classes, one output each, "cross_entropy" or "focal";
+        "binary_cross_entropy" for two classes from one output or for several yes-or-no outputs.
+        `fastmlp.losses` has the parameters of those that take some.
     dropout : float or sequence of float
         Share of the hidden units left out in a training step, for all hidden layers or for each.
+    input_dropout : float
+        Share of the inputs left out in a training step.
+    norm : str or sequence of str
+        "none", "layer", "rms" or "batch": normalisation of the sums of a hidden layer, before its
+        activation, for all hidden layers or for each. Batch normalisation predicts with running
+        means and variances of the minibatches trained on.
+    residual : bool or sequence of bool
+        Whether a hidden layer's input is added to its output: True for every hidden layer as wide
+        as the one before, or one for each.
+    embeddings : mapping of int to (int, int), or None
+        Columns of X that hold categories 0, 1, ...: column to (number of categories, width). Each
+        category is a learnt row of that width, and the rows of all embedded columns, then the
+        other columns, are the inputs of the first layer.
     l1, l2 : float
         Penalty ``l1 sum|W| + l2/2 sum W^2`` on the weights, added to the mean loss.
     init : str
@@ -87,6 +102,10 @@ class Network(Model):
         activation: str | Sequence[str] = "relu",
         loss: str | Loss = "squared_error",
         dropout: float | Sequence[float] = 0.0,
+        input_dropout: float = 0.0,
+        norm: str | Sequence[str] = "none",
+        residual: bool | Sequence[bool] = False,
+        embeddings: Mapping[int, tuple[int, int]] | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
         init: str = "auto",
@@ -101,6 +120,10 @@ class Network(Model):
                 activation=activation,
                 loss=loss,
                 dropout=dropout,
+                input_dropout=input_dropout,
+                norm=norm,
+                residual=residual,
+                embeddings=embeddings,
                 l1=l1,
                 l2=l2,
                 init=init,
@@ -217,6 +240,11 @@ class Network(Model):
             self, self._engine, self._counters, self._task, data, eval_sets, options, display,
             started_s,
         )  # fmt: skip
+        if "batch" in self.spec.norms and trainer.batch_size < 2:
+            raise OptionError(
+                "norm='batch' needs minibatches of at least 2 rows, as one row has no variance, "
+                f"got {trainer.batch_size}; use a larger batch_size, or norm='layer'"
+            )
         with self._being_trained():
             trainer.prepare()
             # Nothing refuses from here on.
@@ -286,20 +314,40 @@ class Network(Model):
     ) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
         """Mean loss and penalty over all rows, without dropout, and the gradients of their sum.
 
-        Returns (loss, dweights, dbiases): lists of (in, out) and (out,). Raises as `fit`.
+        Returns (loss, dweights, dbiases): lists of (in, out) and (out,); `loss_and_all_gradients`
+        has those of scales and embeddings too. Batch normalisation takes the statistics of these
+        rows. Raises as `fit`.
         """
         data, _ = self._dataset(X, y, sample_weight, self.classes_)
         return self._engine.loss_and_gradients(data)
 
+    def loss_and_all_gradients(
+        self, X: Any, y: Any, sample_weight: Any = None
+    ) -> tuple[float, Parameters]:
+        """As `loss_and_gradients`: the loss, and the gradients in the shapes of all parameters.
+
+        >>> import numpy as np, fastmlp
+        >>> net = fastmlp.Network([2, 3, 1], norm="layer")
+        >>> _, gradients = net.loss_and_all_gradients(np.eye(2), [0, 1])
+        >>> gradients.scales[0].shape
+        (3,)
+        """
+        data, _ = self._dataset(X, y, sample_weight, self.classes_)
+        return self._engine.loss_and_all_gradients(data)
+
     def trace(self, X: Any) -> list[np.ndarray]:
-        """What every layer puts out for these rows: (n, size) each, the input first.
+        """What every layer puts out for these rows: (n, size) each, the input of the first layer
+        first.
 
         The last one is the raw output: logits for the entropies, the log of the rate for poisson.
         """
-        return self._engine.trace(as_inputs(X, self.sizes[0], self.dtype))
+        return self._engine.trace(self._inputs(X))
 
     def _outputs(self, X: Any) -> np.ndarray:
-        return self._engine.predict(as_inputs(X, self.sizes[0], self.dtype))
+        return self._engine.predict(self._inputs(X))
+
+    def _inputs(self, X: Any) -> np.ndarray:
+        return as_inputs(X, self.sizes[0], self.dtype, embeddings=self.spec.embeddings)
 
 
 def _pairs(eval_set: Any) -> list[tuple[Any, Any]]:

@@ -1,23 +1,24 @@
-"""From layer sizes to offsets to memory: where every array of a network lies, and its allocation.
+"""From layer sizes to offsets to memory: where every parameter of a network lies.
 
 Three blocks, each laid out once: `params` lives as long as the network, `state` as long as its
-optimizer, `work` as long as a batch size and thread count are used. A training step allocates
-nothing. Offsets are in elements; every array begins on a cache line.
+optimizer, `work` (see work_plan.py) as long as a batch size and thread count are used. A training
+step allocates nothing. Offsets are in elements.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 CACHE_LINE_BYTES = 64
-# Rows of a table's layer that should stay in a core's second-level cache while panels pass.
-ROW_BLOCK_BYTES = 256 * 1024
 # Rows of W in a task of the tiles phase, in panels: enough work to be worth handing out, and
 # enough tasks for every thread of a wide machine.
 TASK_PANELS = 4
+# An embedding's element is updated as often as a weight, without its products over the rows.
+EMBEDDING_SHARE = 0.125
 
 
 def round_up(n: int, multiple: int) -> int:
@@ -30,11 +31,51 @@ def round_up(n: int, multiple: int) -> int:
 
 
 def aligned_zeros(n_elems: int, dtype: np.dtype) -> np.ndarray:
-    """Zeros that begin on a cache line: (n_elems,) of dtype."""
+    """Zeros (n_elems,) of dtype that share no cache line with anything else."""
     spare = CACHE_LINE_BYTES // dtype.itemsize
-    block = np.zeros(n_elems + spare, dtype)
+    block = np.zeros(round_up(n_elems, spare) + spare, dtype)
     skip = -block.ctypes.data % CACHE_LINE_BYTES // dtype.itemsize
     return block[skip : skip + n_elems]
+
+
+@dataclass
+class Parameters:
+    """Parameters of a network, or their gradients or states, in plain shapes.
+
+    Attributes
+    ----------
+    weights, biases : list of ndarray (in, out) and (out,)
+        One for each layer; the bias of a normalised layer is added after its normalisation.
+    scales : list of ndarray (out,) or None
+        What a normalised layer is multiplied by; None for the others.
+    embeddings : list of ndarray (categories, width)
+        One for each embedded column, in the order of the columns.
+    """
+
+    weights: list[np.ndarray]
+    biases: list[np.ndarray]
+    scales: list[np.ndarray | None]
+    embeddings: list[np.ndarray]
+
+    def named(self) -> dict[str, np.ndarray]:
+        """Every array under a name: weights.0, biases.0, scales.0, embeddings.0, ..."""
+        return {
+            f"{kind}.{number}": array
+            for kind in ("weights", "biases", "scales", "embeddings")
+            for number, array in enumerate(getattr(self, kind))
+            if array is not None
+        }
+
+    @classmethod
+    def from_named(cls, named: Mapping[str, np.ndarray], n_layers: int) -> Parameters:
+        """What `named` gave; KeyError where an array is missing. Other names are left alone."""
+        n_embeddings = sum(name.startswith("embeddings.") for name in named)
+        return cls(
+            [named[f"weights.{i}"] for i in range(n_layers)],
+            [named[f"biases.{i}"] for i in range(n_layers)],
+            [named.get(f"scales.{i}") for i in range(n_layers)],
+            [named[f"embeddings.{i}"] for i in range(n_embeddings)],
+        )
 
 
 @dataclass(frozen=True)
@@ -47,6 +88,8 @@ class LayerPlan:
     out_pad: int  # columns of all panels: n_out up to whole vectors
     weight: int  # offset of W's panels
     bias: int  # offset of the bias, out_pad elements
+    norm: str = "none"
+    scale: int = 0  # offset of a normalised layer's scale, out_pad elements
 
     def panels(self, lanes: int) -> list[tuple[int, int]]:
         """(first column, width) of each panel: 2 vectors wide, the last one 1 if that suffices."""
@@ -55,40 +98,103 @@ class LayerPlan:
 
 
 @dataclass(frozen=True)
+class EmbeddingPlan:
+    """One table (categories, width) in `params`, row after row."""
+
+    column: int  # of the data, that holds the categories
+    n_categories: int
+    width: int
+    at: int  # offset of the table
+    position: int  # first column among the inputs of the first layer
+
+    def chunk(self, lanes: int) -> int:
+        """Categories of a task: whole vectors of elements, as many as a block of dW has."""
+        return max(4 * lanes // self.width, 1) * lanes
+
+
+@dataclass(frozen=True)
 class ParameterPlan:
-    """Where every parameter lies, for layer sizes and a vector width."""
+    """Where every parameter lies, for a network's layers and a vector width."""
 
     layers: tuple[LayerPlan, ...]
+    embeddings: tuple[EmbeddingPlan, ...]
     lanes: int
     n_elems: int
 
     @classmethod
-    def make(cls, sizes: tuple[int, ...], lanes: int) -> ParameterPlan:
-        layers, at = [], 0
-        for n_in, n_out in itertools.pairwise(sizes):
+    def make(
+        cls,
+        sizes: tuple[int, ...],
+        lanes: int,
+        norms: tuple[str, ...] = (),
+        embeddings: tuple[tuple[int, int, int], ...] = (),
+    ) -> ParameterPlan:
+        """`sizes`: inputs of the first layer, units of every layer; `norms`: of hidden layers;
+        `embeddings`: column, number of categories and width of each.
+        """
+        layers, tables, at, position = [], [], 0, 0
+        kinds = norms + ("none",) * (len(sizes) - 1 - len(norms))
+        for (n_in, n_out), norm in zip(itertools.pairwise(sizes), kinds, strict=True):
             in_pad, out_pad = round_up(n_in, lanes), round_up(n_out, lanes)
             bias = at + in_pad * out_pad
-            layers.append(LayerPlan(n_in, n_out, in_pad, out_pad, at, bias))
-            at = bias + out_pad
-        return cls(tuple(layers), lanes, at)
+            scale = bias + out_pad if norm != "none" else 0
+            layers.append(LayerPlan(n_in, n_out, in_pad, out_pad, at, bias, norm, scale))
+            at = bias + (2 if scale else 1) * out_pad
+        for column, n_categories, width in embeddings:
+            tables.append(EmbeddingPlan(column, n_categories, width, at, position))
+            at += round_up(n_categories, lanes) * width
+            position += width
+        return cls(tuple(layers), tuple(tables), lanes, at)
 
-    def pack(self, params: np.ndarray, weights: list, biases: list) -> None:
-        """Write (in, out) matrices and (out,) vectors into their panels; padding is untouched."""
+    @property
+    def n_embedded(self) -> int:
+        """Inputs of the first layer that come from embeddings: its first ones."""
+        return sum(table.width for table in self.embeddings)
+
+    def transposed_rows(self, number: int) -> int:
+        """Rows of a layer's W that are kept transposed as well, for dX = dZ W^T.
+
+        None of the first layer's, as nobody asks for the gradient of the data, but the panels
+        that take in all embedded inputs.
+        """
+        in_pad = self.layers[number].in_pad
+        return in_pad if number else min(in_pad, round_up(self.n_embedded, 2 * self.lanes))
+
+    def pack(self, params: np.ndarray, plain: Parameters) -> None:
+        """Write plain arrays to where they lie; padding is untouched."""
+        self.pack_layers(params, plain.weights, plain.biases)
+        for layer, scale in zip(self.layers, plain.scales, strict=True):
+            if layer.norm != "none":
+                params[layer.scale : layer.scale + layer.n_out] = scale
+        for table, values in zip(self.embeddings, plain.embeddings, strict=True):
+            self._table_view(params, table)[...] = values
+
+    def pack_layers(self, params: np.ndarray, weights: list, biases: list) -> None:
+        """Write (in, out) matrices and (out,) biases; the other parameters are untouched."""
         for layer, weight, bias in zip(self.layers, weights, biases, strict=True):
             for panel, columns in self._panel_views(params, layer):
                 panel[...] = weight[:, columns]
             params[layer.bias : layer.bias + layer.n_out] = bias
 
-    def unpack(self, params: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Copies of every (in, out) matrix and (out,) vector."""
-        weights, biases = [], []
+    def unpack(self, params: np.ndarray) -> Parameters:
+        """Copies in plain shapes."""
+        plain = Parameters([], [], [], [])
         for layer in self.layers:
             weight = np.empty((layer.n_in, layer.n_out), params.dtype)
             for panel, columns in self._panel_views(params, layer):
                 weight[:, columns] = panel
-            weights.append(weight)
-            biases.append(params[layer.bias : layer.bias + layer.n_out].copy())
-        return weights, biases
+            plain.weights.append(weight)
+            plain.biases.append(params[layer.bias : layer.bias + layer.n_out].copy())
+            normed = layer.norm != "none"
+            scale = params[layer.scale : layer.scale + layer.n_out].copy() if normed else None
+            plain.scales.append(scale)
+        plain.embeddings = [self._table_view(params, table).copy() for table in self.embeddings]
+        return plain
+
+    @staticmethod
+    def _table_view(params, table):
+        n_elems = table.n_categories * table.width
+        return params[table.at : table.at + n_elems].reshape(table.n_categories, table.width)
 
     def _panel_views(self, params, layer):
         for column, width in layer.panels(self.lanes):
@@ -98,10 +204,11 @@ class ParameterPlan:
             yield panel[: layer.n_in, :n_columns], slice(column, column + n_columns)
 
     def tasks(self) -> np.ndarray:
-        """Pieces of weight matrices to update, int64 (n, 4): layer, first column, rows i0 to i1.
+        """Pieces of parameters to update, int64 (n, 4): layer, first column, rows i0 to i1.
 
-        They depend on the sizes only: a sum that is kept for each task has the same terms for
-        any number of threads.
+        Those of weight matrices come first; then those of embeddings: number of the table, 0, its
+        categories. They depend on the sizes only: a sum that is kept for each task has the same
+        terms for any number of threads.
         """
         step = TASK_PANELS * 2 * self.lanes
         rows = [
@@ -110,87 +217,32 @@ class ParameterPlan:
             for column, _ in layer.panels(self.lanes)
             for i0 in range(0, layer.in_pad, step)
         ]
+        for number, table in enumerate(self.embeddings):
+            chunk, n_categories = table.chunk(self.lanes), round_up(table.n_categories, self.lanes)
+            rows += [
+                (number, 0, first, min(first + chunk, n_categories))
+                for first in range(0, n_categories, chunk)
+            ]
         return np.array(rows, dtype=np.int64)
+
+    @property
+    def n_weight_tasks(self) -> int:
+        """How many of the tasks are pieces of weight matrices."""
+        step = TASK_PANELS * 2 * self.lanes
+        return sum(
+            len(layer.panels(self.lanes)) * -(-layer.in_pad // step) for layer in self.layers
+        )
 
     def shares(self, tasks: np.ndarray, n_threads: int) -> np.ndarray:
         """Contiguous runs of tasks of nearly equal work: int64 (n_threads + 1,)."""
+        n_weight_tasks = self.n_weight_tasks
         widths = [
             min(2 * self.lanes, self.layers[number].out_pad - column)
-            for number, column, _, _ in tasks
+            if task < n_weight_tasks
+            else EMBEDDING_SHARE * self.embeddings[number].width
+            for task, (number, column, _, _) in enumerate(tasks)
         ]
         work = np.cumsum((tasks[:, 3] - tasks[:, 2]) * widths)
         limits = work[-1] * np.arange(1, n_threads) / n_threads
         inner = np.searchsorted(work - np.diff(work, prepend=0) / 2, limits)
         return np.concatenate(([0], inner, [len(tasks)])).astype(np.int64)
-
-
-@dataclass(frozen=True)
-class WorkPlan:
-    """Where a step keeps its arrays, for a batch size and a number of threads."""
-
-    batch_size: int
-    n_threads: int
-    leading: tuple[int, ...]  # leading dimension of the activations of each layer, input first
-    activations: tuple[int, ...]  # offsets, input first
-    dz: tuple[int, ...]  # offsets, one a weight matrix
-    weight_t: tuple[int, ...]  # offsets of W^T, one a weight matrix (0 for the first)
-    blocks: tuple[int, ...]  # rows of each layer's activations that stay in the second-level cache
-    target: int
-    target_ld: int
-    row_loss: int
-    row_weight: int
-    zeros: int
-    scratch: int
-    scratch_elems: int
-    n_elems: int
-
-    @classmethod
-    def make(
-        cls,
-        parameters: ParameterPlan,
-        itemsize: int,
-        batch_size: int,
-        n_threads: int,
-        tile_rows: int,
-    ) -> WorkPlan:
-        """`tile_rows`: height of the tallest register tile, whose multiples row blocks are."""
-        lanes, layers = parameters.lanes, parameters.layers
-        line = CACHE_LINE_BYTES // itemsize
-        at = 0
-
-        def take(n_elems: int) -> int:
-            nonlocal at
-            offset = at
-            at += round_up(n_elems, line)
-            return offset
-
-        padded = [layers[0].in_pad] + [layer.out_pad for layer in layers]
-        leading = tuple(leading_dimension(n, lanes, itemsize) for n in padded)
-        activations = tuple(take(batch_size * ld) for ld in leading)
-        dz = tuple(take(batch_size * ld) for ld in leading[1:])
-        weight_t = tuple(
-            take(layer.in_pad * layer.out_pad) if i else 0 for i, layer in enumerate(layers)
-        )
-        blocks = tuple(
-            max(ROW_BLOCK_BYTES // (ld * itemsize) // tile_rows, 1) * tile_rows for ld in leading
-        )
-        target, row_loss = take(batch_size * padded[-1]), take(batch_size + lanes)
-        row_weight, zeros = take(batch_size + lanes), take(2 * lanes)
-        scratch_elems = (2 * lanes) ** 2 + line
-        scratch = take(n_threads * scratch_elems)
-        return cls(
-            batch_size, n_threads, leading, activations, dz, weight_t, blocks, target, padded[-1],
-            row_loss, row_weight, zeros, scratch, scratch_elems, at,
-        )  # fmt: skip
-
-
-def leading_dimension(n_columns: int, lanes: int, itemsize: int) -> int:
-    """Row length of an activation array: whole vectors, and never a multiple of 512 bytes.
-
-    Rows a power of two apart fall into the same sets of the first-level cache, where the tiles
-    phase reads one line of each row: it would evict its own operands.
-    """
-    padded = round_up(n_columns, lanes)
-    if padded * itemsize % 512 == 0:
-        padded += max(lanes, CACHE_LINE_BYTES // itemsize)
-    return padded

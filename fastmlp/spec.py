@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from fastmlp.checks import integer, name_among, real, shown
+from fastmlp import layers
+from fastmlp.checks import integer, is_sequence, name_among, real, shown
 from fastmlp.engine.names import ACTIVATIONS, INITIALIZERS
 from fastmlp.errors import DeviceError, OptionError, OptionTypeError
 from fastmlp.losses import Loss, as_loss
@@ -33,6 +33,14 @@ class NetworkSpec:
     loss : Loss
     dropout : tuple of float
         One rate for each hidden layer, the share of its units that are left out.
+    input_dropout : float
+        The share of the inputs that are left out.
+    norms : tuple of str
+        One for each hidden layer: "none", "layer", "rms" or "batch".
+    residual : tuple of bool
+        For each hidden layer whether its input is added to its output.
+    embeddings : tuple of (column, n_categories, width)
+        Columns of the data that hold categories, in ascending order.
     l1, l2 : float
         Penalty ``l1 sum|W| + l2/2 sum W^2`` on the weights, added to the mean loss.
     init : str
@@ -51,6 +59,10 @@ class NetworkSpec:
     activations: tuple[str, ...]
     loss: Loss
     dropout: tuple[float, ...]
+    input_dropout: float
+    norms: tuple[str, ...]
+    residual: tuple[bool, ...]
+    embeddings: tuple[tuple[int, int, int], ...]
     l1: float
     l2: float
     init: str
@@ -67,6 +79,10 @@ class NetworkSpec:
         activation: object = "relu",
         loss: object = "squared_error",
         dropout: object = 0.0,
+        input_dropout: object = 0.0,
+        norm: object = "none",
+        residual: object = False,
+        embeddings: object = None,
         l1: object = 0.0,
         l2: object = 0.0,
         init: object = "auto",
@@ -100,6 +116,10 @@ class NetworkSpec:
             activations=_activations(activation, n_hidden),
             loss=checked_loss,
             dropout=_dropout(dropout, n_hidden),
+            input_dropout=real("input_dropout", input_dropout, 0.0, 1.0, high_open=True),
+            norms=layers.norms(norm, n_hidden),
+            residual=layers.residual_connections(residual, checked_sizes),
+            embeddings=layers.embedded_columns(embeddings, checked_sizes[0]),
             l1=real("l1", l1, 0.0),
             l2=real("l2", l2, 0.0),
             init=name_among("init", init, INITIALIZERS),
@@ -112,9 +132,18 @@ class NetworkSpec:
         )
 
     @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Inputs of the first layer, of which an embedded column has several, and all units."""
+        widths = sum(width - 1 for _, _, width in self.embeddings)
+        return (self.sizes[0] + widths, *self.sizes[1:])
+
+    @property
     def n_parameters(self) -> int:
-        """Number of weights and biases."""
-        return sum((n_in + 1) * n_out for n_in, n_out in pairwise(self.sizes))
+        """Number of all trained values."""
+        n = sum((n_in + 1) * n_out for n_in, n_out in pairwise(self.layer_sizes))
+        normed = zip(self.sizes[1:], self.norms, strict=False)
+        n += sum(size for size, norm in normed if norm != "none")
+        return n + sum(n_categories * width for _, n_categories, width in self.embeddings)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, from which `from_dict` makes an equal spec."""
@@ -123,6 +152,10 @@ class NetworkSpec:
             "activation": list(self.activations),
             "loss": {"name": self.loss.name, "parameters": list(self.loss.parameters)},
             "dropout": list(self.dropout),
+            "input_dropout": self.input_dropout,
+            "norm": list(self.norms),
+            "residual": list(self.residual),
+            "embeddings": {str(column): [n, width] for column, n, width in self.embeddings},
             "l1": self.l1,
             "l2": self.l2,
             "init": self.init,
@@ -136,15 +169,13 @@ class NetworkSpec:
     def from_dict(cls, values: dict[str, Any]) -> NetworkSpec:
         """The spec that `to_dict` described; checked as a user's settings are."""
         loss = Loss(values["loss"]["name"], tuple(values["loss"]["parameters"]))
-        return cls.make(**{**values, "loss": loss})
-
-
-def _is_sequence(value: object) -> bool:
-    return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes)
+        # JSON has no numbers as keys; older files have no embeddings.
+        embeddings = {int(column): pair for column, pair in values.get("embeddings", {}).items()}
+        return cls.make(**{**values, "loss": loss, "embeddings": embeddings})
 
 
 def _sizes(sizes: Any) -> tuple[int, ...]:
-    if not _is_sequence(sizes):
+    if not is_sequence(sizes):
         raise OptionTypeError(
             "sizes must be a list of integers (inputs, hidden layers, outputs) such as "
             f"[784, 128, 10], got {shown(sizes)}"
@@ -165,7 +196,7 @@ def _sizes(sizes: Any) -> tuple[int, ...]:
 
 
 def _activations(activation: Any, n_hidden: int) -> tuple[str, ...]:
-    if not _is_sequence(activation):
+    if not is_sequence(activation):
         return (name_among("activation", activation, ACTIVATIONS),) * n_hidden
     if len(activation) != n_hidden:
         raise OptionError(
@@ -178,7 +209,7 @@ def _activations(activation: Any, n_hidden: int) -> tuple[str, ...]:
 
 
 def _dropout(dropout: Any, n_hidden: int) -> tuple[float, ...]:
-    if isinstance(dropout, numbers.Real) or not _is_sequence(dropout):
+    if isinstance(dropout, numbers.Real) or not is_sequence(dropout):
         rate = real("dropout", dropout, 0.0, 1.0, high_open=True)
         if rate > 0.0 and n_hidden == 0:
             raise OptionError(

@@ -224,7 +224,7 @@ def make_dataset(
     """
     n_outputs = spec.sizes[-1]
     n_targets = n_outputs // spec.loss.outputs_per_target
-    data = Dataset(as_inputs(X, spec.sizes[0], spec.dtype, f"X{of}"))
+    data = Dataset(as_inputs(X, spec.sizes[0], spec.dtype, f"X{of}", spec.embeddings))
     n_rows, name = len(data.X), f"y{of}"
     indices = None
     if spec.loss.name == "cross_entropy" and _has_columns(y):

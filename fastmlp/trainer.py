@@ -118,8 +118,8 @@ class Trainer:
         self._engine, self._counters, self._task = engine, counters, task
         self._data, self._options, self._display = data, options, display
         n_rows = len(data.X)
-        self._batch_size = min(options.batch_size, n_rows)
-        self._epoch_steps = -(-n_rows // self._batch_size)
+        self.batch_size = min(options.batch_size, n_rows)
+        self._epoch_steps = -(-n_rows // self.batch_size)
         self._n_steps = options.epochs * self._epoch_steps
         self._deadline_s = None if options.max_time_s is None else started_s + options.max_time_s
         self._eval_sets = dict(zip(_prefixes(len(eval_sets)), eval_sets, strict=True))
@@ -179,7 +179,7 @@ class Trainer:
             with held_back() as interrupts:
                 result = self._engine.train(
                     self._data,
-                    batch_size=self._batch_size,
+                    batch_size=self.batch_size,
                     n_epochs=n,
                     first_epoch=first_epoch,
                     first_step=0,
@@ -218,7 +218,7 @@ class Trainer:
         weights, _ = self._engine.get_parameters()
         weight_norms = [float(np.linalg.norm(weight.astype(np.float64))) for weight in weights]
         grad_norms = self.history["grad_norm"][0]
-        trouble = gradient_trouble(grad_norms, weight_norms, self._engine.spec.sizes)
+        trouble = gradient_trouble(grad_norms, weight_norms, self._engine.spec.layer_sizes)
         if trouble is not None:
             warnings.warn(trouble, GradientFlowWarning, stacklevel=5)
 
@@ -292,7 +292,7 @@ class Trainer:
     def _diverged(self, seen: NonFinite, done: int, first_epoch: int) -> TrainingDivergedError:
         """`done`: epochs of this fit before the call that saw it."""
         step, epoch = done * self._epoch_steps + seen.step, first_epoch + seen.epoch + 1
-        sizes = self._engine.spec.sizes
+        sizes = self._engine.spec.layer_sizes
         layer = seen.layer
         first = "no finite update for"
         if layer is None:

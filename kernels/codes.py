@@ -53,6 +53,9 @@ OPTIMIZER_SLOTS = {
     "rmsprop": 2, "adagrad": 1, "lion": 1,
 }  # fmt: skip
 
+# Of the sums of a hidden layer, before its activation.
+NORMS = ("none", "layer", "rms", "batch")
+
 INITIALIZERS = (
     "auto",
     "he_normal",

@@ -19,9 +19,12 @@ class Program(NamedTuple):
     state: np.ndarray  # T (S * P,): optimizer state s of params[i] at s * P + i
     grads: np.ndarray  # T (P,) where dW is stored, else (1,): dW and dbias, laid out as params
     average: np.ndarray  # T (P,): moving average of params, or (1,)
+    running: np.ndarray  # T: means and variances of batch-normalised layers, or (1,)
     work: np.ndarray  # T: W^T panels, activations, dZ, targets, row losses, scratch
     layers: np.ndarray  # int64 (L, N_LAYER_FIELDS)
-    tasks: np.ndarray  # int64 (N, N_TASK_FIELDS), in the order of layers
+    tasks: np.ndarray  # int64 (N, N_TASK_FIELDS), in the order of layers, then of embeddings
+    embeddings: np.ndarray  # int64 (E, N_EMBEDDING_FIELDS), or (1, N_EMBEDDING_FIELDS)
+    numbers: np.ndarray  # int64: columns of the data that are not embedded, where some are
     shares: np.ndarray  # int64 (n_threads + 1,): thread t takes tasks[shares[t] : shares[t + 1]]
     rows: np.ndarray  # int64 (batch_size + 16,): row of the table behind each row of the minibatch
     job: np.ndarray  # int64 (N_JOB_FIELDS,)
@@ -52,9 +55,12 @@ class Pointers(NamedTuple):
     state: Any
     grads: Any
     average: Any
+    running: Any
     work: Any
     layers: Any
     tasks: Any
+    embeddings: Any
+    numbers: Any
     shares: Any
     rows: Any
     job: Any
@@ -84,7 +90,8 @@ class Layer(NamedTuple):
     ld_out: int
     weight: int  # in params
     bias: int  # in params
-    weight_t: int  # W^T in panels [in/2V][out_pad][2V], in work; not kept for the first layer
+    weight_t: int  # W^T in panels [in/2V][out_pad][2V], in work
+    in_t: int  # rows of W that W^T holds: all, but of the first layer those of embeddings
     act_in: int  # in work
     act_out: int  # in work
     dz: int  # in work; holds f'(Z) between the forward and the backward pass
@@ -93,10 +100,22 @@ class Layer(NamedTuple):
     keep_threshold: int  # a unit is kept where 32 random bits are below this; 0: no dropout
     block_in: int  # rows of X that stay in the second-level cache
     block_out: int  # rows of dZ that do
+    norm: int  # position in codes.NORMS
+    scale: int  # in params, of a normalised layer
+    normed: int  # in work, (batch_size, ld_out): Z^ of a normalised layer
+    statistics: int  # in work: see kernels/cpu/norms.py
+    sums: int  # in work, (chunks, 2, out_pad): likewise
+    running: int  # in running, (2, out_pad), of a batch-normalised layer
+    residual: int  # 1: act_in is added to act_out
+    da: int  # in work, (batch_size, ld_out): dA where it is wanted beside dZ, else 0
+    da_in: int  # da of the layer before, or of the input
 
 
 class Task(NamedTuple):
-    """A row of `Program.tasks`: rows i0 to i1 of one panel of W, and their update."""
+    """A row of `Program.tasks`: rows i0 to i1 of one panel of W, and their update.
+
+    Of an embedding, from job[N_WEIGHT_TASKS] on: its number, 0, and categories i0 to i1.
+    """
 
     layer: int
     column: int  # the panel's first
@@ -104,7 +123,17 @@ class Task(NamedTuple):
     i1: int
 
 
+class Embedding(NamedTuple):
+    """A row of `Program.embeddings`: a table (n_categories, width) in params."""
+
+    column: int  # of the data, which holds the categories
+    width: int
+    at: int  # in params
+    position: int  # first column among the inputs of the first layer
+
+
 N_LAYER_FIELDS, N_TASK_FIELDS = len(Layer._fields), len(Task._fields)
+N_EMBEDDING_FIELDS = len(Embedding._fields)
 
 
 class _Job(NamedTuple):
@@ -132,7 +161,7 @@ class _Job(NamedTuple):
     ROW_LOSS: int = 19
     ROW_WEIGHT: int = 20  # (batch_size + V,) in work
     TARGET_LD: int = 21
-    ZEROS: int = 22  # 2 V zeros in work
+    ZEROS: int = 22  # zeros in work, 2 V and as many as the widest layer has
     SCRATCH: int = 23
     SCRATCH_ELEMS: int = 24  # a block of dW for each thread, in work
     N_PARAMS: int = 25
@@ -142,7 +171,16 @@ class _Job(NamedTuple):
     HAS_AVERAGE: int = 29
     DECAY_BIASES: int = 30
     N_TARGETS: int = 31  # columns of targets
-    N_FIELDS: int = 32
+    N_WEIGHT_TASKS: int = 32
+    N_EMBEDDINGS: int = 33
+    N_EMBEDDED: int = 34  # inputs of the first layer that come from embeddings: its first ones
+    COLUMNS: int = 35  # (batch_size, COLUMNS_LD) in work: the data, where some of it is embedded
+    COLUMNS_LD: int = 36
+    N_COLUMNS: int = 37
+    INPUT_THRESHOLD: int = 38  # of dropout of the inputs, as Layer.keep_threshold
+    INPUT_MASK: int = 39  # (batch_size, ld_in of the first layer) in work where dA of it is wanted
+    ROWS_MEET: int = 40  # 1: threads wait for one another in the rows phase
+    N_FIELDS: int = 41
 
 
 Job = _Job()
@@ -161,7 +199,8 @@ class _Float(NamedTuple):
     CLIP_VALUE: int = 7  # 0: none
     AVERAGE: int = 8  # what a step leaves of the moving average
     MAX_NORM: int = 9  # 0: none
-    PER_LAYER: int = 10  # a pair for each layer: 1 / (1 - p) of dropout, factor on lr
+    INPUT_SCALE: int = 10  # 1 / (1 - p) of dropout of the inputs
+    PER_LAYER: int = 11  # a pair for each layer: 1 / (1 - p) of dropout, factor on lr
 
 
 Float = _Float()

@@ -1,4 +1,4 @@
-"""The CPU engine: a network's parameters in panels, and jobs for the compiled loop."""
+"""The CPU engine: jobs for the compiled loop, on the parameters in its store."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ import numpy as np
 from fastmlp.data import Dataset
 from fastmlp.engine import names
 from fastmlp.engine.crew import n_cores, run_crew
-from fastmlp.engine.initial import initial_weights
 from fastmlp.engine.program import Workspace, describe_table, ensure_compiled
-from fastmlp.engine.results import NonFinite, OptimizerState, Progress, TrainResult
+from fastmlp.engine.results import NonFinite, Progress, TrainResult
+from fastmlp.engine.store import ParameterStore
 from fastmlp.kernels import structs
 from fastmlp.kernels.cpu.loop import run
-from fastmlp.kernels.cpu.width import LANES
 from fastmlp.kernels.structs import Float, Job, Program, Sync
-from fastmlp.optim import UpdateOptions
-from fastmlp.plan import ParameterPlan, aligned_zeros
+from fastmlp.plan import Parameters, aligned_zeros
 from fastmlp.spec import NetworkSpec
 
 # A step with less work than this for each thread is faster on fewer threads.
@@ -31,89 +29,15 @@ KEPT_BYTES = 64 * 1024 * 1024
 FLOPS_WITHOUT_THREADS = 20_000_000
 
 
-class CpuEngine:
+class CpuEngine(ParameterStore):
     """A network on the CPU; the arguments of every method have been checked by its callers."""
 
     def __init__(self, spec: NetworkSpec) -> None:
-        self.spec = spec
-        self.dtype = np.dtype(spec.dtype)
-        self.plan = ParameterPlan.make(spec.sizes, LANES[spec.dtype])
-        self.params = aligned_zeros(self.plan.n_elems, self.dtype)
-        self.plan.pack(
-            self.params, *initial_weights(spec.sizes, spec.activations, spec.init, spec.seed)
-        )
-        self.rule = ""
-        self.hyper: tuple[float, ...] = (0.0,) * 3
-        self.options = UpdateOptions()
-        self.average: np.ndarray | None = None
-        self.state = aligned_zeros(0, self.dtype)
-        self.n_updates = 0
+        super().__init__(spec)
         self._grads: np.ndarray | None = None
         self.n_threads_used = 1
         self._last_grad_norms = np.zeros(len(self.plan.layers))
         self._spare: dict[str, Workspace] = {}
-
-    # ---- parameters and optimizer state --------------------------------------------------
-
-    def get_parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Copies of the weights (in, out) and biases (out,): the averages where there are any."""
-        return self.plan.unpack(self._used())
-
-    def get_training_parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Copies of the parameters that training goes on from, which a moving average follows."""
-        return self.plan.unpack(self.params)
-
-    def set_training_parameters(self, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
-        """Set what training goes on from, and leave a moving average as it is."""
-        self.plan.pack(self.params, weights, biases)
-
-    def _used(self) -> np.ndarray:
-        """What predicts: the moving average where there is one."""
-        return self.params if self.average is None else self.average
-
-    def set_parameters(self, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
-        self.plan.pack(self.params, weights, biases)
-        if self.average is not None:
-            self.average[:] = self.params
-
-    def set_optimizer(
-        self, rule: str, hyper: tuple[float, ...], options: UpdateOptions | None = None
-    ) -> None:
-        """Another rule begins with a zero state; the same rule goes on with the one it has.
-
-        A moving average begins at the weights as they are.
-        """
-        if rule != self.rule:
-            n_slots = names.OPTIMIZER_SLOTS[rule]
-            self.state = aligned_zeros(n_slots * self.plan.n_elems, self.dtype)
-            self.rule, self.n_updates = rule, 0
-        self.hyper = tuple(hyper) + (0.0,) * (3 - len(hyper))
-        self.options = options or UpdateOptions()
-        if not self.options.ema:
-            self.average = None
-        elif self.average is None:
-            self.average = aligned_zeros(self.plan.n_elems, self.dtype)
-            self.average[:] = self.params
-
-    def _slot(self, number: int) -> np.ndarray:
-        return self.state[number * self.plan.n_elems : (number + 1) * self.plan.n_elems]
-
-    def get_optimizer_state(self) -> OptimizerState:
-        n_slots = names.OPTIMIZER_SLOTS.get(self.rule, 0)
-        slots = [self.plan.unpack(self._slot(number)) for number in range(n_slots)]
-        return OptimizerState(self.rule, self.n_updates, slots)
-
-    def set_optimizer_state(self, state: OptimizerState) -> None:
-        if not state.rule:
-            self.rule, self.n_updates = "", 0
-            return
-        self.rule = ""
-        self.set_optimizer(state.rule, ())
-        self.n_updates = state.n_steps
-        for number, (weights, biases) in enumerate(state.slots):
-            self.plan.pack(self._slot(number), weights, biases)
-
-    # ---- jobs --------------------------------------------------------------------------
 
     def _flops(self, n_rows: int, products: int) -> int:
         """Of `products` matrix products a layer: 3 for a training step, 1 for the forward pass."""
@@ -136,7 +60,7 @@ class CpuEngine:
         workspace = self._spare.pop(use, None)
         if workspace is None or not workspace.serves(batch_size, n_threads):
             workspace = None
-            workspace = Workspace(self.spec, self.plan, batch_size, n_threads)
+            workspace = Workspace(self, batch_size, n_threads, folds=use == "predict")
         try:
             yield workspace
         finally:
@@ -201,10 +125,10 @@ class CpuEngine:
             self.n_threads_used = workspace.plan.n_threads
             self._describe_update(workspace.floats)
             program = workspace.program(
-                self.spec,
                 self.params,
                 structs.KIND_TRAIN,
                 state=self.state,
+                running=self.running,
                 grads=self._stored_gradient(),
                 average=self.average,
                 labels=data.labels,
@@ -258,6 +182,7 @@ class CpuEngine:
         status, done = int(sync[Sync.STATUS]), int(sync[Sync.STEP])
         n_updates = done - (status in (structs.STATUS_BAD_LOSS, structs.STATUS_ABORTED))
         self.n_updates += n_updates
+        self._folded = None
         n_epochs_done = int(sync[Sync.EPOCH])
         seen = done - (status == structs.STATUS_ABORTED)
         begun = min(n_epochs, -(-(first_step + seen) // n_steps))
@@ -296,9 +221,7 @@ class CpuEngine:
         if n_rows == 0:
             return outputs
         with self._workspace("predict", min(n_rows, CHUNK_ROWS), 1) as workspace:
-            program = workspace.program(
-                self.spec, self._used(), structs.KIND_PREDICT, outputs=outputs
-            )
+            program = workspace.program(self.folded(), structs.KIND_PREDICT, outputs=outputs)
             self._finish(program, X, 1)
         return outputs
 
@@ -306,8 +229,7 @@ class CpuEngine:
         """Weighted mean of the row losses, without penalty and dropout."""
         with self._workspace("predict", min(len(data.X), CHUNK_ROWS), 1) as workspace:
             program = workspace.program(
-                self.spec,
-                self._used(),
+                self.folded(),
                 structs.KIND_EVALUATE,
                 labels=data.labels,
                 targets=data.targets,
@@ -324,11 +246,20 @@ class CpuEngine:
 
     def loss_and_gradients(self, data: Dataset) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
         """Mean loss plus penalty over all rows, and its gradients (in, out) and (out,)."""
+        loss, gradients = self.loss_and_all_gradients(data)
+        return loss, gradients.weights, gradients.biases
+
+    def loss_and_all_gradients(self, data: Dataset) -> tuple[float, Parameters]:
+        """Mean loss plus penalty over all rows, and its gradients.
+
+        Batch normalisation takes the statistics of these rows, as a training step does of its
+        minibatch: then all of them are one.
+        """
         n_rows = data.X.shape[0]
+        batch_size = n_rows if len(self.running) else min(n_rows, CHUNK_ROWS)
         grads = aligned_zeros(self.plan.n_elems, self.dtype)
-        with self._workspace("gradients", min(n_rows, CHUNK_ROWS), 3) as workspace:
+        with self._workspace("gradients", batch_size, 3) as workspace:
             program = workspace.program(
-                self.spec,
                 self._used(),
                 structs.KIND_GRADIENTS,
                 grads=grads,
@@ -339,27 +270,27 @@ class CpuEngine:
             self._finish(program, data.X, 3)
         weight_sum = float(n_rows if data.weights is None else np.sum(data.weights, dtype=float))
         grads /= weight_sum
-        dweights, dbiases = self.plan.unpack(grads)
+        gradients = self.plan.unpack(grads)
         loss, (weights, _) = float(program.losses[0]), self.get_parameters()
-        for weight, dweight in zip(weights, dweights, strict=True):
+        for weight, dweight in zip(weights, gradients.weights, strict=True):
             dweight += self.spec.l2 * weight + self.spec.l1 * np.sign(weight)
             double = weight.astype(np.float64)
             loss += self.spec.l1 * np.abs(double).sum() + 0.5 * self.spec.l2 * (double**2).sum()
-        return float(loss), dweights, dbiases
+        return float(loss), gradients
 
     def trace(self, X: np.ndarray) -> list[np.ndarray]:
         """Activations of every layer for these rows, input first, the raw output z last."""
         n_rows = X.shape[0]
-        workspace = Workspace(self.spec, self.plan, n_rows, 1)
+        workspace = Workspace(self, n_rows, 1, folds=True)
         outputs = np.empty((n_rows, self.spec.sizes[-1]), self.dtype)
-        program = workspace.program(self.spec, self._used(), structs.KIND_PREDICT, outputs=outputs)
+        program = workspace.program(self.folded(), structs.KIND_PREDICT, outputs=outputs)
         describe_table(X, program.job)
         self.compile()
         run(program, 0)
-        plan = workspace.plan
+        plan, sizes = workspace.plan, self.spec.layer_sizes
         return [
             workspace.work[at : at + n_rows * ld].reshape(n_rows, ld)[:, :size].copy()
-            for at, ld, size in zip(plan.activations, plan.leading, self.spec.sizes, strict=True)
+            for at, ld, size in zip(plan.activations, plan.leading, sizes, strict=True)
         ]
 
 

@@ -14,6 +14,8 @@ from fastmlp.kernels.cpu.random import (
     WEYL_0,
     WEYL_1,
 )
+from fastmlp.plan import Parameters
+from fastmlp.spec import NetworkSpec
 
 # Units that pass about half of their input on.
 RECTIFYING = (
@@ -74,38 +76,52 @@ def orthogonal(n_in: int, n_out: int, layer: int, seed: int) -> np.ndarray:
     return q if n_in >= n_out else q.T
 
 
-def initial_weights(
-    sizes: tuple[int, ...], activations: tuple[str, ...], init: str, seed: int
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Weights (in, out) float64 and zero biases.
+def initial_parameters(spec: NetworkSpec) -> Parameters:
+    """Weights as spec.init says, zero biases, scales of 1, embeddings within +-1 / sqrt(width).
+
+    (float64; of embeddings: Gorishniy et al. 2021.)
+    """
+    sizes, n_layers = spec.layer_sizes, len(spec.layer_sizes) - 1
+    weights = [
+        initial_weight(n_in, n_out, layer, spec)
+        for layer, (n_in, n_out) in enumerate(itertools.pairwise(sizes))
+    ]
+    scales: list[np.ndarray | None] = [
+        None if norm == "none" else np.ones(n_out)
+        for n_out, norm in zip(sizes[1:], (*spec.norms, "none"), strict=True)
+    ]
+    embeddings = [
+        (2.0 * uniform01(n * width, n_layers + i, spec.seed) - 1.0).reshape(n, width)
+        / np.sqrt(width)
+        for i, (_, n, width) in enumerate(spec.embeddings)
+    ]
+    return Parameters(weights, [np.zeros(n_out) for n_out in sizes[1:]], scales, embeddings)
+
+
+def initial_weight(n_in: int, n_out: int, layer: int, spec: NetworkSpec) -> np.ndarray:
+    """Weights (in, out) of one layer, float64.
 
     he (He et al. 2015): variance 2 / fan_in, for units that pass half of their input on; glorot
     (Glorot and Bengio 2010): 2 / (fan_in + fan_out); lecun (LeCun et al. 1998): 1 / fan_in;
     orthogonal: times sqrt 2 for the units of he; uniform: within +-1 / sqrt(fan_in), as PyTorch
     draws its linear layers; zeros. "auto": see `rule_for`.
     """
-    weights, biases = [], []
-    for layer, (n_in, n_out) in enumerate(itertools.pairwise(sizes)):
-        activation = activations[layer] if layer < len(activations) else None
-        rule = rule_for(activation) if init == "auto" else init
-        family, _, shape = rule.partition("_")
-        biases.append(np.zeros(n_out))
-        if rule == "zeros":
-            weights.append(np.zeros((n_in, n_out)))
-            continue
-        if rule == "orthogonal":
-            gain = np.sqrt(2.0) if activation in RECTIFYING else 1.0
-            weights.append(gain * orthogonal(n_in, n_out, layer, seed))
-            continue
-        variance = {
-            "he": 2.0 / n_in,
-            "glorot": 2.0 / (n_in + n_out),
-            "lecun": 1.0 / n_in,
-            "uniform": 1.0 / (3.0 * n_in),
-        }[family]
-        if shape == "normal":
-            unit = standard_normal(n_in * n_out, layer, seed)
-        else:
-            unit = (2.0 * uniform01(n_in * n_out, layer, seed) - 1.0) * np.sqrt(3.0)
-        weights.append((unit * np.sqrt(variance)).reshape(n_in, n_out))
-    return weights, biases
+    activation = spec.activations[layer] if layer < len(spec.activations) else None
+    rule = rule_for(activation) if spec.init == "auto" else spec.init
+    family, _, shape = rule.partition("_")
+    if rule == "zeros":
+        return np.zeros((n_in, n_out))
+    if rule == "orthogonal":
+        gain = np.sqrt(2.0) if activation in RECTIFYING else 1.0
+        return gain * orthogonal(n_in, n_out, layer, spec.seed)
+    variance = {
+        "he": 2.0 / n_in,
+        "glorot": 2.0 / (n_in + n_out),
+        "lecun": 1.0 / n_in,
+        "uniform": 1.0 / (3.0 * n_in),
+    }[family]
+    if shape == "normal":
+        unit = standard_normal(n_in * n_out, layer, spec.seed)
+    else:
+        unit = (2.0 * uniform01(n_in * n_out, layer, spec.seed) - 1.0) * np.sqrt(3.0)
+    return (unit * np.sqrt(variance)).reshape(n_in, n_out)

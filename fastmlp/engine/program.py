@@ -10,13 +10,14 @@ from numba import typeof, types
 
 from fastmlp.engine import names
 from fastmlp.engine.crew import n_cores
+from fastmlp.engine.store import ParameterStore
 from fastmlp.interrupts import never_lost
 from fastmlp.kernels.cpu.loop import run
 from fastmlp.kernels.cpu.random import SHUFFLE_LANES
 from fastmlp.kernels.cpu.width import TILE
-from fastmlp.kernels.structs import Float, Job, Layer, Program, Sync
-from fastmlp.plan import ParameterPlan, WorkPlan, aligned_zeros
-from fastmlp.spec import NetworkSpec
+from fastmlp.kernels.structs import Embedding, Float, Job, Layer, Program, Sync
+from fastmlp.plan import aligned_zeros
+from fastmlp.work_plan import WorkPlan
 
 # Some 20 microseconds: longer than threads of like speed differ in a step. With more threads than
 # cores the one that is waited for needs this core.
@@ -62,21 +63,34 @@ class Workspace:
     """Memory and tables for jobs of one batch size and number of threads."""
 
     def __init__(
-        self, spec: NetworkSpec, parameters: ParameterPlan, batch_size: int, n_threads: int
+        self, store: ParameterStore, batch_size: int, n_threads: int, *, folds: bool
     ) -> None:
-        dtype = np.dtype(spec.dtype)
-        plan = WorkPlan.make(parameters, dtype.itemsize, batch_size, n_threads, TILE.rows[0])
-        self.plan = plan
+        """`folds`: batch normalisation is part of the weights, as in `ParameterStore.folded`."""
+        spec, parameters, dtype = store.spec, store.plan, store.dtype
+        plan = WorkPlan.make(
+            parameters, dtype.itemsize, batch_size, n_threads, TILE.rows[0], spec.residual,
+            spec.input_dropout > 0.0,
+        )  # fmt: skip
+        self.spec, self.parameters, self.plan = spec, parameters, plan
         self.tasks = parameters.tasks()
         self.shares = parameters.shares(self.tasks, n_threads)
         self.work = aligned_zeros(plan.n_elems, dtype)
-        self.rows = np.zeros(batch_size + SHUFFLE_LANES, np.int64)
-        self.sync = np.zeros(Sync.N_FIELDS + len(parameters.layers), np.int64)
-        self.seen = np.zeros(2 + len(self.tasks))
-        self.layers = self._layer_table(spec, parameters)
-        self.norms = np.zeros(len(self.tasks))
-        self.floats = np.zeros(Float.PER_LAYER + 2 * len(parameters.layers))
+        # On lines of their own: some of these are written by all threads, others read all the time.
+        ints, floats = np.dtype(np.int64), np.dtype(np.float64)
+        self.rows = aligned_zeros(batch_size + SHUFFLE_LANES, ints)
+        self.sync = aligned_zeros(Sync.N_FIELDS + len(parameters.layers), ints)
+        self.seen = aligned_zeros(2 + len(self.tasks), floats)
+        self.layers = self._layer_table(store.running_offsets(), folds)
+        self.meets = not folds and "batch" in spec.norms
+        embedded = {table.column for table in parameters.embeddings}
+        columns = [column for column in range(spec.sizes[0]) if column not in embedded]
+        self.numbers = np.array(columns if embedded and columns else [0], np.int64)
+        tables = [Embedding(e.column, e.width, e.at, e.position) for e in parameters.embeddings]
+        self.embeddings = np.array(tables or [Embedding(0, 0, 0, 0)], np.int64)
+        self.norms = aligned_zeros(len(self.tasks), floats)
+        self.floats = aligned_zeros(Float.PER_LAYER + 2 * len(parameters.layers), floats)
         self.floats[Float.L1], self.floats[Float.L2] = spec.l1, spec.l2
+        self.floats[Float.INPUT_SCALE] = 1.0 / (1.0 - spec.input_dropout)
         for i, rate in enumerate(spec.dropout):
             self.floats[Float.PER_LAYER + 2 * i] = 1.0 / (1.0 - rate)
 
@@ -87,9 +101,9 @@ class Workspace:
     def n_bytes(self) -> int:
         return self.work.nbytes
 
-    def _layer_table(self, spec: NetworkSpec, parameters: ParameterPlan) -> np.ndarray:
-        plan, rows = self.plan, []
-        hidden = len(spec.activations)
+    def _layer_table(self, running: list[int], folds: bool) -> np.ndarray:
+        spec, parameters, plan = self.spec, self.parameters, self.plan
+        hidden, rows = len(spec.activations), []
         for i, layer in enumerate(parameters.layers):
             rate = spec.dropout[i] if i < hidden else 0.0
             row = Layer(
@@ -102,6 +116,7 @@ class Workspace:
                 weight=layer.weight,
                 bias=layer.bias,
                 weight_t=plan.weight_t[i],
+                in_t=parameters.transposed_rows(i),
                 act_in=plan.activations[i],
                 act_out=plan.activations[i + 1],
                 dz=plan.dz[i],
@@ -110,17 +125,26 @@ class Workspace:
                 keep_threshold=_keep_threshold(rate),
                 block_in=plan.blocks[i],
                 block_out=plan.blocks[i + 1],
+                norm=0 if folds and layer.norm == "batch" else names.NORMS.index(layer.norm),
+                scale=layer.scale,
+                normed=plan.normed[i],
+                statistics=plan.statistics[i],
+                sums=plan.sums[i],
+                running=running[i],
+                residual=i < hidden and spec.residual[i],
+                da=plan.da[i + 1],
+                da_in=plan.da[i],
             )
             rows.append(row)
         return np.array(rows, np.int64)
 
     def program(
         self,
-        spec: NetworkSpec,
         params: np.ndarray,
         kind: int,
         *,
         state: np.ndarray | None = None,
+        running: np.ndarray | None = None,
         grads: np.ndarray | None = None,
         average: np.ndarray | None = None,
         labels: np.ndarray | None = None,
@@ -131,8 +155,9 @@ class Workspace:
         n_epochs: int = 1,
     ) -> Program:
         """A job of one of structs.KIND_* over whole epochs, the table still to be described."""
-        plan, dtype, n_layers = self.plan, spec.dtype, len(self.layers)
-        job = np.zeros(Job.N_FIELDS, np.int64)
+        spec, plan, n_layers = self.spec, self.plan, len(self.layers)
+        dtype, parameters = spec.dtype, self.parameters
+        job = aligned_zeros(Job.N_FIELDS, np.dtype(np.int64))
         job[Job.KIND], job[Job.N_THREADS] = kind, plan.n_threads
         job[Job.BATCH_SIZE], job[Job.N_EPOCHS] = plan.batch_size, n_epochs
         job[Job.HAS_AVERAGE] = average is not None
@@ -146,6 +171,12 @@ class Workspace:
         job[Job.ZEROS], job[Job.N_PARAMS] = plan.zeros, len(params)
         job[Job.SCRATCH], job[Job.SCRATCH_ELEMS] = plan.scratch, plan.scratch_elems
         job[Job.N_LAYERS], job[Job.N_TASKS] = n_layers, len(self.tasks)
+        job[Job.N_WEIGHT_TASKS] = parameters.n_weight_tasks
+        job[Job.N_EMBEDDINGS] = len(parameters.embeddings)
+        job[Job.N_EMBEDDED], job[Job.N_COLUMNS] = parameters.n_embedded, spec.sizes[0]
+        job[Job.COLUMNS], job[Job.COLUMNS_LD] = plan.columns, plan.columns_ld
+        job[Job.INPUT_THRESHOLD] = _keep_threshold(spec.input_dropout)
+        job[Job.INPUT_MASK], job[Job.ROWS_MEET] = plan.input_mask, self.meets
         self.sync[:], self.seen[:] = 0, 0.0
         self.sync[Sync.SPINS] = _SPINS if plan.n_threads <= n_cores() else 1
         return Program(
@@ -153,9 +184,12 @@ class Workspace:
             state=flat(state, dtype),
             grads=flat(grads, dtype),
             average=flat(average, dtype),
+            running=flat(running, dtype),
             work=self.work,
             layers=self.layers,
             tasks=self.tasks,
+            embeddings=self.embeddings,
+            numbers=self.numbers,
             shares=self.shares,
             rows=self.rows,
             job=job,
@@ -183,8 +217,8 @@ def ensure_compiled(dtype: np.dtype) -> None:
     """
     own, ints, floats = np.zeros(1, dtype), np.zeros(1, np.int64), np.zeros(1)
     types_of = dict.fromkeys(Program._fields, typeof(own))
-    types_of |= dict.fromkeys(("shares", "rows", "job", "sync"), typeof(ints))
-    types_of |= dict.fromkeys(("layers", "tasks"), typeof(ints.reshape(1, 1)))
+    types_of |= dict.fromkeys(("numbers", "shares", "rows", "job", "sync"), typeof(ints))
+    types_of |= dict.fromkeys(("layers", "tasks", "embeddings"), typeof(ints.reshape(1, 1)))
     for name in (
         "floats",
         "norms",

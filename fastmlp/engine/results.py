@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastmlp.plan import Parameters
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -53,8 +55,8 @@ class TrainResult:
 
 @dataclass(frozen=True)
 class OptimizerState:
-    """State arrays in plain shapes: slots[s] = (like the weights, like the biases)."""
+    """State arrays in plain shapes, as the parameters they belong to."""
 
     rule: str
     n_steps: int
-    slots: list[tuple[list[np.ndarray], list[np.ndarray]]]
+    slots: list[Parameters]

@@ -1,7 +1,9 @@
 """A network in one safetensors file.
 
-Tensors: ``weights.0`` (in, out), ``biases.0`` (out,), ... and the optimizer's state as
-``optimizer.slot0.weights.0``. Everything else is JSON under the metadata key ``fastmlp``.
+Tensors: ``weights.0`` (in, out), ``biases.0`` (out,), ..., ``scales.0`` (out,) of normalised
+layers, ``running_mean.0`` and ``running_variance.0`` (out,) of batch-normalised ones,
+``embeddings.0`` (categories, width), and the optimizer's state as ``optimizer.slot0.weights.0``.
+Everything else is JSON under the metadata key ``fastmlp``.
 Any safetensors reader can open it, and reading one runs no code of the file's.
 """
 
@@ -20,6 +22,7 @@ import numpy as np
 
 from fastmlp.checks import shown
 from fastmlp.errors import ModelFileError, ModelFileNotFoundError, OptionTypeError
+from fastmlp.plan import Parameters
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "fastmlp"
@@ -27,8 +30,7 @@ _METADATA_KEY = "fastmlp"
 _MAX_HEADER_BYTES = 100_000_000
 # The kinds of class labels: bool, signed, unsigned, float, text.
 _CLASS_KINDS = "biufU"
-
-Parameters = tuple[list[np.ndarray], list[np.ndarray]]
+_RUNNING = ("running_mean", "running_variance")
 
 
 @dataclass
@@ -42,6 +44,7 @@ class ModelState:
     parameters: Parameters
     classes: np.ndarray | None = None
     slots: list[Parameters] = field(default_factory=list)
+    running: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
 
 def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
@@ -68,7 +71,7 @@ def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
         **state.values,
         "format_version": FORMAT_VERSION,
         "classes": _classes_to_json(state.classes),
-        "n_layers": len(state.parameters[0]),
+        "n_layers": len(state.parameters.weights),
         "n_slots": len(state.slots),
     }
     try:
@@ -79,7 +82,10 @@ def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
         ) from None
     tensors = _named(state.parameters, "")
     for i, slot in enumerate(state.slots):
-        tensors.update(_named(slot, f"optimizer.slot{i}."))
+        tensors.update(_named(slot, _slot_prefix(i)))
+    for i, statistics in state.running.items():
+        for kind, values in zip(_RUNNING, statistics, strict=True):
+            tensors[f"{kind}.{i}"] = np.ascontiguousarray(values)
     # Renaming within a folder is atomic: a reader sees the old file or the new one, never half.
     unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
@@ -129,17 +135,21 @@ def read_model(path: str | os.PathLike[str]) -> ModelState:
                 f"got format {version}; upgrade fastmlp to read it"
             )
         tensors = load_file(source)
-        slots = [
-            _unnamed(tensors, f"optimizer.slot{i}.", content["n_layers"])
-            for i in range(content["n_slots"])
-        ]
-        parameters = _unnamed(tensors, "", content["n_layers"])
+        n_layers = content["n_layers"]
+        slots = [_unnamed(tensors, _slot_prefix(i), n_layers) for i in range(content["n_slots"])]
+        parameters = _unnamed(tensors, "", n_layers)
+        mean, variance = _RUNNING
+        running = {
+            i: (tensors[f"{mean}.{i}"], tensors[f"{variance}.{i}"])
+            for i in range(n_layers)
+            if f"{mean}.{i}" in tensors
+        }
         classes = _classes_from_json(content["classes"])
     except ModelFileError:
         raise
     except Exception as error:  # whatever a damaged file makes the parsers raise
         raise damaged(source, error) from error
-    return ModelState(content, parameters, classes, slots)
+    return ModelState(content, parameters, classes, slots, running)
 
 
 def damaged(path: str | os.PathLike[str], error: Exception) -> ModelFileError:
@@ -184,17 +194,18 @@ def _metadata(source: Path) -> dict[str, str]:
 
 
 def _named(parameters: Parameters, prefix: str) -> dict[str, np.ndarray]:
-    weights, biases = parameters
-    named = {f"{prefix}weights.{i}": np.ascontiguousarray(w) for i, w in enumerate(weights)}
-    named.update({f"{prefix}biases.{i}": np.ascontiguousarray(b) for i, b in enumerate(biases)})
-    return named
+    return {
+        prefix + name: np.ascontiguousarray(array) for name, array in parameters.named().items()
+    }
 
 
 def _unnamed(tensors: dict[str, np.ndarray], prefix: str, n_layers: int) -> Parameters:
-    return (
-        [tensors[f"{prefix}weights.{i}"] for i in range(n_layers)],
-        [tensors[f"{prefix}biases.{i}"] for i in range(n_layers)],
-    )
+    own = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    return Parameters.from_named(own, n_layers)
+
+
+def _slot_prefix(number: int) -> str:
+    return f"optimizer.slot{number}."
 
 
 def _classes_to_json(classes: np.ndarray | None) -> dict[str, Any] | None:

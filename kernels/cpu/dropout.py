@@ -7,12 +7,18 @@ from ..jit import njit
 from .random import MASK32, keep_or_zero, philox_lanes
 from .simd import lanes_of, like, load, store
 
+# What stands for the number of the layer in the counters of the inputs' own masks.
+INPUT = 255
+
 
 @njit
-def drop(work, act_at, dz_at, ld, n_columns, r0, r1, threshold, scale, layer, epoch, step, seed):
+def drop(
+    work, act_at, dz_at, ld, n_columns, r0, r1, threshold, scale, layer, epoch, step, seed, both
+):  # fmt: skip
     """Rows r0 to r1 of act and dz (both (batch, ld) in work), multiplied by mask / (1 - p).
 
-    A unit is kept where its random word is below `threshold` = (1 - p) 2^32.
+    A unit is kept where its random word is below `threshold` = (1 - p) 2^32. Where not `both`,
+    dz is left as it is.
     """
     lanes = lanes_of(work)
     kept = like(load(work, act_at), scale)
@@ -30,5 +36,6 @@ def drop(work, act_at, dz_at, ld, n_columns, r0, r1, threshold, scale, layer, ep
                     if j < n_columns:
                         mask = keep_or_zero(word, threshold, kept)
                         store(work, act + j, load(work, act + j) * mask)
-                        store(work, dz + j, load(work, dz + j) * mask)
+                        if both:
+                            store(work, dz + j, load(work, dz + j) * mask)
                     j += 16

@@ -7,12 +7,10 @@ k rows is contiguous, [k][width], zero-padded.
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..jit import njit, njit_source
 from . import activations
 from .simd import keep_lanes, lanes_of, like, load, store
-from .tile import PLAIN, RELU, SCALE, make_nn, make_tn, transpose_square
+from .tile import PLAIN, RELU, make_nn, make_tn, transpose_square
 from .width import TILE
 
 RELU_CODE = tuple(activations.TABLE).index("relu")
@@ -70,27 +68,27 @@ def activate_block(work, act_at, dz_at, ld, r0, r1, n_columns, code):
 
 @njit
 def forward_rows(
-    params, work, r0, r1, row_block, n_in, n_out, in_pad, out_pad, ld_in, ld_out,
-    weight_at, bias_at, act_in, act_out, dz_at, code, is_output,
+    params, work, bias, r0, r1, row_block, n_in, n_out, in_pad, out_pad, ld_in, ld_out,
+    weight_at, bias_at, act_in, act_out, dz_at, code, is_linear,
 ):  # fmt: skip
     """Z = X W + b, act_out = f(Z), dz = f'(Z) for rows r0 to r1.
 
-    act_in: (batch, ld_in), act_out and dz: (batch, ld_out), in work; weight: panels, bias in
-    params. Rows go in blocks that stay in the second-level cache while every panel passes.
-    The output layer keeps Z.
+    act_in: (batch, ld_in), act_out and dz: (batch, ld_out), in work; weight: panels in params.
+    Rows go in blocks that stay in the second-level cache while every panel passes. A linear
+    layer (the output, or one that is normalised next) keeps Z.
     """
     panel = 2 * lanes_of(work)
-    mode = PLAIN if is_output or code != RELU_CODE else RELU
+    mode = PLAIN if is_linear or code != RELU_CODE else RELU
     for block in range(r0, r1, row_block):
         end = min(block + row_block, r1)
         for column in range(0, out_pad, panel):
             vectors = 2 if out_pad - column >= panel else 1
             nn_strip(
                 block, end, vectors, work, act_in, ld_in, params, weight_at + column * in_pad,
-                n_in, params, bias_at + column, work, act_out + column, dz_at + column, ld_out,
+                n_in, bias, bias_at + column, work, act_out + column, dz_at + column, ld_out,
                 mode,
             )  # fmt: skip
-            if mode == PLAIN and not is_output:
+            if mode == PLAIN and not is_linear:
                 columns = min(n_out - column, panel)
                 activate_block(
                     work, act_out + column, dz_at + column, ld_out, block, end, columns, code
@@ -100,11 +98,12 @@ def forward_rows(
 @njit
 def backward_rows(
     work, r0, r1, row_block, n_out, in_pad, out_pad, ld_in, ld_out,
-    weight_t_at, zeros_at, dz_at, dz_in_at,
+    weight_t_at, zeros_at, dz_at, dz_in_at, mode,
 ):  # fmt: skip
     """dZ_in = f'(Z_in) * (dZ W^T) for rows r0 to r1, dZ_in holding f'(Z_in) before.
 
-    By the chain rule dA_in = dZ W^T, since Z = A_in W + b, and dZ_in = f'(Z_in) * dA_in.
+    By the chain rule dA_in = dZ W^T, since Z = A_in W + b, and dZ_in = f'(Z_in) * dA_in. In mode
+    PLAIN instead of SCALE, dA_in itself is written. Columns: the first in_pad.
     """
     panel = 2 * lanes_of(work)
     for block in range(r0, r1, row_block):
@@ -114,7 +113,7 @@ def backward_rows(
             nn_strip(
                 block, end, vectors, work, dz_at, ld_out, work, weight_t_at + column * out_pad,
                 n_out, work, zeros_at, work, dz_in_at + column, dz_in_at + column, ld_in,
-                np.int64(SCALE),  # a literal would compile nn_strip a second time
+                mode,
             )  # fmt: skip
 
 

@@ -27,14 +27,14 @@ from ..structs import (
     Pointers,
     Sync,
 )
-from .gemm import transpose_panel
+from .norms import update_running
 from .optimizers import NADAM, momentum_at, momentum_product
 from .random import SHUFFLE_LANES, epoch_keys, shuffled_rows
-from .records import layer_at, panel_vectors, task_at
+from .records import layer_at, task_at
 from .rows import rows_phase
 from .simd import keep_lanes, lanes_of, like, load, pointer, reduce_add
 from .sync import atomic_load, atomic_store, barrier, monotonic_s
-from .tiles import tiles_phase
+from .tiles import tiles_phase, transpose_rows
 from .width import TILE
 
 TILE_ROWS = TILE.rows[0]
@@ -68,15 +68,10 @@ def pick_rows(p, r0, r1, start, epoch, n_bits):
 @njit
 def transpose_all(p, thread):
     """W^T of this thread's tasks: later steps keep it up to date."""
-    for number in range(p.shares[thread], p.shares[thread + 1]):
+    last = min(p.shares[thread + 1], p.job[Job.N_WEIGHT_TASKS])
+    for number in range(p.shares[thread], last):
         task = task_at(p, number)
-        layer = layer_at(p, task.layer)
-        if task.layer > 0:
-            vectors = panel_vectors(layer, task.column, lanes_of(p.work))
-            transpose_panel(
-                p.params, p.work, task.i0, task.i1, task.column, vectors, layer.in_pad,
-                layer.out_pad, layer.weight, layer.weight_t,
-            )  # fmt: skip
+        transpose_rows(p, layer_at(p, task.layer), task.column, task.i0, task.i1)
 
 
 @njit
@@ -96,7 +91,7 @@ def record_epoch(p, e, n_steps, started_s):
     norms = e * n_layers
     for layer in range(n_layers):
         p.grad_norms[norms + layer] = 0.0
-    for number in range(n_tasks):
+    for number in range(p.job[Job.N_WEIGHT_TASKS]):
         p.grad_norms[norms + task_at(p, number).layer] += p.seen[2 + number]
     for layer in range(n_layers):
         p.grad_norms[norms + layer] = math.sqrt(p.grad_norms[norms + layer] / max(n_steps, 1))
@@ -120,7 +115,7 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits, product):
     r0 = n_tiles * thread // n_threads * TILE_ROWS
     r1 = min(n_tiles * (thread + 1) // n_threads * TILE_ROWS, n_rows)
     pick_rows(p, r0, r1, start, epoch, n_bits)
-    rows_phase(p, r0, r1, epoch, step_in_epoch)
+    rows_phase(p, r0, r1, n_rows, epoch, step_in_epoch)
     if kind == KIND_PREDICT:
         # Nothing is shared: no thread need wait, and each may stop on its own.
         return STATUS_STOPPED if atomic_load(p.sync, Sync.STOP) != 0 else STATUS_RUNNING
@@ -144,6 +139,8 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits, product):
     if kind != KIND_EVALUATE and weight_sum > 0.0:
         update_number = job[Job.UPDATES_DONE] + step_in_job + 1
         tiles_phase(p, thread, n_rows, weight_sum, step_in_job, update_number, product)
+        if thread == 0 and kind == KIND_TRAIN:
+            update_running(p, n_rows)
     barrier(p.sync, n_threads)
     if faulty(p):
         return STATUS_BAD_UPDATE
@@ -157,9 +154,12 @@ def pointers(p):
         pointer(p.state),
         pointer(p.grads),
         pointer(p.average),
+        pointer(p.running),
         pointer(p.work),
         pointer(p.layers),
         pointer(p.tasks),
+        pointer(p.embeddings),
+        pointer(p.numbers),
         pointer(p.shares),
         pointer(p.rows),
         pointer(p.job),

@@ -1,7 +1,14 @@
 """Rows of a program's tables as records; fields that are not used cost nothing."""
 
 from ..jit import njit
-from ..structs import N_LAYER_FIELDS, N_TASK_FIELDS, Layer, Task
+from ..structs import (
+    N_EMBEDDING_FIELDS,
+    N_LAYER_FIELDS,
+    N_TASK_FIELDS,
+    Embedding,
+    Layer,
+    Task,
+)
 
 
 @njit
@@ -26,6 +33,16 @@ def layer_at(p, number):
         p.layers[row + 14],
         p.layers[row + 15],
         p.layers[row + 16],
+        p.layers[row + 17],
+        p.layers[row + 18],
+        p.layers[row + 19],
+        p.layers[row + 20],
+        p.layers[row + 21],
+        p.layers[row + 22],
+        p.layers[row + 23],
+        p.layers[row + 24],
+        p.layers[row + 25],
+        p.layers[row + 26],
     )
 
 
@@ -34,6 +51,15 @@ def task_at(p, number):
     """Row `number` of p.tasks."""
     row = number * N_TASK_FIELDS
     return Task(p.tasks[row], p.tasks[row + 1], p.tasks[row + 2], p.tasks[row + 3])
+
+
+@njit
+def embedding_at(p, number):
+    """Row `number` of p.embeddings."""
+    row = number * N_EMBEDDING_FIELDS
+    return Embedding(
+        p.embeddings[row], p.embeddings[row + 1], p.embeddings[row + 2], p.embeddings[row + 3]
+    )
 
 
 @njit

@@ -1,30 +1,78 @@
 """Rows phase: a thread's own rows of the minibatch, through the whole network and back.
 
-Rows do not depend on one another, so no thread waits for another here.
+Rows do not depend on one another, so no thread waits for another here; but the mean of a
+batch-normalised layer is one over all rows, so there they meet, once forward and once backward.
 """
 
 from ..jit import njit
 from ..structs import KIND_GRADIENTS, KIND_PREDICT, KIND_TRAIN, Float, Job, Sync
-from .dropout import drop
+from .dropout import INPUT, drop
+from .embedding import embed_rows
 from .gather import gather_rows, gather_targets
-from .gemm import backward_rows, forward_rows
+from .gemm import activate_block, backward_rows, forward_rows
 from .losses import row_loss
+from .norms import normalise, normalise_backward
 from .records import layer_at
-from .simd import lanes_of, load, store
+from .simd import lanes_of, like, load, store
 from .sync import atomic_load, atomic_store
+from .tile import PLAIN, SCALE
 
 
 @njit
 def aborted(p):
-    """Whether the stop word is set: a step of a large network lasts seconds."""
-    if atomic_load(p.sync, Sync.STOP) == 0:
+    """Whether the stop word is set: a step of a large network lasts seconds.
+
+    Never where threads meet within this phase: one would leave, and the others wait for it.
+    """
+    if p.job[Job.ROWS_MEET] != 0 or atomic_load(p.sync, Sync.STOP) == 0:
         return False
     atomic_store(p.sync, Sync.ABORTED, 1)
     return True
 
 
 @njit
-def forward(p, r0, r1, epoch, step):
+def read_inputs(p, r0, r1, epoch, step):
+    """act_in of the first layer for rows r0 to r1: from the table, embedded, with dropout."""
+    first, job = layer_at(p, 0), p.job
+    if job[Job.N_EMBEDDINGS] == 0:
+        gather_rows(p.work, first.act_in, first.ld_in, first.n_in, p.rows, r0, r1, job)
+    else:
+        gather_rows(
+            p.work, job[Job.COLUMNS], job[Job.COLUMNS_LD], job[Job.N_COLUMNS], p.rows, r0, r1, job
+        )
+        embed_rows(p, r0, r1)
+    if job[Job.KIND] != KIND_TRAIN or job[Job.INPUT_THRESHOLD] == 0:
+        return
+    mask = job[Job.INPUT_MASK]
+    if mask != 0:
+        one = like(load(p.work, mask), 1.0)
+        for r in range(r0, r1):
+            for j in range(0, first.in_pad, lanes_of(p.work)):
+                store(p.work, mask + r * first.ld_in + j, one)
+    drop(
+        p.work, first.act_in, mask, first.ld_in, first.n_in, r0, r1, job[Job.INPUT_THRESHOLD],
+        p.floats[Float.INPUT_SCALE], INPUT, epoch, step, job[Job.SEED], mask != 0,
+    )  # fmt: skip
+
+
+@njit
+def add_rows(work, out_at, at, ld, n_columns, r0, r1):
+    """out += a for rows r0 to r1, both (batch, ld)."""
+    for r in range(r0, r1):
+        for j in range(r * ld, r * ld + n_columns, lanes_of(work)):
+            store(work, out_at + j, load(work, out_at + j) + load(work, at + j))
+
+
+@njit
+def multiply_rows(work, out_at, at, ld, n_columns, r0, r1):
+    """out *= a for rows r0 to r1, both (batch, ld)."""
+    for r in range(r0, r1):
+        for j in range(r * ld, r * ld + n_columns, lanes_of(work)):
+            store(work, out_at + j, load(work, out_at + j) * load(work, at + j))
+
+
+@njit
+def forward(p, r0, r1, n_rows, epoch, step):
     """Activations and f'(Z) of every layer, for rows r0 to r1; dropout in training only."""
     training = p.job[Job.KIND] == KIND_TRAIN
     n_layers = p.job[Job.N_LAYERS]
@@ -32,18 +80,28 @@ def forward(p, r0, r1, epoch, step):
         if aborted(p):
             return
         layer = layer_at(p, i)
+        normed = layer.norm != 0
         forward_rows(
-            p.params, p.work, r0, r1, layer.block_in, layer.n_in, layer.n_out,
-            layer.in_pad, layer.out_pad, layer.ld_in, layer.ld_out,
-            layer.weight, layer.bias, layer.act_in, layer.act_out, layer.dz,
-            layer.activation, i == n_layers - 1,
+            p.params, p.work, p.work if normed else p.params, r0, r1, layer.block_in,
+            layer.n_in, layer.n_out, layer.in_pad, layer.out_pad, layer.ld_in, layer.ld_out,
+            layer.weight, p.job[Job.ZEROS] if normed else layer.bias, layer.act_in,
+            layer.normed if normed else layer.act_out, layer.dz, layer.activation,
+            normed or i == n_layers - 1,
         )  # fmt: skip
+        if normed:
+            normalise(p, layer, r0, r1, n_rows)
+            activate_block(
+                p.work, layer.act_out, layer.dz, layer.ld_out, r0, r1, layer.n_out,
+                layer.activation,
+            )  # fmt: skip
         if training and layer.keep_threshold > 0:
             drop(
                 p.work, layer.act_out, layer.dz, layer.ld_out, layer.n_out,
                 r0, r1, layer.keep_threshold, p.floats[Float.PER_LAYER + 2 * i], i, epoch, step,
-                p.job[Job.SEED],
+                p.job[Job.SEED], True,
             )  # fmt: skip
+        if layer.residual != 0:
+            add_rows(p.work, layer.act_out, layer.act_in, layer.ld_out, layer.out_pad, r0, r1)
 
 
 @njit
@@ -84,28 +142,46 @@ def losses(p, r0, r1):
 
 
 @njit
-def backward(p, r0, r1):
-    """dZ of every hidden layer, from the last to the first, for rows r0 to r1."""
-    for i in range(p.job[Job.N_LAYERS] - 1, 0, -1):
+def backward(p, r0, r1, n_rows):
+    """dZ of every hidden layer, from the last to the first, for rows r0 to r1.
+
+    A residual layer's output is A = A_in + f(Z), so dA_in = dZ W^T + dA: then the sum is kept,
+    and dZ of the layer before is made of it. dA of embedded inputs is kept too.
+    """
+    for i in range(p.job[Job.N_LAYERS] - 1, -1, -1):
         if aborted(p):
             return
         layer = layer_at(p, i)
+        if layer.norm != 0:
+            normalise_backward(p, layer, r0, r1, n_rows)
+        if layer.in_t == 0:
+            return
+        kept = layer.da_in != 0
         backward_rows(
             p.work, r0, r1, layer.block_out, layer.n_out,
-            layer.in_pad, layer.out_pad, layer.ld_in, layer.ld_out,
-            layer.weight_t, p.job[Job.ZEROS], layer.dz, layer.dz_in,
+            layer.in_t, layer.out_pad, layer.ld_in, layer.ld_out,
+            layer.weight_t, p.job[Job.ZEROS], layer.dz, layer.da_in if kept else layer.dz_in,
+            PLAIN if kept else SCALE,
         )  # fmt: skip
+        if kept:
+            if layer.residual != 0:
+                add_rows(p.work, layer.da_in, layer.da, layer.ld_in, layer.in_t, r0, r1)
+            if i > 0:
+                multiply_rows(p.work, layer.dz_in, layer.da_in, layer.ld_in, layer.in_t, r0, r1)
+            elif p.job[Job.KIND] == KIND_TRAIN and p.job[Job.INPUT_MASK] != 0:
+                mask = p.job[Job.INPUT_MASK]
+                multiply_rows(p.work, layer.da_in, mask, layer.ld_in, layer.in_t, r0, r1)
 
 
 @njit
-def rows_phase(p, r0, r1, epoch, step):
-    """Rows r0 to r1 of the minibatch whose table rows stand in p.rows.
+def rows_phase(p, r0, r1, n_rows, epoch, step):
+    """Rows r0 to r1 of the minibatch of n_rows, whose table rows stand in p.rows.
 
     Where the stop word is set on the way, the results are of no use and p.sync[ABORTED] is set.
     """
-    kind, first = p.job[Job.KIND], layer_at(p, 0)
-    gather_rows(p.work, first.act_in, first.ld_in, first.n_in, p.rows, r0, r1, p.job)
-    forward(p, r0, r1, epoch, step)
+    kind = p.job[Job.KIND]
+    read_inputs(p, r0, r1, epoch, step)
+    forward(p, r0, r1, n_rows, epoch, step)
     if kind == KIND_PREDICT:
         last = layer_at(p, p.job[Job.N_LAYERS] - 1)
         for r in range(r0, r1):
@@ -115,4 +191,4 @@ def rows_phase(p, r0, r1, epoch, step):
         return
     losses(p, r0, r1)
     if kind in (KIND_TRAIN, KIND_GRADIENTS):
-        backward(p, r0, r1)
+        backward(p, r0, r1, n_rows)

@@ -33,9 +33,9 @@ def state_of():
 
     def state_of(net):
         optimizer = net._engine.get_optimizer_state()
-        arrays = [*net.weights, *net.biases]
-        for weights, biases in optimizer.slots:
-            arrays += [*weights, *biases]
+        arrays = list(net._engine.parameters().named().values())
+        for slot in optimizer.slots:
+            arrays += slot.named().values()
         return (
             [array.tobytes() for array in arrays],
             (optimizer.rule, optimizer.n_steps, net.optimizer),

@@ -58,11 +58,9 @@ def test_a_copy_goes_on_as_the_one_it_was_made_of(
     for each in (net, other):
         each.fit(X, y, epochs=2, batch_size=16)
     assert same_weights(net, other)
-    for trained, its in zip(
-        net._engine.get_training_parameters(), other._engine.get_training_parameters(), strict=True
-    ):
-        for a, b in zip(trained, its, strict=True):
-            np.testing.assert_array_equal(a, b)
+    trained, its = (each._engine.get_training_parameters().named() for each in (net, other))
+    for name in trained:
+        np.testing.assert_array_equal(trained[name], its[name])
 
 
 @each_optimizer
@@ -94,7 +92,7 @@ def test_weights_that_are_set_are_averaged_from_there(X, y, same_weights):
     net.fit(X, y, epochs=2, batch_size=16, optimizer=optimizer)
     net.set_parameters([w * 0 for w in net.weights], [b * 0 for b in net.biases])
     assert all((w == 0).all() for w in [*net.weights, *net.biases])
-    assert all((w == 0).all() for part in net._engine.get_training_parameters() for w in part)
+    assert all((w == 0).all() for w in net._engine.get_training_parameters().named().values())
 
 
 @pytest.mark.parametrize("ema", [None, 0.9])

@@ -26,17 +26,19 @@ each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
 @compiled
-def kernel(m, act_at, dz_at, ld, n_columns, r0, r1, threshold, scale, layer, epoch, step, seed):
-    drop(m, act_at, dz_at, ld, n_columns, r0, r1, threshold, scale, layer, epoch, step, seed)
+def kernel(
+    m, act_at, dz_at, ld, n_columns, r0, r1, threshold, scale, layer, epoch, step, seed, both
+):  # fmt: skip
+    drop(m, act_at, dz_at, ld, n_columns, r0, r1, threshold, scale, layer, epoch, step, seed, both)
 
 
-def run_kernel(dtype, act, dz, n_columns, rows, *, rate, layer, epoch, step, seed):
+def run_kernel(dtype, act, dz, n_columns, rows, *, rate, layer, epoch, step, seed, both=True):
     """act and dz (both padded) after the kernel, guards looked at."""
     memory = Memory(dtype, act=act, dz=dz)
     kernel(
         memory.data, memory.at["act"], memory.at["dz"], act.shape[1], n_columns, *rows,
         round((1.0 - rate) * 2**32), 1.0 / (1.0 - rate), layer, epoch, step,
-        int(np.uint64(seed).astype(np.int64)),
+        int(np.uint64(seed).astype(np.int64)), both,
     )  # fmt: skip
     memory.check_guards()
     return memory["act"], memory["dz"]

@@ -7,7 +7,7 @@ import pytest
 
 from fastmlp.kernels import codes
 from fastmlp.kernels.cpu import gemm
-from fastmlp.kernels.cpu.tile import PLAIN
+from fastmlp.kernels.cpu.tile import PLAIN, SCALE
 from fastmlp.kernels.cpu.width import LANES
 from tests.reference import activations, products
 from tests.reference.products import padded, padded_rows, panel_columns, to_panels
@@ -32,16 +32,17 @@ def tn_strip(r0, r1, vectors, m, a_at, lda, b_at, ldb, n_inner, c_at, ldc):
 @compiled
 def forward_rows(params, work, r0, r1, row_block, sizes, lds, at, code, is_output):
     gemm.forward_rows(
-        params, work, r0, r1, row_block, sizes[0], sizes[1], sizes[2], sizes[3], lds[0], lds[1],
-        at[0], at[1], at[2], at[3], at[4], code, is_output,
+        params, work, params, r0, r1, row_block, sizes[0], sizes[1], sizes[2], sizes[3], lds[0],
+        lds[1], at[0], at[1], at[2], at[3], at[4], code, is_output,
     )  # fmt: skip
 
 
 @compiled
-def backward_rows(work, r0, r1, row_block, n_out, in_pad, out_pad, ld_in, ld_out, at):
+def backward_rows(work, r0, r1, row_block, n_out, in_pad, out_pad, ld_in, ld_out, at, mode):
     gemm.backward_rows(
-        work, r0, r1, row_block, n_out, in_pad, out_pad, ld_in, ld_out, at[0], at[1], at[2], at[3]
-    )
+        work, r0, r1, row_block, n_out, in_pad, out_pad, ld_in, ld_out, at[0], at[1], at[2], at[3],
+        mode,
+    )  # fmt: skip
 
 
 @compiled
@@ -188,7 +189,8 @@ def test_forward_rows_of_the_output_layer_keep_z_whatever_the_block(dtype):
 
 
 @each_dtype
-def test_backward_rows_are_the_product_with_the_transpose_times_the_derivative(dtype):
+@pytest.mark.parametrize("mode", [SCALE, PLAIN])
+def test_backward_rows_are_the_product_with_the_transpose_times_the_derivative(mode, dtype):
     for n_in, n_out in layer_sizes(dtype):
         for n_rows in straddling(TALLEST):
             for r0, r1 in row_ranges(n_rows):
@@ -201,9 +203,10 @@ def test_backward_rows_are_the_product_with_the_transpose_times_the_derivative(d
                 backward_rows(
                     work.data, r0, r1, TALLEST, n_out, case.in_pad, case.out_pad, case.ld_in,
                     case.ld_out, tuple(work.at[n] for n in ("weight_t", "zeros", "dz", "dz_in")),
+                    mode,
                 )  # fmt: skip
-                wanted = case.slope.copy()
-                wanted[r0:r1] *= products.nn(case.dz, case.W.T, 0.0)[r0:r1]
+                wanted, product = case.slope.copy(), products.nn(case.dz, case.W.T, 0.0)
+                wanted[r0:r1] = product[r0:r1] * (wanted[r0:r1] if mode == SCALE else 1.0)
                 np.testing.assert_array_equal(work["dz_in"][:, :n_in], wanted)
                 assert (work["dz_in"][:, n_in:] == 0.0).all()
                 work.check_guards()

@@ -36,7 +36,7 @@ def make(dtype, loss="squared_error", rule="sgd", **settings):
 
 def everything(engine) -> list[np.ndarray]:
     weights, biases = engine.get_parameters()
-    slots = [a for pair in engine.get_optimizer_state().slots for part in pair for a in part]
+    slots = [a for slot in engine.get_optimizer_state().slots for a in slot.named().values()]
     return [*weights, *biases, *slots]
 
 

@@ -123,7 +123,7 @@ class Setting:
     def everything(self):
         weights, biases = self.engine.get_parameters()
         state = self.engine.get_optimizer_state()
-        slots = [array for w, b in state.slots for array in (*w, *b)]
+        slots = [array for slot in state.slots for array in slot.named().values()]
         return [*weights, *biases, *slots, np.array(state.n_steps)]
 
 
@@ -168,7 +168,7 @@ def test_padding_of_weights_and_states_stays_zero(rule, dtype):
     engine = setting.engine
     ones = [np.ones(w.shape) for w in engine.get_parameters()[0]]
     used = np.zeros(engine.plan.n_elems)
-    engine.plan.pack(used, ones, [np.ones(w.shape[1]) for w in ones])
+    engine.plan.pack_layers(used, ones, [np.ones(w.shape[1]) for w in ones])
     assert (used == 0.0).any()
     assert (engine.params[used == 0.0] == 0.0).all()
     for state in engine.state.reshape(-1, engine.plan.n_elems):

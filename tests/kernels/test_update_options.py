@@ -106,7 +106,7 @@ def test_a_limit_that_is_never_reached_changes_hardly_a_bit(dtype):
 def test_no_unit_has_longer_incoming_weights_than_max_norm(rule, dtype):
     engine, data = engine_and_data(dtype, rule, max_norm=0.5, ema=0.5)
     train(engine, data, batch_size=16, n_epochs=3, lr=0.1)
-    used, trained = engine.get_parameters()[0], engine.get_training_parameters()[0]
+    used, trained = engine.get_parameters()[0], engine.get_training_parameters().weights
     limit = 0.5 * (1.0 + 8.0 * np.finfo(dtype).eps)
     assert all((np.linalg.norm(w, axis=0) <= limit).all() for w in trained)
     # The average begins at the weights before the first step, which may be longer.
@@ -147,7 +147,7 @@ def test_padding_stays_zero_with_every_option(rule, dtype):
     train(engine, data, batch_size=16, n_epochs=2)
     used = np.zeros(engine.plan.n_elems)
     weights, biases = ([np.ones_like(a) for a in part] for part in engine.get_parameters())
-    engine.plan.pack(used, weights, biases)
+    engine.plan.pack_layers(used, weights, biases)
     for array in (engine.params, engine.average, *engine.state.reshape(-1, len(used))):
         assert (array[used == 0.0] == 0.0).all()
 

@@ -1,0 +1,208 @@
+"""What a network keeps from one job to the next: parameters, states, running statistics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastmlp.engine import names
+from fastmlp.engine.initial import initial_parameters
+from fastmlp.engine.results import OptimizerState
+from fastmlp.kernels.cpu.norms import EPS
+from fastmlp.kernels.cpu.width import LANES
+from fastmlp.optim import UpdateOptions
+from fastmlp.plan import LayerPlan, ParameterPlan, Parameters, aligned_zeros
+from fastmlp.spec import NetworkSpec
+
+
+@dataclass
+class Snapshot:
+    """Copies of all that predicts, to be put back later."""
+
+    params: np.ndarray
+    running: np.ndarray
+
+
+class ParameterStore:
+    """Parameters in panels and all that belongs to them, in one memory each.
+
+    Attributes
+    ----------
+    params : ndarray
+        What is trained; see `ParameterPlan`.
+    average : ndarray or None
+        Their moving average, which predicts in their place.
+    state : ndarray
+        The optimizer's, as many times the size of params as its rule keeps.
+    running : ndarray
+        (2, out_pad) of each batch-normalised layer: means and variances, which predict.
+    """
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        self.spec = spec
+        self.dtype = np.dtype(spec.dtype)
+        self.plan = ParameterPlan.make(
+            spec.layer_sizes, LANES[spec.dtype], spec.norms, spec.embeddings
+        )
+        self.params = aligned_zeros(self.plan.n_elems, self.dtype)
+        self.plan.pack(self.params, initial_parameters(spec))
+        self.running = aligned_zeros(self._running_elems(), self.dtype)
+        for _, (_, variances) in self._running_views():
+            variances[...] = 1.0
+        self.rule = ""
+        self.hyper: tuple[float, ...] = (0.0,) * 3
+        self.options = UpdateOptions()
+        self.average: np.ndarray | None = None
+        self.state = aligned_zeros(0, self.dtype)
+        self.n_updates = 0
+        self._folded: np.ndarray | None = None
+
+    # ---- parameters ------------------------------------------------------------------------
+
+    def parameters(self) -> Parameters:
+        """Copies of all parameters that predict: the averages where there are any."""
+        return self.plan.unpack(self._used())
+
+    def get_parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Copies of the weights (in, out) and biases (out,) that predict."""
+        plain = self.parameters()
+        return plain.weights, plain.biases
+
+    def set_parameters(self, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
+        """Set weights and biases, and leave scales and embeddings as they are."""
+        self.plan.pack_layers(self.params, weights, biases)
+        if self.average is not None:
+            self.plan.pack_layers(self.average, weights, biases)
+        self._folded = None
+
+    def set_all_parameters(self, plain: Parameters) -> None:
+        """Set every parameter; a moving average goes on from there."""
+        self.plan.pack(self.params, plain)
+        if self.average is not None:
+            self.average[:] = self.params
+        self._folded = None
+
+    def get_training_parameters(self) -> Parameters:
+        """Copies of the parameters that training goes on from, which a moving average follows."""
+        return self.plan.unpack(self.params)
+
+    def set_training_parameters(self, plain: Parameters) -> None:
+        """Set what training goes on from, and leave a moving average as it is."""
+        self.plan.pack(self.params, plain)
+
+    def _used(self) -> np.ndarray:
+        """What predicts: the moving average where there is one."""
+        return self.params if self.average is None else self.average
+
+    def snapshot(self) -> Snapshot:
+        """What predicts now."""
+        return Snapshot(self._used().copy(), self.running.copy())
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Predict, and train on, as at the time of the snapshot."""
+        self.params[:] = snapshot.params
+        if self.average is not None:
+            self.average[:] = snapshot.params
+        self.running[:] = snapshot.running
+        self._folded = None
+
+    # ---- batch normalisation ---------------------------------------------------------------
+
+    def _running_elems(self) -> int:
+        return sum(2 * layer.out_pad for layer in self.plan.layers if layer.norm == "batch")
+
+    def running_offsets(self) -> list[int]:
+        """Where each layer's statistics lie in `running`; 0 for layers that have none."""
+        offsets, at = [], 0
+        for layer in self.plan.layers:
+            offsets.append(at if layer.norm == "batch" else 0)
+            at += 2 * layer.out_pad if layer.norm == "batch" else 0
+        return offsets
+
+    def _running_views(self) -> list[tuple[int, tuple[np.ndarray, np.ndarray]]]:
+        """Number, means (out,) and variances (out,) of each batch-normalised layer."""
+        views = []
+        for i, (layer, at) in enumerate(zip(self.plan.layers, self.running_offsets(), strict=True)):
+            if layer.norm == "batch":
+                both = self.running[at : at + 2 * layer.out_pad].reshape(2, layer.out_pad)
+                views.append((i, (both[0, : layer.n_out], both[1, : layer.n_out])))
+        return views
+
+    def get_running(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """Copies of means and variances (out,) of each batch-normalised layer, by its number."""
+        return {i: (mean.copy(), var.copy()) for i, (mean, var) in self._running_views()}
+
+    def set_running(self, running: dict[int, tuple[np.ndarray, np.ndarray]]) -> None:
+        for i, views in self._running_views():
+            for view, values in zip(views, running[i], strict=True):
+                view[...] = values
+        self._folded = None
+
+    def folded(self) -> np.ndarray:
+        """What predicts, with batch normalisation made part of weights and biases.
+
+        Z^ scale + bias = X (W f) + (bias - mean f) with f = scale / sqrt(variance + eps).
+        """
+        used = self._used()
+        if not len(self.running):
+            return used
+        if self._folded is None:
+            folded = used.copy()
+            for i, (mean, variance) in self._running_views():
+                _fold(folded, self.plan.layers[i], self.plan.lanes, mean, variance)
+            self._folded = folded
+        return self._folded
+
+    # ---- optimizer -------------------------------------------------------------------------
+    def set_optimizer(
+        self, rule: str, hyper: tuple[float, ...], options: UpdateOptions | None = None
+    ) -> None:
+        """Another rule begins with a zero state; the same rule goes on with the one it has.
+
+        A moving average begins at the weights as they are.
+        """
+        if rule != self.rule:
+            n_slots = names.OPTIMIZER_SLOTS[rule]
+            self.state = aligned_zeros(n_slots * self.plan.n_elems, self.dtype)
+            self.rule, self.n_updates = rule, 0
+        self.hyper = tuple(hyper) + (0.0,) * (3 - len(hyper))
+        self.options = options or UpdateOptions()
+        if not self.options.ema:
+            self.average = None
+        elif self.average is None:
+            self.average = aligned_zeros(self.plan.n_elems, self.dtype)
+            self.average[:] = self.params
+
+    def _slot(self, number: int) -> np.ndarray:
+        return self.state[number * self.plan.n_elems : (number + 1) * self.plan.n_elems]
+
+    def get_optimizer_state(self) -> OptimizerState:
+        n_slots = names.OPTIMIZER_SLOTS.get(self.rule, 0)
+        slots = [self.plan.unpack(self._slot(number)) for number in range(n_slots)]
+        return OptimizerState(self.rule, self.n_updates, slots)
+
+    def set_optimizer_state(self, state: OptimizerState) -> None:
+        if not state.rule:
+            self.rule, self.n_updates = "", 0
+            return
+        self.rule = ""
+        self.set_optimizer(state.rule, ())
+        self.n_updates = state.n_steps
+        for number, plain in enumerate(state.slots):
+            self.plan.pack(self._slot(number), plain)
+
+
+def _fold(
+    params: np.ndarray, layer: LayerPlan, lanes: int, mean: np.ndarray, variance: np.ndarray
+) -> None:
+    """One layer in place, in float64 until the end."""
+    scale = params[layer.scale : layer.scale + layer.n_out].astype(np.float64)
+    factor = np.zeros(layer.out_pad)
+    factor[: layer.n_out] = scale / np.sqrt(variance.astype(np.float64) + EPS)
+    for column, width in layer.panels(lanes):
+        at = layer.weight + column * layer.in_pad
+        panel = params[at : at + layer.in_pad * width].reshape(layer.in_pad, width)
+        panel[...] = panel * factor[column : column + width]
+    bias = params[layer.bias : layer.bias + layer.n_out]
+    bias[...] = bias - mean * factor[: layer.n_out]

@@ -1,0 +1,130 @@
+"""What becomes of a block of gradients: added up, stored, or used to update the parameters.
+
+A block is `n_elems` elements, whole vectors, at the same place in params, grads and the states.
+"""
+
+from ..jit import njit
+from ..structs import KIND_GRADIENTS, Float, Job, Sync
+from . import functions as fn
+from . import optimizers
+from .simd import lanes_of, like, load, reduce_add, select, store
+
+
+@njit
+def hyper_at(p, layer, step, t, product):
+    """The scalars of the update rule for one layer and step; t counts updates from 1."""
+    lr = p.learning_rates[step] * p.floats[Float.PER_LAYER + 2 * layer + 1]
+    h = p.floats
+    h0, h1, h2 = h[Float.HYPER], h[Float.HYPER + 1], h[Float.HYPER + 2]
+    return optimizers.hyper(p.job[Job.RULE], lr, h0, h1, h2, t, product)
+
+
+@njit
+def penalised(g, w, l1, l2, limit):
+    """The gradient of loss and penalty, within +-limit where limit > 0.
+
+    d(l1 |w| + l2 w^2 / 2) = l1 sign(w) + l2 w.
+    """
+    if l1 != 0.0 or l2 != 0.0:
+        zero = like(w, 0.0)
+        sign = select(w > 0.0, like(w, 1.0), select(w < 0.0, like(w, -1.0), zero))
+        g = g + w * l2 + sign * l1
+    if limit > 0.0:
+        g = fn.clamp(g, -limit, limit)
+    return g
+
+
+@njit
+def store_block(p, at, n_elems, gradient_at, scale, l1, l2, limit):
+    """grads[at : at + n_elems] = the gradient, with penalties and clipped by value, from the sums
+    at `gradient_at` of work; returns the sum of its squares.
+    """
+    squares = like(load(p.params, at), 0.0)
+    for i in range(0, n_elems, lanes_of(p.params)):
+        g, w = load(p.work, gradient_at + i) * scale, load(p.params, at + i)
+        g = penalised(g, w, l1, l2, limit)
+        squares = squares + g * g
+        store(p.grads, at + i, g)
+    return reduce_add(squares)
+
+
+@njit
+def update_block(
+    p, source, source_at, at, n_elems, scale, l1, l2, limit, decay, averaged, h, layer
+):
+    """Update params[at : at + n_elems] from `source`'s gradients times `scale`.
+
+    Returns the sum of the squared gradients. `decay`: the factor that decoupled weight decay
+    leaves of w; `averaged`: whether the moving average takes the new weights. A weight whose update
+    is not finite keeps its value, state included, and its layer is marked: the loop stops after
+    this step with every weight finite.
+    """
+    job = p.job
+    rule, n_params, n_slots = job[Job.RULE], job[Job.N_PARAMS], job[Job.N_SLOTS]
+    rest = 1.0 - p.floats[Float.AVERAGE]
+    squares = like(load(p.params, at), 0.0)
+    zero, faults = squares, squares
+    for i in range(0, n_elems, lanes_of(p.params)):
+        g = load(source, source_at + i) * scale
+        w = load(p.params, at + i)
+        g = penalised(g, w, l1, l2, limit)
+        squares = squares + g * g
+        s1 = load(p.state, at + i) if n_slots > 0 else zero
+        s2 = load(p.state, at + n_params + i) if n_slots > 1 else zero
+        s3 = load(p.state, at + 2 * n_params + i) if n_slots > 2 else zero
+        new_w, new_s1, new_s2, new_s3 = optimizers.update(rule, w * decay, g, s1, s2, s3, h)
+        # x - x is 0 for a finite x and NaN for others; s3 is never larger than s2 has been.
+        fault = (new_w - new_w) + (new_s1 - new_s1) + (new_s2 - new_s2)
+        finite = fault == 0.0
+        faults = faults + fault
+        new_w = select(finite, new_w, w)
+        store(p.params, at + i, new_w)
+        if n_slots > 0:
+            store(p.state, at + i, select(finite, new_s1, s1))
+        if n_slots > 1:
+            store(p.state, at + n_params + i, select(finite, new_s2, s2))
+        if n_slots > 2:
+            store(p.state, at + 2 * n_params + i, select(finite, new_s3, s3))
+        if averaged:
+            mean = load(p.average, at + i)
+            store(p.average, at + i, mean + (new_w - mean) * rest)
+    if reduce_add(faults) != 0.0:
+        p.sync[Sync.FAULTY_LAYER + layer] = 1
+    return reduce_add(squares)
+
+
+@njit
+def add_block(p, at, n_elems, gradient_at):
+    """grads[at : at + n_elems] += the sums: the gradient itself is wanted, not an update."""
+    for i in range(0, n_elems, lanes_of(p.params)):
+        store(p.grads, at + i, load(p.grads, at + i) + load(p.work, gradient_at + i))
+
+
+@njit
+def averages_weights(p):
+    """Max-norm changes the weights after their update: then it averages them too."""
+    return p.job[Job.HAS_AVERAGE] != 0 and not p.floats[Float.MAX_NORM] > 0.0
+
+
+@njit
+def bias_decay(p, decay):
+    return decay if p.job[Job.DECAY_BIASES] != 0 else 1.0
+
+
+@njit
+def use_block(p, at, n_elems, gradient_at, scale, l1, l2, decay, averaged, h, layer):
+    """What the job does with the sums at `gradient_at` of work: add up, store, or update at once.
+
+    Returns the sum of the squares of the gradient, 0 where it is added up.
+    """
+    limit = p.floats[Float.CLIP_VALUE]
+    if p.job[Job.KIND] == KIND_GRADIENTS:
+        add_block(p, at, n_elems, gradient_at)
+        return 0.0
+    if p.floats[Float.CLIP_NORM] > 0.0:
+        return float(store_block(p, at, n_elems, gradient_at, scale, l1, l2, limit))
+    return float(
+        update_block(
+            p, p.work, gradient_at, at, n_elems, scale, l1, l2, limit, decay, averaged, h, layer
+        )
+    )
