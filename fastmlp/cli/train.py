@@ -6,18 +6,21 @@ from typing import Any
 
 import click
 
+from fastmlp.cli.columns import column_options
 from fastmlp.cli.options import OPTIMIZERS, SCHEDULES
 from fastmlp.cli.training import Job, TrainOptions
 from fastmlp.csv_file import HEADERS
 from fastmlp.engine.names import ACTIVATIONS, INITIALIZERS
+from fastmlp.io.bundled import BUNDLED
 from fastmlp.losses import NAMES
 from fastmlp.preparation import TASKS
-from fastmlp.tables import BUNDLED
 
 
 @click.command(epilog=f"Bundled data sets: {', '.join(BUNDLED)}.")
 @click.argument("data")
-@click.option("--target", metavar="COL", help="Column to learn; needed for a CSV file.")
+@click.option(
+    "--target", metavar="COL", help="Column to learn, where the format has none of its own."
+)
 @click.option(
     "--task",
     type=click.Choice(TASKS),
@@ -26,6 +29,7 @@ from fastmlp.tables import BUNDLED
     help="Auto: text and few different whole numbers are classes.",
 )
 @click.option("--drop", metavar="COL", multiple=True, help="Column to leave out; may be repeated.")
+@column_options
 @click.option(
     "--header",
     type=click.Choice(HEADERS),
@@ -157,10 +161,12 @@ from fastmlp.tables import BUNDLED
 @click.option("--out", metavar="DIR", help="Folder for the model.  [default: runs/NAME OF DATA]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def train(data: str, as_json: bool, **options: Any) -> int:
-    """Train a network on DATA: a CSV file, or a data set bundled with scikit-learn.
+    """Train a network on DATA: a CSV, Parquet, Arrow, Feather, NPY, NPZ or SVMlight file, a folder
+    of IDX files such as MNIST's, or a data set bundled with scikit-learn.
 
     The rows are split into three parts: one to train on, one that decides when to stop, one that
-    the result is measured on. Columns are standardised as learnt from the first part; all that
-    'fastmlp predict' needs lies in the model file.
+    the result is measured on (that of the folder, where it has one). Numbers are standardised and
+    filled in where they are missing, text becomes one-hot inputs or embeddings, all as learnt from
+    the first part; what 'fastmlp predict' needs lies in the model file.
     """
     return Job(data, TrainOptions(**options), as_json).run()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fastmlp.tables import Table
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastmlp.csv_file import TableError
 from fastmlp.errors import ModelFileError
 from fastmlp.preparation import Preparation, Target, read_target, split_rows
-from fastmlp.tables import Table
 
 
 def target_of(cells, task="auto"):
