@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -11,6 +12,11 @@ from typing import TextIO
 from fastmlp.errors import TableError as TableError
 
 HEADERS = ("auto", "yes", "no")
+
+# Cells that hold no value. Other spellings, "none" and "-" among them, may be labels.
+MISSING = frozenset(
+    ["", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "null", "NULL"]
+)
 
 _DELIMITERS = ",;\t|"
 _BLOCK_ROWS = 4096
@@ -72,7 +78,7 @@ class CsvFile:
         else:
             self.where = f"{data} (read without a header; --header yes if its first row is one)"
             self.names = [f"c{i + 1}" for i in range(len(first))]
-        twice = [name for i, name in enumerate(self.names) if name in self.names[:i]]
+        twice = [name for name, count in Counter(self.names).items() if count > 1]
         if twice:
             raise TableError(
                 f"the header of {data} must name a column once, got {twice[0]!r} twice"
@@ -111,11 +117,20 @@ class CsvFile:
 def _is_header(first: list[str], rows: list[list[str]], expected: Collection[str]) -> bool:
     if any(name in first for name in expected):
         return True
-    is_text = [as_number(cell) is None for cell in first]
-    if all(is_text):
+    is_text = [_is_text(cell) for cell in first]
+    # A column without a name, as pandas writes its index, is a gap among names.
+    if any(is_text) and all(
+        text or cell in MISSING for text, cell in zip(is_text, first, strict=True)
+    ):
         return True
     columns = zip(*rows, strict=False)
     return any(
-        text and all(as_number(cell) is not None for cell in column)
+        text
+        and not any(_is_text(cell) for cell in column)
+        and any(cell not in MISSING for cell in column)
         for text, column in zip(is_text, columns, strict=False)
     )
+
+
+def _is_text(cell: str) -> bool:
+    return cell not in MISSING and as_number(cell) is None

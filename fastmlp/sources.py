@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from fastmlp.checks import name_among, shown, suggestion
+from fastmlp.checks import name_among, suggestion
 from fastmlp.csv_file import HEADERS
 from fastmlp.errors import DataTypeError, TableError
 from fastmlp.io.arrow import arrow_source, ipc_source, parquet_source
@@ -114,5 +114,5 @@ def _from_object(data: Any, categorical: Collection[str]) -> Source:
             return source(data, categorical)
     raise DataTypeError(
         "data must be a path, a bundled name, a pandas or polars DataFrame or a pyarrow Table, "
-        f"got {type(data).__name__} {shown(data)}; collect a lazy frame, make a DataFrame of arrays"
+        f"got {type(data).__name__}; collect a lazy frame, make a DataFrame of arrays"
     )

@@ -139,7 +139,7 @@ def _faults_named(where: str) -> Iterator[None]:
 
     try:
         yield
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise TableError(
             f"{where} must be a whole file, and cannot be read: {reason}; fetch or write it again"

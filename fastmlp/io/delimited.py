@@ -17,14 +17,9 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from fastmlp.csv_file import Block, CsvFile, as_number
+from fastmlp.csv_file import MISSING, Block, CsvFile, as_number
 from fastmlp.errors import TableError
 from fastmlp.io.source import NUMBER, TEXT, BaseSource, check_columns, positions
-
-# Cells that hold no value. Other spellings, "none" and "-" among them, may be labels.
-MISSING = frozenset(
-    ["", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "null", "NULL"]
-)
 
 # From this share of numbers on, a text among them is a slip and not a label.
 _NUMBERS_PER_TEXT = 9

@@ -28,7 +28,7 @@ _MAGIC = {
     b"\x93NUMPY": "npy",
 }
 # Names that promise a format which always begins in its own way.
-_PROMISES = {
+PROMISES = {
     ".parquet": "Parquet",
     ".pq": "Parquet",
     ".arrow": "Arrow IPC",
@@ -63,7 +63,7 @@ def file_format(path: Path) -> str:
     for magic, name in _MAGIC.items():
         if beginning.startswith(magic):
             return name
-    if beginning.startswith(b"PK\x03\x04") and _is_npz(path):
+    if beginning.startswith((b"PK\x03\x04", b"PK\x05\x06")) and _is_npz(path):
         return "npz"
     suffixes = path.suffixes
     if beginning.startswith(GZIP_MAGIC):
@@ -72,9 +72,9 @@ def file_format(path: Path) -> str:
     suffix = suffixes[-1].lower() if suffixes else ""
     if is_idx(beginning):
         return "idx"
-    if suffix in _PROMISES:
+    if suffix in PROMISES:
         raise TableError(
-            f"{path} must be a {_PROMISES[suffix]} file as its name says, got one that begins "
+            f"{path} must be a {PROMISES[suffix]} file as its name says, got one that begins "
             f"with {beginning[:8]!r}; fetch or write it again"
         )
     # UTF-16 has zero bytes too, and the reader of CSV says what to do about it.

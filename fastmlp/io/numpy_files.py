@@ -29,8 +29,9 @@ def npy_source(path: Path, categorical: Collection[str] = ()) -> MatrixSource:
 def npz_source(path: Path, categorical: Collection[str] = ()) -> MatrixSource:
     """The only array of an NPZ file, or its arrays X and y (or x and y), y being the target."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in _chosen(file.files, path)}
+        # Given a path, numpy leaves the file open where it is damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+            arrays = {name: saved[name] for name in _chosen(saved.files, path)}
     except _DAMAGE as error:
         if isinstance(error, TableError):
             raise
@@ -64,7 +65,7 @@ def _rows(array: np.ndarray, where: str) -> np.ndarray:
 
 
 def _damaged(path: Path, kind: str, error: Exception) -> TableError:
-    if "pickle" in str(error):
+    if "pickle" in str(error) or "Python objects" in str(error):
         return TableError(
             f"{path} must hold numbers, got Python objects, which are not read as they can run "
             "code; save an array of a number type"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import sys
 from collections.abc import Collection, Iterator
 from decimal import Decimal
 from typing import Any
@@ -56,16 +57,19 @@ def _kind(series: Any, name: str, where: str, as_text: bool) -> tuple[str, str |
         return (TEXT if as_text else NUMBER), None
     if letter not in "OUT":
         return TEXT, not_numbers(name, where, f"values of type {series.dtype}")
+    if isinstance(series.dtype, sys.modules["pandas"].StringDtype):
+        return TEXT, None
     if hasattr(series, "cat"):
         series = series.cat.categories.to_series()
         as_text = True
     first: dict[str, tuple[int, Any]] = {}
-    for row, value in enumerate(series.array):
-        kind = _kind_of(value)
-        if kind is None:
+    for row, value in enumerate(_objects(series)):
+        if value is None:
+            continue
+        kind = TEXT if isinstance(value, str) else NUMBER
+        if kind == NUMBER and not isinstance(value, numbers.Real | Decimal):
             return TEXT, not_numbers(name, where, f"a {type(value).__name__} in row {row + 1}")
-        if kind and kind not in first:
-            first[kind] = row, value
+        first.setdefault(kind, (row, value))
     if as_text:
         return TEXT, None
     if len(first) == 2:
@@ -78,18 +82,12 @@ def _kind(series: Any, name: str, where: str, as_text: bool) -> tuple[str, str |
     return next(iter(first), NUMBER), None
 
 
-def _kind_of(value: Any) -> str | None:
-    """NUMBER, TEXT, "" for a missing value, None for what is none of them."""
-    if isinstance(value, str):
-        return TEXT
-    if isinstance(value, numbers.Real | Decimal):
-        return "" if value != value else NUMBER
-    # NaT stands for a missing date, which makes it a date.
-    return "" if value is None or type(value).__name__ == "NAType" else None
-
-
 def _values(series: Any, kind: str) -> np.ndarray:
     if kind == NUMBER:
         return np.array(series.to_numpy(dtype=np.float64, na_value=np.nan))
-    missing = series.isna().to_numpy()
-    return texts(None if gone else value for value, gone in zip(series.array, missing, strict=True))
+    return texts(_objects(series))
+
+
+def _objects(series: Any) -> np.ndarray:
+    """The values as they are, None where one is missing."""
+    return np.asarray(series.to_numpy(dtype=object, na_value=None))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
 import numpy as np
 
-from fastmlp.checks import integer, suggestion
+from fastmlp.checks import integer
 from fastmlp.errors import TableError
 
 NUMBER, TEXT = "number", "text"
@@ -82,7 +84,7 @@ class BaseSource:
         self.test: Source | None = None
         # Columns that cannot be read, each with the message for who asks for it.
         self.faults: dict[str, str] = {}
-        if twice := [column for i, column in enumerate(columns) if column in columns[:i]]:
+        if twice := [column for column, count in Counter(columns).items() if count > 1]:
             raise TableError(f"{where} must name a column once, got {twice[0]!r} twice")
         if not columns:
             raise TableError(f"{where} must have columns, got none")
@@ -160,7 +162,7 @@ def check_columns(wanted: Iterable[str], columns: Collection[str], where: str, w
         if name not in known:
             raise TableError(
                 f"{what}: {where} has no column {name!r}, it has {listed(list(columns))}"
-                f"{suggestion(name, columns)}"
+                f"{near(name, columns)}"
             )
 
 
@@ -201,3 +203,10 @@ def listed(names: list[str]) -> str:
     if len(names) <= 12:
         return ", ".join(names)
     return ", ".join(names[:10]) + f", ... ({len(names)} columns, the last is {names[-1]})"
+
+
+def near(got: str, names: Collection[str]) -> str:
+    """``; did you mean 'age'?`` where there is a name like `got`, whatever the case of letters."""
+    by_lower = {name.lower(): name for name in names}
+    found = difflib.get_close_matches(got.lower(), by_lower)
+    return f"; did you mean {' or '.join(repr(by_lower[n]) for n in found)}?" if found else ""

@@ -42,20 +42,23 @@ def coordinates(rng: np.random.Generator, shape: tuple[int, ...], limit: int) ->
 def compare(engine, data, net: Network, X, y, *, rng, limit: int, findings: Findings) -> None:
     """Differences of the loss with penalty, relative to each array's largest gradient.
 
+    With batch normalisation the loss is that of these rows as one minibatch, as the gradient's.
     Two-sided, in float64. A coordinate is left out where a kink of the network or the loss lies
     between the two points: where some unit or error is on another side of it (by the oracle).
     """
-    weights, biases = engine.get_parameters()
-    loss, dweights, dbiases = engine.loss_and_gradients(data)
+    plain, (loss, gradients) = engine.parameters(), engine.loss_and_all_gradients(data)
+    arrays, gradients = plain.named(), gradients.named()
 
     def at(array, position, value):
         array[position] = value
-        engine.set_parameters(weights, biases)
-        penalty = Network(weights, biases, (), "", (), net.l1, net.l2).penalty()
-        net.weights, net.biases = weights, biases
-        return engine.evaluate(data) + penalty, net.kink_sides(X, y)
+        engine.set_all_parameters(plain)
+        net.set_named(arrays)
+        if "batch" in net.norms:
+            return engine.loss_and_all_gradients(data)[0], net.kink_sides(X, y)
+        return engine.evaluate(data) + net.penalty(), net.kink_sides(X, y)
 
-    for array, gradient in zip([*weights, *biases], [*dweights, *dbiases], strict=True):
+    for name, array in arrays.items():
+        gradient = gradients[name]
         positions = coordinates(rng, array.shape, limit)
         size = np.abs(gradient).max()
         if size < SMALLEST * max(loss, 1.0):
@@ -63,7 +66,7 @@ def compare(engine, data, net: Network, X, y, *, rng, limit: int, findings: Find
             continue
         for position in positions:
             here = array[position]
-            if net.l1 and abs(here) <= STEP:
+            if net.l1 and name.startswith("weights") and abs(here) <= STEP:
                 findings.at_kinks += 1
                 continue
             high, sides_high = at(array, position, here + STEP)
@@ -74,4 +77,4 @@ def compare(engine, data, net: Network, X, y, *, rng, limit: int, findings: Find
                 continue
             error = abs((high - low) / (2.0 * STEP) - gradient[position]) / size
             findings.largest, findings.checked = max(findings.largest, error), findings.checked + 1
-    engine.set_parameters(weights, biases)
+    engine.set_all_parameters(plain)
