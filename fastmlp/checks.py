@@ -22,9 +22,8 @@ def shown(value: object) -> str:
 
 def suggestion(got: object, allowed: Iterable[str]) -> str:
     """`"; did you mean 'relu'?"` where a name of `allowed` is near, else an empty text."""
-    by_lower = {name.lower(): name for name in allowed}
-    near = difflib.get_close_matches(str(got).lower(), by_lower, n=1)
-    return f"; did you mean {by_lower[near[0]]!r}?" if near else ""
+    near = difflib.get_close_matches(str(got).lower(), list(allowed), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def name_among(what: str, got: object, allowed: Iterable[str]) -> str:

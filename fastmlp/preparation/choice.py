@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastmlp.checks import integer, suggestion
+from fastmlp.checks import integer
 from fastmlp.errors import OptionError, OptionTypeError, TableError
-from fastmlp.io.source import Source, check_columns, listed
+from fastmlp.io.source import Source, check_columns, listed, near
 from fastmlp.sources import open_source
 
 # The widest row of a table that a network takes.
@@ -86,11 +86,9 @@ def choose(
     `target` may be None where the format has one of its own. Raises TableError for a column that
     is not there, one without a name, and a target that is not said.
     """
-    labels = [
-        *wishes.labels,
-        *([target] if target is not None and task == "classification" else []),
-    ]
-    expected = [*labels, *wishes.drop, *([] if target is None else [target])]
+    asked = [] if target is None else [target]
+    labels = [*wishes.labels, *(asked if task == "classification" else [])]
+    expected = [*labels, *wishes.drop, *asked]
     try:
         source = open_source(data, header=header, expected=expected, categorical=labels)
     except TableError:
@@ -147,6 +145,6 @@ def aligned(source: Source, features: Sequence[str]) -> dict[str, str]:
     if missing:
         raise TableError(
             f"{source.where} must have the columns that the model was trained on; missing: "
-            f"{listed(missing)}{suggestion(missing[0], source.columns)}"
+            f"{listed(missing)}{near(missing[0], source.columns)}"
         )
     return {name: name for name in features}

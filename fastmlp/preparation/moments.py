@@ -25,27 +25,40 @@ class Moments:
 
     def __init__(self, n_columns: int) -> None:
         self.count = np.zeros(n_columns, dtype=np.int64)
-        self.mean = np.zeros(n_columns)
+        # All sums are of distances from a first value: where a column lies far from zero, these
+        # have the digits that its values have spent on that.
+        self._origin = np.zeros(n_columns)
+        self._mean = np.zeros(n_columns)
         self._squares = np.zeros(n_columns)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Means (n_columns,), 0 where there are no values."""
+        return self._origin + self._mean
 
     def add(self, block: np.ndarray) -> None:
         """Take in a block (n, n_columns) of float64; nan is no value."""
+        if not len(block):
+            return
         there = ~np.isnan(block)
         # A block without gaps, the common one, is spared the copies that leave gaps out.
         where = True if there.all() else there
         count = there.sum(axis=0)
+        first = (self.count == 0) & (count > 0)
+        self._origin[first] = block[there.argmax(axis=0)[first], first]
         some = np.maximum(count, 1)
         with np.errstate(over="ignore", invalid="ignore"):
+            block = block - self._origin
             mean = block.sum(axis=0, where=where) / some
             rest = block - mean
             # The sum of deviations would be 0 without rounding; what it is mends the mean.
             excess = rest.sum(axis=0, where=where)
             squares = (rest * rest).sum(axis=0, where=where) - excess * excess / some
             mean += excess / some
-            total = np.maximum(self.count + count, 1)
-            step = mean - self.mean
-            self.mean += step * (count / total)
-            self._squares += squares + step * step * (self.count * (count / total))
+            share = count / np.maximum(self.count + count, 1)
+            step = mean - self._mean
+            self._mean += step * share
+            self._squares += squares + step * step * (self.count * share)
         self.count += count
 
     def deviation(self) -> np.ndarray:
