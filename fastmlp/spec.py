@@ -18,6 +18,8 @@ from fastmlp.losses import Loss, as_loss
 _DTYPES = ("float32", "float64")
 _MAX_PARAMETERS = 2**40
 _MAX_THREADS = 256
+# The init of a network whose first weights were given; a spec has no room for them.
+ARRAYS = "arrays"
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class NetworkSpec:
     l1, l2 : float
         Penalty ``l1 sum|W| + l2/2 sum W^2`` on the weights, added to the mean loss.
     init : str
-        Initialiser of the weights.
+        Initialiser of the weights; ARRAYS where they were given.
     dtype : str
         "float32" or "float64".
     seed : int
@@ -122,7 +124,7 @@ class NetworkSpec:
             embeddings=layers.embedded_columns(embeddings, checked_sizes[0]),
             l1=real("l1", l1, 0.0),
             l2=real("l2", l2, 0.0),
-            init=name_among("init", init, INITIALIZERS),
+            init=ARRAYS if init == ARRAYS else name_among("init", init, INITIALIZERS),
             dtype=_dtype(dtype),
             seed=integer("seed", seed, 0, 2**64 - 1),
             device=_device(device),

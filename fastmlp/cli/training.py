@@ -16,22 +16,31 @@ from fastmlp.callbacks import EarlyStopping
 from fastmlp.checks import integer, real
 from fastmlp.cli.columns import wishes_of
 from fastmlp.cli.defaults import PATIENCE, default_batch_size, default_l2, start_at_constant
+from fastmlp.cli.in_force import loss_in_force, optimizer_in_force, schedule_in_force
+from fastmlp.cli.kinds import Call
 from fastmlp.cli.options import (
+    check_layer_lr,
+    class_weights_for,
     dropout_rates,
     hidden_sizes,
+    layer_factors,
     loss_for,
     one_or_each,
     optimizer_for,
+    residual_layers,
     schedule_for,
 )
 from fastmlp.cli.output import Output
+from fastmlp.cli.record import Record
 from fastmlp.cli.summary import Summary
 from fastmlp.cli.training_table import TrainingTable
 from fastmlp.errors import OptionError, TableError, TrainingInterruptedWarning
 from fastmlp.losses import Loss
 from fastmlp.network import Network
-from fastmlp.preparation import TablePreparation
+from fastmlp.optim import Optimizer
+from fastmlp.preparation import TablePreparation, Target
 from fastmlp.preparation.choice import choose
+from fastmlp.schedules import Schedule
 
 _INTERRUPTED = 130
 
@@ -50,27 +59,36 @@ class TrainOptions:
     header: str
     hidden: str
     activation: str
-    loss: str | None
+    loss: Call | None
     dropout: str
+    input_dropout: float
+    norm: str
+    residual: str
     l1: float
     l2: float | None
     init: str
-    class_weight: str | None
-    schedule: str
+    class_weight: str | dict[str, Any] | None
+    schedule: Call
     weight_decay: float | None
+    decay_biases: bool | None
     clip_norm: float | None
+    clip_value: float | None
+    max_norm: float | None
     ema: float | None
-    optimizer: str
+    layer_lr: str | None
+    optimizer: Call
     lr: float | None
     batch_size: int | None
     epochs: int
     patience: int | None
+    shuffle: bool
     val_fraction: float
     test_fraction: float
     max_time: float | None
     seed: int
     threads: int | None
     dtype: str
+    device: str
     out: str | None
 
     def check(self) -> None:
@@ -88,8 +106,8 @@ class TrainOptions:
 class Job:
     """One run of the command."""
 
-    def __init__(self, data: str, options: TrainOptions, as_json: bool) -> None:
-        self._data, self._options = data, options
+    def __init__(self, data: str, options: TrainOptions, as_json: bool, record: Record) -> None:
+        self._data, self._options, self._record = data, options, record
         self._output = Output(as_json)
 
     def run(self) -> int:
@@ -104,11 +122,16 @@ class Job:
             options.optimizer,
             lr=options.lr,
             weight_decay=options.weight_decay,
+            decay_biases=options.decay_biases,
             clip_norm=options.clip_norm,
+            clip_value=options.clip_value,
+            max_norm=options.max_norm,
             ema=options.ema,
+            layer_lr=layer_factors(options.layer_lr),
         )
         schedule = schedule_for(options.schedule)
         hidden = hidden_sizes(options.hidden)
+        check_layer_lr(optimizer, hidden)
         callbacks = self._stopping()
         table = self._read()
         target = table.target
@@ -119,6 +142,7 @@ class Job:
                 f"--class-weight needs a target of classes, the target {target.name!r} holds "
                 "values; leave it out"
             )
+        class_weight = class_weights_for(options.class_weight, target.values, target.name)
         # A count has a rate, exp(z): it cannot be shifted.
         scale_target = target.task == "regression" and loss.name != "poisson"
         _check_counts(table, loss)
@@ -130,8 +154,9 @@ class Job:
         if batch_size is None:
             batch_size = default_batch_size(len(split.train))
         y = preparation.outputs(target.values) if scale_target else target.values
-        start_at_constant(network, y[split.train], balanced=options.class_weight is not None)
+        start_at_constant(network, y[split.train], class_weight)
         folder = _writable_folder(options.out or f"runs/{table.name}")
+        self._record.check(folder)
         summary = Summary(self._output, table, network)
         summary.begin(optimizer, batch_size, options.seed)
         if self._output.as_json:
@@ -148,16 +173,20 @@ class Job:
                 batch_size=batch_size,
                 eval_set=[(part.X, part.y) for part in [validation] if len(part.y)],
                 callbacks=callbacks,
-                class_weight=options.class_weight,
+                class_weight=class_weight,
                 schedule=schedule,
+                shuffle=options.shuffle,
                 max_time_s=options.max_time,
                 verbose=not self._output.as_json,
             )
         path = folder / "model.safetensors"
         network.save(path)
         (folder / "history.json").write_text(json.dumps(history.to_dict()) + "\n")
+        run_file = self._record.write(
+            folder, self._in_force(network, target, optimizer, schedule, batch_size, folder)
+        )
         score = test_score(network, preparation, test.X, test.y)
-        summary.end(history, score, path, self._data)
+        summary.end(history, score, path, run_file, self._data)
         return _INTERRUPTED if history.stopped_by == "interrupt" else 0
 
     def _stopping(self) -> list[Any]:
@@ -169,6 +198,30 @@ class Job:
                 "--patience needs a validation part to watch, got --val-fraction 0; leave one out"
             )
         return []
+
+    def _in_force(
+        self,
+        network: Network,
+        target: Target,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        batch_size: int,
+        folder: Path,
+    ) -> dict[str, Any]:
+        """Options whose defaults the data decided, and those that are objects by now."""
+        patience = PATIENCE if self._options.patience is None else self._options.patience
+        return {
+            "data": self._data,
+            "out": str(folder),
+            "target": target.name,
+            "task": target.task,
+            "loss": loss_in_force(network.loss),
+            "l2": network.spec.l2,
+            "batch_size": batch_size,
+            "patience": patience if self._options.val_fraction else None,
+            "schedule": schedule_in_force(schedule),
+            **optimizer_in_force(optimizer),
+        }
 
     def _read(self) -> TrainingTable:
         options = self._options
@@ -197,10 +250,14 @@ class Job:
             activation=one_or_each(options.activation),
             loss=loss,
             dropout=dropout_rates(options.dropout),
+            input_dropout=options.input_dropout,
+            norm=one_or_each(options.norm),
+            residual=residual_layers(options.residual),
             l1=options.l1,
             l2=l2,
             init=options.init,
             dtype=options.dtype,
+            device=options.device,
             seed=options.seed,
             n_threads=options.threads,
         )

@@ -157,6 +157,7 @@ def test_a_class_that_only_the_test_part_has(images, tmp_path):
         prepared(images, tmp_path, True, target=None)
 
 
+@pytest.mark.usefixtures("in_own_folder")
 def test_a_folder_of_images_trains_and_predicts_from_the_command_line(images, run, tmp_path):
     code, out, _ = run("train", images, "--epochs", "20", "--json", "--out", "m")
     begin, *_, end = map(json.loads, out.splitlines())
