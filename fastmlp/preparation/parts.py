@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +93,9 @@ def prepared_parts(
     ]
 
 
-def _blocks(rows: TableRows, inputs: Inputs, parts: Sequence[np.ndarray], dtype: str):
+def _blocks(
+    rows: TableRows, inputs: Inputs, parts: Sequence[np.ndarray], dtype: str
+) -> Iterator[tuple[int, int, np.ndarray]]:
     """Number of a part, number of a row of it, and inputs from that row on."""
     for block in rows:
         ends = block.first, block.first + len(block)
