@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from fastmlp.errors import TableError
 from fastmlp.preparation import Split, TablePreparation, Target, read_target, split_rows
 from fastmlp.preparation.choice import Choice
+from fastmlp.preparation.held import HeldSource
 from fastmlp.preparation.parts import fits_memory, prepared_parts
 from fastmlp.preparation.table import feature_rows
 from fastmlp.preparation.target import read_like
@@ -39,12 +40,17 @@ class TrainingTable:
 
     def __init__(self, choice: Choice, task: str, in_memory: bool | None) -> None:
         source = choice.source
-        self._choice, self._in_memory = choice, in_memory
+        self._in_memory = in_memory
+        self._held: HeldSource | None = None
+        columns = [*choice.features, choice.target]
+        # An array that is all numbers is in memory, or mapped, as it is.
+        if source.matrix(choice.features) is None and self._fits(8 * source.n_rows * len(columns)):
+            self._held = HeldSource(source, columns)
+            choice = replace(choice, source=self._held)
+        self._choice = choice
         self.name, self.features, self.n_rows = source.name, choice.features, source.n_rows
-        self.target: Target = read_target(source, choice.target, task)
-        raw_bytes = 8 * source.n_rows * len(choice.features)
-        hold = fits_memory(raw_bytes) if in_memory is None else in_memory
-        self._rows = feature_rows(choice.source, choice.features, hold=hold)
+        self.target: Target = read_target(choice.source, choice.target, task)
+        self._rows = feature_rows(choice.source, choice.features)
         self._test: np.ndarray | None = None
 
     def split_rows(self, val_fraction: float, test_fraction: float, seed: int) -> Split:
@@ -84,12 +90,18 @@ class TrainingTable:
         split = self.split
         n_rows = len(split.train) + len(split.validation) + len(split.test)
         n_bytes = n_rows * self.preparation.inputs_of.n_inputs * np.dtype(dtype).itemsize
-        in_memory = fits_memory(n_bytes) if self._in_memory is None else self._in_memory
-        if in_memory:
-            yield self._prepared(None, dtype)
-            return
-        with tempfile.TemporaryDirectory(prefix=".prepared-", dir=folder) as files:
-            yield self._prepared(Path(files), dtype)
+        with ExitStack() as until_end:
+            files = None
+            if not self._fits(n_bytes):
+                made = tempfile.TemporaryDirectory(prefix=".prepared-", dir=folder)
+                files = Path(until_end.enter_context(made))
+            parts = self._prepared(files, dtype)
+            if self._held is not None:
+                self._held.release()
+            yield parts
+
+    def _fits(self, n_bytes: int) -> bool:
+        return fits_memory(n_bytes) if self._in_memory is None else self._in_memory
 
     def _prepared(self, files: Path | None, dtype: str) -> tuple[Part, Part, Part]:
         inputs, values = self.preparation.inputs_of, self.target.values

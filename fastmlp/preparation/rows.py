@@ -28,7 +28,7 @@ class Rows:
 
 
 class TableRows:
-    """Blocks of rows of the columns of a source, read anew for each pass, or once and held.
+    """Blocks of rows of some columns of a source, read anew for each pass.
 
     Blocks have the same rows in every pass. Raises TableError while reading, for a number that is
     infinite and for text in a column of numbers.
@@ -37,7 +37,6 @@ class TableRows:
     ----------
     numbers, labels : names of the columns of each kind.
     column_of : what a column is called in `source`, where that is another name.
-    hold : whether the first pass keeps the blocks in memory for the next ones.
     """
 
     def __init__(
@@ -47,33 +46,20 @@ class TableRows:
         labels: Sequence[str],
         *,
         column_of: Mapping[str, str] | None = None,
-        hold: bool = False,
     ) -> None:
         self.source = source
         self.numbers, self.labels = list(numbers), list(labels)
         self._column_of = column_of or {name: name for name in [*numbers, *labels]}
         width = max(1, len(self._column_of))
         self._block_rows = max(1, min(BLOCK_ROWS, _BLOCK_CELLS // width))
-        self._hold = hold
-        self._held: list[Rows] | None = None
 
     def __iter__(self) -> Iterator[Rows]:
-        if self._held is not None:
-            yield from self._held
-            return
         columns = [self._column_of[name] for name in self.numbers]
         # Hundreds of columns of one array, such as the pixels of images, stay one array.
         matrix = None if self.labels else self.source.matrix(columns)
         if matrix is not None:
-            yield from self._of_matrix(matrix)
-            return
-        held = []
-        for rows in self._of_columns():
-            if self._hold:
-                held.append(rows)
-            yield rows
-        if self._hold:
-            self._held = held
+            return self._of_matrix(matrix)
+        return self._of_columns()
 
     def _of_matrix(self, matrix: np.ndarray) -> Iterator[Rows]:
         for first in range(0, len(matrix), self._block_rows):

@@ -224,9 +224,9 @@ class TablePreparation:
 _PLAIN = ("features", "target", "task", "target_mean", "target_scale", "whole_labels")
 
 
-def feature_rows(source: Source, features: Sequence[str], *, hold: bool = False) -> TableRows:
-    """The columns `features`, by their kinds; `hold` as `TableRows` has it."""
+def feature_rows(source: Source, features: Sequence[str]) -> TableRows:
+    """The columns `features` of `source`, by their kinds."""
     numbers, labels = (
         [name for name in features if source.kinds[name] == kind] for kind in (NUMBER, TEXT)
     )
-    return TableRows(source, numbers, labels, hold=hold)
+    return TableRows(source, numbers, labels)

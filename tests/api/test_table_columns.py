@@ -11,8 +11,6 @@ import pytest
 from fastmlp import TablePreparation
 from fastmlp.errors import ModelFileError, OptionError, OptionTypeError, TableError
 from fastmlp.preparation.learn import width_of
-from fastmlp.preparation.rows import TableRows
-from fastmlp.sources import open_source
 
 N = 200
 
@@ -321,23 +319,3 @@ def test_values_come_back_in_their_units(frame):
     np.testing.assert_allclose(table.values(y), frame.fare)
     plain = TablePreparation.learn(frame, "fare", scale_target=False)
     np.testing.assert_array_equal(plain.arrays(frame)[1], frame.fare)
-
-
-def test_held_rows_are_read_once(frame):
-    class Counted:
-        def __init__(self, source):
-            self._source, self.n_passes = source, 0
-
-        def __getattr__(self, name):
-            return getattr(self._source, name)
-
-        def blocks(self, columns, n_rows):
-            self.n_passes += 1
-            return self._source.blocks(columns, n_rows)
-
-    for hold, passes in ((True, 1), (False, 3)):
-        source = Counted(open_source(frame))
-        rows = TableRows(source, ["age"], ["sex"], hold=hold)
-        firsts = [[len(block) for block in rows] for _ in range(3)]
-        assert firsts == [[N]] * 3
-        assert source.n_passes == passes

@@ -12,6 +12,7 @@ import pytest
 
 from fastmlp.cli.training_table import TrainingTable
 from fastmlp.errors import OptionError, TableError
+from fastmlp.io.delimited import CsvSource
 from fastmlp.preparation import parts as parts_module
 from fastmlp.preparation.choice import Wishes, choose
 
@@ -95,6 +96,23 @@ def test_size_decides_where_the_parts_lie(frame, tmp_path, monkeypatch):
     assert prepared(frame, tmp_path, None)[1][0][2] is np.memmap
     monkeypatch.setattr(parts_module, "available_bytes", lambda: 1_000_000)
     assert prepared(frame, tmp_path, None)[1][0][2] is np.ndarray
+
+
+def test_a_table_in_memory_is_read_once(frame, tmp_path, monkeypatch):
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    blocks, passes = CsvSource.blocks, []
+
+    def counted(self, columns, n_rows=65_536):
+        passes.append(len(columns))
+        return blocks(self, columns, n_rows)
+
+    monkeypatch.setattr(CsvSource, "blocks", counted)
+    _, held = prepared(tmp_path / "t.csv", tmp_path, in_memory=True)
+    assert passes == [5]
+    _, mapped = prepared(tmp_path / "t.csv", tmp_path, in_memory=False)
+    assert passes == [5, 1, 4, 4]
+    for a, b in zip(held, mapped, strict=True):
+        assert a[0].tobytes() == b[0].tobytes()
 
 
 def test_available_memory_is_less_than_all_of_it():
