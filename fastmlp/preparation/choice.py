@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from fastmlp.checks import integer
@@ -62,7 +63,8 @@ class Wishes:
 
 
 def _check_names(setting: str, names: Any) -> None:
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    listed_names = isinstance(names, Collection) and not isinstance(names, str | bytes)
+    if not listed_names or not all(isinstance(name, str) for name in names):
         raise OptionTypeError(
             f"{setting} must be a list of names of columns such as ['age'], got {names!r}"
         )
@@ -89,14 +91,13 @@ def choose(
     asked = [] if target is None else [target]
     labels = [*wishes.labels, *(asked if task == "classification" else [])]
     expected = [*labels, *wishes.drop, *asked]
-    try:
-        source = open_source(data, header=header, expected=expected, categorical=labels)
-    except TableError:
-        if labels:
-            # Where one of them is missing, it is named by the option that it came with.
-            _check(open_source(data, header=header, expected=expected), target, wishes)
-        raise
-    _check(source, target, wishes)
+    source = open_checked(
+        data,
+        partial(_check, target, wishes),
+        header=header,
+        expected=expected,
+        categorical=labels,
+    )
     name = target or source.target_hint
     if name is None:
         raise TableError(
@@ -121,7 +122,27 @@ def choose(
     return Choice(source, name, features, wishes)
 
 
-def _check(source: Source, target: str | None, wishes: Wishes) -> None:
+def open_checked(
+    data: Any,
+    check: Callable[[Source], None],
+    *,
+    header: str = "auto",
+    expected: Collection[str],
+    categorical: Collection[str],
+) -> Source:
+    """As `open_source`, but `check` is the first to say that a column is missing."""
+    try:
+        source = open_source(data, header=header, expected=expected, categorical=categorical)
+    except TableError:
+        if categorical:
+            # It would be called one of --categorical, which it need not have been.
+            check(open_source(data, header=header, expected=expected))
+        raise
+    check(source)
+    return source
+
+
+def _check(target: str | None, wishes: Wishes, source: Source) -> None:
     for option, names in (
         ("--drop", wishes.drop),
         ("--categorical", wishes.categorical),

@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 
 from fastmlp.errors import ModelFileError
-from fastmlp.io.source import NUMBER, TEXT, Source
+from fastmlp.io.source import NUMBER, TEXT, Source, check_columns
 from fastmlp.model import Model
-from fastmlp.preparation.choice import Choice, Wishes, aligned, choose
+from fastmlp.preparation.choice import Choice, Wishes, aligned, choose, open_checked
 from fastmlp.preparation.inputs import Inputs
 from fastmlp.preparation.learn import learn_inputs
 from fastmlp.preparation.moments import Moments
@@ -151,8 +151,12 @@ class TablePreparation:
         self, data: Any, *, dtype: str = "float32", unknown: str = "error"
     ) -> tuple[np.ndarray, np.ndarray]:
         """X and y of a table with a target: `inputs`, and class labels or standardised values."""
-        labels = [self.target] if self.task == "classification" else []
-        source = open_source(data, expected=[*self.features, self.target], categorical=labels)
+        source = open_checked(
+            data,
+            lambda source: check_columns([self.target], source.columns, source.where, "target"),
+            expected=[*self.features, self.target],
+            categorical=[self.target] if self.task == "classification" else [],
+        )
         y = read_like(source, self.target, self.task, self.whole_labels)
         X = self.inputs(data, dtype=dtype, unknown=unknown)
         return X, self.outputs(y) if self.task == "regression" else y

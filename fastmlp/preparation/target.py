@@ -9,7 +9,7 @@ import numpy as np
 
 from fastmlp.csv_file import as_number
 from fastmlp.errors import TableError
-from fastmlp.io.source import NUMBER, Source, check_columns
+from fastmlp.io.source import NUMBER, Source
 
 TASKS = ("auto", "classification", "regression")
 
@@ -67,7 +67,6 @@ def read_like(source: Source, name: str, task: str, whole: bool) -> np.ndarray:
     `whole` says that the labels are whole numbers. Raises TableError for rows without a target, and
     for text where numbers were learnt.
     """
-    check_columns([name], source.columns, source.where, "the target")
     cells = _whole_column(source, name)
     if task == "classification" and not whole:
         return cells.astype(str)

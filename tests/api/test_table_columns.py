@@ -200,6 +200,19 @@ def test_text_that_was_a_number_in_training(frame):
     )
 
 
+def test_truth_is_the_same_in_every_format(frame, tmp_path):
+    """A boolean is a number in Parquet and text in CSV."""
+    frame["wise"] = frame.age > 30
+    frame.to_parquet(tmp_path / "t.parquet")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    columns = ["wise", "fare", "y"]
+    for learnt in (tmp_path / "t.parquet", tmp_path / "t.csv"):
+        drop = [name for name in frame.columns if name not in columns]
+        table = TablePreparation.learn(learnt, "y", drop=drop)
+        X = table.inputs(tmp_path / "t.parquet")
+        np.testing.assert_array_equal(table.inputs(tmp_path / "t.csv"), X)
+
+
 # --- refusals --------------------------------------------------------------------------------
 
 
@@ -238,8 +251,9 @@ def test_columns_that_cannot_be_learnt_from(frame, change, settings, words):
 def test_settings_that_contradict(frame):
     with pytest.raises(OptionError, match="'sex' must be one-hot or embedded"):
         learn(frame, one_hot=["sex"], embed=["sex"])
-    with pytest.raises(OptionTypeError, match="drop must be a list"):
-        learn(frame, drop="sex")
+    for wrong in ("sex", 5, [5]):
+        with pytest.raises(OptionTypeError, match="drop must be a list"):
+            learn(frame, drop=wrong)
     with pytest.raises(OptionError, match="width of the embedded column 'sex' must be between 1"):
         learn(frame, embed={"sex": 0})
 
@@ -264,6 +278,8 @@ def test_missing_columns_are_named(frame):
     table = learn(frame[["age", "sex", "fare", "y"]])
     with pytest.raises(TableError, match=r"missing: sex, fare; did you mean 'Sex'"):
         table.inputs(frame[["age"]].assign(Sex="f"))
+    with pytest.raises(TableError, match="target: the pandas frame has no column 'y'"):
+        table.arrays(frame.drop(columns="y"))
 
 
 def test_without_header_the_columns_beside_the_target_are_taken_in_order(tmp_path):

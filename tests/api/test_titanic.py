@@ -201,6 +201,23 @@ def test_python_does_what_the_command_line_does(run, raw):
     assert net.evaluate(X, y)["accuracy"] > 0.8
 
 
+def test_the_command_predicts_with_a_model_made_in_python(run, raw):
+    raw["Survived"] = np.where(raw.Survived == 1, "yes", "no")
+    drop = [word for word in DROP if word != "--drop"]
+    table = fastmlp.TablePreparation.learn(raw, "Survived", drop=drop, embed=["Sex"])
+    X, y = table.arrays(raw, dtype="float64")
+    net = fastmlp.Network(
+        [X.shape[1], 8, 2], loss="cross_entropy", dtype="float64", embeddings=table.embeddings
+    )
+    table.begin(net)
+    net.fit(X, y, epochs=3)
+    net.extra = table.to_extra()
+    net.save("own.safetensors")
+    code, out, err = run("predict", "own.safetensors", "new.csv")
+    assert code == 0, err
+    assert [row.split(",")[0] for row in out.splitlines()[1:]] == net.predict(X).tolist()
+
+
 def test_a_model_from_before_text_was_read_still_predicts(run):
     run("train", "diabetes", "--epochs", "3", "--out", "m")
     net = fastmlp.Network.load("m/model.safetensors")
