@@ -11,8 +11,8 @@ from fastmlp.csv_file import as_number
 from fastmlp.errors import TableError
 from fastmlp.io.source import BLOCK_ROWS, NUMBER, Source
 
-# Numbers of a block: 32 MiB of float64, whatever the width of the table.
-_BLOCK_CELLS = 1 << 22
+# Cells of a block: 8 MiB of float64, whatever the width of the table.
+_BLOCK_CELLS = 1 << 20
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,30 @@ def test_numbers_are_standardised_and_gaps_filled_with_the_mean(frame):
     np.testing.assert_array_equal(X[:, 2], ~there)  # the indicator of age
 
 
+def test_the_inputs_are_those_of_scikit_learn(frame):
+    """SimpleImputer, StandardScaler, MissingIndicator, OneHotEncoder and OrdinalEncoder agree."""
+    from sklearn.compose import make_column_transformer
+    from sklearn.impute import MissingIndicator, SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+    frame["deck"] = frame.deck.fillna("D7")
+    theirs = make_column_transformer(
+        (make_pipeline(SimpleImputer(), StandardScaler()), ["age", "fare", "rank"]),
+        (MissingIndicator(), ["age"]),
+        (OneHotEncoder(sparse_output=False), ["sex", "port"]),
+        (OrdinalEncoder(), ["deck"]),
+    )
+    train, test = frame[:120], frame[120:]
+    wanted = theirs.fit(train.drop(columns="y")).transform(test)
+    wanted[:, -1] += 1  # code 0 is for what is unknown
+    # The imputer's column has its gaps filled before its deviation is taken.
+    shrunk = np.sqrt(train.age.notna().mean())
+    wanted[:, 0] *= shrunk
+    table = TablePreparation.learn(train, "y")
+    np.testing.assert_allclose(columns_of(table, test), wanted, rtol=1e-10, atol=1e-9)
+
+
 def test_only_the_rows_to_train_on_are_learnt_from(frame):
     shuffled = frame.copy()
     shuffled.loc[100:, "fare"] = 7.0

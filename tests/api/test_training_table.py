@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,27 @@ def test_a_table_in_memory_is_read_once(frame, tmp_path, monkeypatch):
     assert passes == [5, 1, 4, 4]
     for a, b in zip(held, mapped, strict=True):
         assert a[0].tobytes() == b[0].tobytes()
+
+
+def test_a_table_on_disk_takes_the_memory_of_blocks(tmp_path, monkeypatch, record_property):
+    monkeypatch.setattr("fastmlp.preparation.rows._BLOCK_CELLS", 1 << 16)
+    X = np.random.default_rng(0).normal(size=(100_000, 40))
+    X[:, 39] = X[:, 0] > 0
+    np.save(tmp_path / "t.npy", X)
+    n_bytes = X.nbytes
+    del X
+    tracemalloc.start()
+    try:
+        table = TrainingTable(choose(tmp_path / "t.npy", "c40", Wishes()), "auto", False)
+        table.split_rows(0.15, 0.2, seed=1)
+        table.learn(scale_target=True)
+        with table.parts(tmp_path, "float64") as parts:
+            assert sum(part.X.nbytes for part in parts) == 39 / 40 * n_bytes
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    record_property("most memory to prepare 32 MB on disk (MB)", peak / 1e6)
+    assert peak < n_bytes / 2
 
 
 def test_available_memory_is_less_than_all_of_it():
