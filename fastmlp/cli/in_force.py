@@ -8,11 +8,24 @@ from typing import Any
 from fastmlp.cli.kinds import Call
 from fastmlp.cli.options import SCHEDULES, loss_parameters
 from fastmlp.losses import Loss
+from fastmlp.network import Network
 from fastmlp.optim import Optimizer
 from fastmlp.schedules import Schedule
 
 
-def loss_in_force(loss: Loss) -> Call:
+def functions_in_force(
+    network: Network, optimizer: Optimizer, schedule: Schedule
+) -> dict[str, Any]:
+    """Values of the options that a loss, a penalty, an optimizer and a schedule came from."""
+    return {
+        "loss": _loss(network.loss),
+        "l2": network.spec.l2,
+        "schedule": _schedule(schedule),
+        **_optimizer(optimizer),
+    }
+
+
+def _loss(loss: Loss) -> Call:
     """The loss with all its numbers."""
     numbers: Any = loss.parameters
     if loss.name == "quantiles":
@@ -20,13 +33,13 @@ def loss_in_force(loss: Loss) -> Call:
     return Call(loss.name, (), dict(zip(loss_parameters(loss.name), numbers, strict=True)))
 
 
-def schedule_in_force(schedule: Schedule) -> Call:
+def _schedule(schedule: Schedule) -> Call:
     """The schedule with all its numbers."""
     names = {kind: name for name, kind in SCHEDULES.items()}
     return Call(names[type(schedule)], (), asdict(schedule))  # type: ignore[call-overload]
 
 
-def optimizer_in_force(optimizer: Optimizer) -> dict[str, Any]:
+def _optimizer(optimizer: Optimizer) -> dict[str, Any]:
     """Values of --optimizer and of the options beside it.
 
     The learning rate and the weight decay lie in the optimizer's table, as their defaults are the

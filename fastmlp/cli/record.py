@@ -21,8 +21,14 @@ class Record:
         self._context = context
         self._also = None if save_config is None else Path(save_config)
 
-    def check(self, folder: Path) -> None:
+    def check(self, folder: Path, data: str) -> None:
         """Raise OptionError where a file cannot be written, or somebody's own would be lost."""
+        for name in (data, str(folder)):
+            # Bytes of a name that are no UTF-8 come as halves of surrogate pairs.
+            if any("\ud800" <= letter <= "\udfff" for letter in name):
+                raise OptionError(
+                    f"names of files must be UTF-8 to stand in a run file, got {name!r}; rename it"
+                )
         path = folder / _NAME
         if not may_write_over(path):
             raise OptionError(

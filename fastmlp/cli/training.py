@@ -16,7 +16,7 @@ from fastmlp.callbacks import EarlyStopping
 from fastmlp.checks import integer, real
 from fastmlp.cli.columns import wishes_of
 from fastmlp.cli.defaults import PATIENCE, default_batch_size, default_l2, start_at_constant
-from fastmlp.cli.in_force import loss_in_force, optimizer_in_force, schedule_in_force
+from fastmlp.cli.in_force import functions_in_force
 from fastmlp.cli.kinds import Call
 from fastmlp.cli.options import (
     check_layer_lr,
@@ -37,10 +37,8 @@ from fastmlp.cli.training_table import TrainingTable
 from fastmlp.errors import OptionError, TableError, TrainingInterruptedWarning
 from fastmlp.losses import Loss
 from fastmlp.network import Network
-from fastmlp.optim import Optimizer
-from fastmlp.preparation import TablePreparation, Target
+from fastmlp.preparation import TablePreparation
 from fastmlp.preparation.choice import choose
-from fastmlp.schedules import Schedule
 
 _INTERRUPTED = 130
 
@@ -156,7 +154,7 @@ class Job:
         y = preparation.outputs(target.values) if scale_target else target.values
         start_at_constant(network, y[split.train], class_weight)
         folder = _writable_folder(options.out or f"runs/{table.name}")
-        self._record.check(folder)
+        self._record.check(folder, self._data)
         summary = Summary(self._output, table, network)
         summary.begin(optimizer, batch_size, options.seed)
         if self._output.as_json:
@@ -182,9 +180,16 @@ class Job:
         path = folder / "model.safetensors"
         network.save(path)
         (folder / "history.json").write_text(json.dumps(history.to_dict()) + "\n")
-        run_file = self._record.write(
-            folder, self._in_force(network, target, optimizer, schedule, batch_size, folder)
-        )
+        settings = {
+            "data": self._data,
+            "out": str(folder),
+            "target": target.name,
+            "task": target.task,
+            "batch_size": batch_size,
+            "patience": callbacks[0].patience if options.val_fraction else None,
+            **functions_in_force(network, optimizer, schedule),
+        }
+        run_file = self._record.write(folder, settings)
         score = test_score(network, preparation, test.X, test.y)
         summary.end(history, score, path, run_file, self._data)
         return _INTERRUPTED if history.stopped_by == "interrupt" else 0
@@ -198,30 +203,6 @@ class Job:
                 "--patience needs a validation part to watch, got --val-fraction 0; leave one out"
             )
         return []
-
-    def _in_force(
-        self,
-        network: Network,
-        target: Target,
-        optimizer: Optimizer,
-        schedule: Schedule,
-        batch_size: int,
-        folder: Path,
-    ) -> dict[str, Any]:
-        """Options whose defaults the data decided, and those that are objects by now."""
-        patience = PATIENCE if self._options.patience is None else self._options.patience
-        return {
-            "data": self._data,
-            "out": str(folder),
-            "target": target.name,
-            "task": target.task,
-            "loss": loss_in_force(network.loss),
-            "l2": network.spec.l2,
-            "batch_size": batch_size,
-            "patience": patience if self._options.val_fraction else None,
-            "schedule": schedule_in_force(schedule),
-            **optimizer_in_force(optimizer),
-        }
 
     def _read(self) -> TrainingTable:
         options = self._options

@@ -97,11 +97,12 @@ def ipc_source(path: Path, categorical: Collection[str] = ()) -> ArrowSource:
         fields = [schema.names.index(name) for name in columns]
         options = ipc.IpcReadOptions(included_fields=fields)
         with memory_map(str(path)) as file, opened(file, options=options) as reader:
-            if is_file:
-                for i in range(reader.num_record_batches):
-                    yield reader.get_batch(i)
-            else:
-                yield from reader
+            found = map(reader.get_batch, range(reader.num_record_batches)) if is_file else reader
+            for batch in found:
+                # Offsets and codes are used as they stand in the file: damaged ones would lead
+                # out of its memory.
+                batch.validate(full=True)
+                yield batch
 
     with _faults_named(str(path)):
         n_rows = sum(batch.num_rows for batch in batches(schema.names[:1], 0))

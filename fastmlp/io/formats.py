@@ -91,8 +91,8 @@ def _is_npz(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as file:
             return all(name.endswith(".npy") for name in file.namelist())
-    except zipfile.BadZipFile:
-        # Cut short, its list of contents is gone: only its name tells.
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        # Cut short or damaged, its list of contents is gone: only its name tells.
         return path.suffix == ".npz"
 
 

@@ -79,7 +79,9 @@ class MatrixSource(BaseSource):
 
     def _values(self, values: np.ndarray, column: str) -> np.ndarray:
         if self.kinds[column] == NUMBER:
-            return values.astype(np.float64)
+            # A signalling nan is missing as any other; what overflows is refused as infinite.
+            with np.errstate(invalid="ignore", over="ignore"):
+                return values.astype(np.float64)
         return texts(values.tolist())
 
     @staticmethod

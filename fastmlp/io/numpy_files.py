@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Collection
@@ -13,15 +14,19 @@ import numpy as np
 from fastmlp.errors import TableError
 from fastmlp.io.matrix import MatrixSource
 
-# What numpy raises for a file that is cut short or damaged.
-_DAMAGE = (ValueError, EOFError, KeyError, SyntaxError, zipfile.BadZipFile, zlib.error)
+# What numpy and zipfile raise for a file that is cut short or damaged: their parsers of Python
+# literals and of zip's headers have many ways to fail.
+_DAMAGE = (
+    *(ValueError, EOFError, KeyError, SyntaxError, OverflowError, RuntimeError),
+    *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
 
 
 def npy_source(path: Path, categorical: Collection[str] = ()) -> MatrixSource:
     """The array (n,), (n, k) or (n, ...) of an NPY file, mapped: only what is read is loaded."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _DAMAGE as error:
+    except (*_DAMAGE, MemoryError) as error:  # Python's parser is out of its own stack
         raise _damaged(path, "NPY", error) from None
     return MatrixSource(path.stem, str(path), _rows(array, str(path)), categorical=categorical)
 

@@ -102,7 +102,7 @@ class BaseSource:
         for column in columns:
             if column in self.faults:
                 raise TableError(self.faults[column])
-        return self._finite(regrouped(self._parts(list(columns), n_rows), n_rows))
+        return self._checked(regrouped(self._parts(list(columns), n_rows), n_rows), n_rows)
 
     def matrix(self, columns: Sequence[str]) -> np.ndarray | None:
         """As `Source.matrix`."""
@@ -112,9 +112,15 @@ class BaseSource:
         """Blocks of any length in which `n_rows` rows, or what the format has, are in memory."""
         raise NotImplementedError
 
-    def _finite(self, blocks: Iterator[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
+    def _checked(
+        self, blocks: Iterator[dict[str, np.ndarray]], n_rows: int
+    ) -> Iterator[dict[str, np.ndarray]]:
         first = 0
         for block in blocks:
+            n_block = len(next(iter(block.values())))
+            # Before a block is handed out: who sums over rows must not get others.
+            if n_block != min(n_rows, self.n_rows - first):
+                raise self._other_rows(first + n_block)
             for column, values in block.items():
                 if self.kinds[column] == NUMBER and np.isinf(values).any():
                     i = int(np.isinf(values).argmax())
@@ -124,7 +130,15 @@ class BaseSource:
                         f"with --drop {column}"
                     )
             yield block
-            first += len(values)
+            first += n_block
+        if first != self.n_rows:
+            raise self._other_rows(first)
+
+    def _other_rows(self, n_read: int) -> TableError:
+        return TableError(
+            f"{self.where} must have {self.n_rows} rows as it had when it was opened, got "
+            f"{'more' if n_read > self.n_rows else n_read}; it is damaged, or was changed since"
+        )
 
 
 def regrouped(

@@ -128,6 +128,14 @@ def test_bad_options_are_one_sentence(run, options, message):
     assert not list(Path().rglob("*.toml"))
 
 
+def test_a_name_that_no_run_file_can_hold(run, tmp_path):
+    rows = "\n".join(f"{i},{i % 2}" for i in range(40))
+    (tmp_path / "\udcff.csv").write_text("a,y\n" + rows)
+    code, out, err = run("train", "\udcff.csv", "--target", "y")
+    assert (code, out) == (2, "")
+    assert r"names of files must be UTF-8 to stand in a run file, got '\udcff.csv'" in err
+
+
 def test_a_run_file_of_ones_own_is_never_lost(run):
     mine = write('data = "iris" # my favourite\nepochs = 1\nout = "."')
     code, _, err = run("train", mine)

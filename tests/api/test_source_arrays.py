@@ -77,6 +77,11 @@ def test_missing_and_infinite_values(tmp_path):
     same(whole(source, ["c4"]), {"c4": array[:, 3]})
 
 
+def test_nan_that_signals_is_missing(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([0x7FA00000, 0x3F800000], np.uint32).view(np.float32))
+    same(whole(open_source(tmp_path / "a.npy")), {"c1": [np.nan, 1]})
+
+
 def test_one_and_more_dimensions(tmp_path):
     np.save(tmp_path / "a.npy", X[:, 0])
     same(whole(open_source(tmp_path / "a.npy")), {"c1": X[:, 0]})

@@ -221,9 +221,9 @@ def test_infinity_is_named_by_its_row(csv, cell):
         ('a,y\n1,"2\n', "line 2 cannot be read: unexpected end"),
         (b"a,y\n\xff,2\n", "must be a CSV file in UTF-8, got the byte 0xff"),
         ("a,y\n1,2\n".encode("utf-16"), "must be a CSV file in UTF-8, got the byte 0xff"),
-        (gzip.compress(b"a,y\n1,2\n" * 9999)[:-20], "must be a whole gzip file"),
-        (gzip.compress(b"a,y\n1,2\n")[:15], "must be a whole gzip file"),
-        (gzip.compress(b"a,y\n1,2\n")[:-8] + b"\0" * 8, "must be a whole gzip file"),
+        (gzip.compress(b"a,y\n1,2\n" * 9999, mtime=0)[:-20], "must be a whole gzip file"),
+        (gzip.compress(b"a,y\n1,2\n", mtime=0)[:15], "must be a whole gzip file"),
+        (gzip.compress(b"a,y\n1,2\n", mtime=0)[:-8] + b"\0" * 8, "must be a whole gzip file"),
     ],
 )  # fmt: skip
 def test_faults_of_a_file_are_named(csv, text, words):
@@ -251,8 +251,9 @@ def test_unknown_columns_are_named(csv):
     "text",
     ["a,y\n1,2\n", "a,y\n1,2\n3,4\n5,6\n", "a,z\n1,2\n3,4\n", "a,y\n1,2\nx,4\n"],
 )
-def test_a_file_that_changes_between_passes(csv, text):
+@pytest.mark.parametrize("n_rows", [1, 2, 3])
+def test_a_file_that_changes_between_passes(csv, text, n_rows):
     source = open_source(csv("a,y\n1,2\n3,4\n"))
     csv(text)
-    with pytest.raises(TableError, match="must stay as it is while it is read, and was changed"):
-        whole(source)
+    with pytest.raises(TableError, match="was changed"):
+        whole(source, n_rows=n_rows)
