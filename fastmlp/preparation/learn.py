@@ -17,8 +17,10 @@ from fastmlp.preparation.rows import TableRows
 MOST_ONE_HOT = 15
 # More are no categories but names or numbers of rows, unless a user says --embed.
 MOST_CATEGORIES = 10_000
-# The names lie in the header of the model file, whose format allows 100 MB.
+# The names lie in the header of the model file, whose format allows 100 MB: up to 7 bytes for a
+# character that JSON escapes, and 6 for what stands around each.
 MOST_EMBEDDED = 1_000_000
+_MOST_CHARACTERS = 13_000_000
 
 
 def width_of(n_codes: int) -> int:
@@ -65,6 +67,7 @@ def learn_inputs(rows: TableRows, train: np.ndarray, wishes: Wishes) -> Inputs:
     )
     for tally in tallies.values():
         tally.check()
+    _check_length({name: tally.categories for name, tally in tallies.items()})
     mean, scale = moments.mean_and_scale(rows.numbers)
     deviation = moments.deviation()
     one_hot: dict[str, list[str | None]] = {}
@@ -135,6 +138,18 @@ class _Tally:
                 f"column {self._name!r} must have at most {self._most:,} categories, got more; "
                 f"leave it out with --drop {shlex.quote(self._name)}{way}"
             )
+
+
+def _check_length(categories: dict[str, set[str]]) -> None:
+    """Raise TableError for more text than a model file can hold; it names the longest column."""
+    lengths = {name: sum(map(len, found)) for name, found in categories.items()}
+    if sum(lengths.values()) > _MOST_CHARACTERS:
+        name = max(lengths, key=lambda name: lengths[name])
+        raise TableError(
+            f"the categories of all columns must have at most {_MOST_CHARACTERS:,} characters "
+            f"together to fit a model file, got {sum(lengths.values()):,}, most of them in column "
+            f"{name!r}; shorten them, or leave it out with --drop {shlex.quote(name)}"
+        )
 
 
 def _refuse(names: list[str], why: str, otherwise: str = "") -> None:

@@ -292,6 +292,14 @@ def test_too_many_categories():
     assert learn(frame, embed=["id"]).embeddings == {0: (n + 1, 600)}
 
 
+def test_categories_that_no_model_file_could_hold(frame, monkeypatch):
+    monkeypatch.setattr("fastmlp.preparation.learn._MOST_CHARACTERS", 1_000)
+    learn(frame)
+    frame["text"] = [f"{i % 20}" + "x" * 50 for i in range(N)]
+    with pytest.raises(TableError, match=r"at most 1,000 characters .* got 1,.*--drop text"):
+        learn(frame)
+
+
 def test_target_that_is_not_said(frame):
     with pytest.raises(TableError, match=r"--target must name the column to learn; .* age, fare"):
         TablePreparation.learn(frame)
