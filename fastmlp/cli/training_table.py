@@ -28,7 +28,7 @@ class Part:
 
 
 class TrainingTable:
-    """What a training reads; call `split`, `learn` and `parts` in this order.
+    """What a training reads; call `split_rows`, `learn` and `parts` in this order.
 
     Parameters
     ----------
