@@ -3,7 +3,25 @@
 from fastmlp import callbacks, errors, losses, optim, schedules
 from fastmlp.history import History
 from fastmlp.network import Network
+from fastmlp.own import (
+    register_activation,
+    register_loss,
+    unregister_activation,
+    unregister_loss,
+)
 
 __version__ = "0.1.0"
 
-__all__ = ["History", "Network", "callbacks", "errors", "losses", "optim", "schedules"]
+__all__ = [
+    "History",
+    "Network",
+    "callbacks",
+    "errors",
+    "losses",
+    "optim",
+    "register_activation",
+    "register_loss",
+    "schedules",
+    "unregister_activation",
+    "unregister_loss",
+]
