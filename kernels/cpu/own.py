@@ -5,7 +5,7 @@ that a user registers. Where a code of `codes.ACTIVATIONS` or `codes.LOSSES` sta
 beyond them is the address of such a function; no address is that small.
 
     void activate(T* act, T* dz, int64 ld, int64 n_rows, int64 n)    act = f(z), dz = f'(z)
-    double row_loss(T* z, T* dz, T* y, int64 n)                      mean of l(z, y), dz its gradient
+    double row_loss(T* z, T* dz, T* y, int64 n)                      mean of l(z, y) and dz
 
 A NaN stays one whatever the user makes of it, and a function that raises gives NaN: a training
 that has gone wrong must not look healthy.
