@@ -80,3 +80,20 @@ def all_registered() -> Iterator[None]:
             fastmlp.unregister_activation(f"my_{name}")
         for name in LOSSES:
             fastmlp.unregister_loss(f"my_{name}")
+
+
+def softsign(z):
+    return z / (1 + abs(z))
+
+
+def softsign_derivative(z):
+    return 1 / (1 + abs(z)) ** 2
+
+
+def log_cosh(z, y):
+    d = abs(z - y)
+    return d + math.log1p(math.exp(-2 * d)) - math.log(2)
+
+
+def log_cosh_derivative(z, y):
+    return math.tanh(z - y)

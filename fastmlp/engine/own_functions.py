@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import isbuiltin
+from types import CellType, CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,8 @@ from numba.core import types
 from numba.core.errors import NumbaError
 
 from fastmlp.errors import OptionError
-from fastmlp.kernels.cpu.own import compile_activation, compile_loss, scalar
+from fastmlp.kernels.cpu import own_math
+from fastmlp.kernels.cpu.own import compile_activation, compile_loss, part, scalar
 
 DTYPES = ("float32", "float64")
 _LONGEST_CAUSE = 160
@@ -73,9 +77,45 @@ def compile_pair(functions: dict[str, Callable], of: str, n_args: int) -> Machin
     return MachineCode(compiled, n_args)
 
 
+def prepared(function: Callable, seen: dict[Callable, Any] | None = None) -> Callable:
+    """A copy of a function for numba: with math that vectorises, and with the plain functions
+    that it calls compiled as well, which numba leaves to their author."""
+    seen = {} if seen is None else seen
+    seen[function] = function  # one that calls itself
+
+    def instead(value: Any) -> Any:
+        value = getattr(value, "py_func", value)
+        if value is math:
+            return own_math.module
+        if isinstance(value, FunctionType):
+            if value not in seen:
+                seen[value] = part(prepared(value, seen))
+            return seen[value]
+        return own_math.STAND_INS.get(value, value) if isbuiltin(value) else value
+
+    called = {
+        name: function.__globals__[name]
+        for name in _names(function.__code__)
+        if name in function.__globals__
+    }
+    names = function.__globals__ | {name: instead(value) for name, value in called.items()}
+    cells = tuple(CellType(instead(cell.cell_contents)) for cell in function.__closure__ or ())
+    copy = FunctionType(
+        function.__code__, names, function.__name__, function.__defaults__, cells or None
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
+
+
+def _names(code: CodeType) -> set[str]:
+    """Global names in a function's code and in that of functions within it."""
+    inner = [_names(part) for part in code.co_consts if isinstance(part, CodeType)]
+    return set(code.co_names).union(*inner)
+
+
 def _scalar(what: str, of: str, function: Callable, n_args: int, dtype: str) -> Any:
     try:
-        compiled, returned = scalar(function, n_args, dtype)
+        compiled, returned = scalar(prepared(function), n_args, dtype)
     # Numba lets errors of other kinds through too, such as those of Python's own parts.
     except Exception as error:
         raise OptionError(

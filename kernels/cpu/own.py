@@ -67,9 +67,14 @@ def compile_loss(loss, derivative, dtype):
     return c_function("row_loss", _ROW_LOSS, namespace, signature)
 
 
+def part(function):
+    """A user's function, to be compiled where it is called, inlined."""
+    return njit(function, forceinline=True)
+
+
 def scalar(function, n_args, dtype):
     """A user's function compiled for n_args numbers of `dtype`, and what numba says it returns."""
-    compiled = njit(function, forceinline=True)
+    compiled = part(function)
     numbers = (getattr(types, dtype),) * n_args
     compiled.compile(numbers)
     return compiled, compiled.overloads[numbers].signature.return_type

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fastmlp
+from fastmlp.engine import registered
 from fastmlp.engine.cpu import CpuEngine
 
 
@@ -71,3 +72,12 @@ def calls(monkeypatch):
 
     monkeypatch.setattr(CpuEngine, "train", spy)
     return seen
+
+
+@pytest.fixture(autouse=True)
+def own_functions_go_away():
+    """Whatever a test registers goes away with it."""
+    yield
+    for registry in (registered.activations, registered.losses):
+        for name in registry.names()[len(registry.built_in) :]:
+            registry.remove(name)
