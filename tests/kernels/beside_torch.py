@@ -17,8 +17,10 @@ from .tools import (
     loss_of,
     make_engine_with,
     make_spec,
+    random_inputs,
     random_parameters,
     random_targets,
+    randomise_scales,
     relative_error,
     train,
 )
@@ -123,22 +125,25 @@ class Case:
     l2: float = 0.0
     weighted: bool = False
     options: UpdateOptions = field(default_factory=UpdateOptions)
+    around: dict = field(default_factory=dict)  # norm, residual, embeddings
 
     def prepare(self, dtype):
         rng = np.random.default_rng(12)
-        self.start = random_parameters(rng, self.sizes)
-        self.X = rng.standard_normal((self.n_rows, self.sizes[0])).astype(dtype)
+        self.spec = make_spec(
+            self.sizes, activation=self.activations, loss=self.loss, dtype=dtype, l1=self.l1,
+            l2=self.l2, **self.around,
+        )  # fmt: skip
+        self.engine = make_engine_with(self.spec, *random_parameters(rng, self.spec.layer_sizes))
+        randomise_scales(rng, self.engine)
+        self.start = self.engine.parameters().named()
+        self.X = random_inputs(rng, self.spec, self.n_rows, dtype)
         self.y = random_targets(rng, self.loss, self.n_rows, self.sizes[-1])
         if self.y.ndim == 2:
             self.y = self.y.astype(dtype)
         self.weights = rng.uniform(0.0, 2.0, self.n_rows).astype(dtype) if self.weighted else None
 
     def run_fastmlp(self, dtype):
-        spec = make_spec(
-            self.sizes, activation=self.activations, loss=self.loss, dtype=dtype, l1=self.l1,
-            l2=self.l2,
-        )  # fmt: skip
-        engine = make_engine_with(spec, *self.start)
+        engine = self.engine
         engine.set_optimizer(self.rule, HYPER[self.rule], self.options)
         data = dataset(self.X, self.y, dtype, self.weights)
         n_steps = -(-self.n_rows // self.batch_size)
@@ -146,21 +151,47 @@ class Case:
         result = train(engine, data, batch_size=self.batch_size, n_epochs=N_STEPS // n_steps,
                        lr=self.lr)  # fmt: skip
         assert (result.status, result.n_steps_done) == ("done", N_STEPS)
-        weights, biases = engine.get_parameters()
-        return [*weights, *biases], result.loss
+        running = [array for pair in engine.get_running().values() for array in pair]
+        return [*engine.parameters().named().values(), *running], result.loss
 
-    def groups(self, weights, biases) -> list[dict]:
+    def groups(self, arrays) -> list[dict]:
         """A group of every array, with its learning rate and its decay."""
-        options, n_layers = self.options, len(weights)
-        factors = options.layer_lr or (1.0,) * n_layers
-        return [
-            {
-                "params": [array],
-                "lr": self.lr * factors[i % n_layers],
-                "weight_decay": options.weight_decay * (i < n_layers or options.decay_biases),
-            }
-            for i, array in enumerate([*weights, *biases])
+        options, groups = self.options, []
+        for name, array in arrays.items():
+            kind, number = name.split(".")
+            layer = 0 if kind == "embeddings" else int(number)
+            factor = options.layer_lr[layer] if options.layer_lr else 1.0
+            decays = kind in ("weights", "embeddings") or options.decay_biases
+            groups.append({
+                "params": [array], "lr": self.lr * factor,
+                "weight_decay": options.weight_decay * decays,
+            })  # fmt: skip
+        return groups
+
+    def torch_forward(self, arrays, X, running):
+        """The last layer's sums, by PyTorch's own functions."""
+        columns = [column for column, _, _ in self.spec.embeddings]
+        others = [column for column in range(X.shape[1]) if column not in columns]
+        tables = [
+            F.embedding(X[:, column].long(), arrays[f"embeddings.{i}"])
+            for i, column in enumerate(columns)
         ]
+        a = torch.cat([*tables, X[:, others]], dim=1)
+        for i, activation in enumerate(self.activations):
+            z, bias = a @ arrays[f"weights.{i}"], arrays[f"biases.{i}"]
+            norm, scale = self.spec.norms[i], arrays.get(f"scales.{i}")
+            if norm == "layer":
+                z = F.layer_norm(z, z.shape[1:], scale, bias, 1e-5)
+            elif norm == "rms":
+                z = F.rms_norm(z, z.shape[1:], scale, 1e-5) + bias
+            elif norm == "batch":
+                z = F.batch_norm(z, *running[i], scale, bias, training=True, momentum=0.1)
+            else:
+                z = z + bias
+            value = ACTIVATIONS[activation](z)
+            a = a + value if self.spec.residual[i] else value
+        last = len(self.activations)
+        return a @ arrays[f"weights.{last}"] + arrays[f"biases.{last}"]
 
     def step(self, optimizer) -> None:
         """Clip the gradients, decay by hand what PyTorch would decay otherwise, update."""
@@ -179,11 +210,14 @@ class Case:
 
     def run_torch(self, dtype):
         kind = getattr(torch, dtype)
-        weights, biases = (
-            [torch.tensor(a, dtype=kind, requires_grad=True) for a in arrays]
-            for arrays in self.start
-        )
-        optimizer = torch_optimizer(self.rule, self.groups(weights, biases), self.lr)
+        arrays = {name: torch.tensor(a, requires_grad=True) for name, a in self.start.items()}
+        weights = [array for name, array in arrays.items() if name.startswith("weights")]
+        running = {
+            i: (torch.zeros(size, dtype=kind), torch.ones(size, dtype=kind))
+            for i, (size, norm) in enumerate(zip(self.sizes[1:], self.spec.norms, strict=False))
+            if norm == "batch"
+        }
+        optimizer = torch_optimizer(self.rule, self.groups(arrays), self.lr)
         X, y = torch.tensor(self.X), torch.tensor(self.y)
         share = torch.ones(len(X), dtype=kind)
         if self.weights is not None:
@@ -194,12 +228,8 @@ class Case:
             total = 0.0
             for start in range(0, self.n_rows, self.batch_size):
                 rows = slice(start, start + self.batch_size)
-                a = X[rows]
-                for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-                    a = a @ weight + bias
-                    if i < len(self.activations):
-                        a = ACTIVATIONS[self.activations[i]](a)
-                value = (share[rows] * torch_loss(self.loss, a, y[rows], parameters)).sum()
+                z = self.torch_forward(arrays, X[rows], running)
+                value = (share[rows] * torch_loss(self.loss, z, y[rows], parameters)).sum()
                 total += float(value.detach())
                 l1, l2 = (sum(f(w).sum() for w in weights) for f in (torch.abs, torch.square))
                 penalty = self.l1 * l1 + 0.5 * self.l2 * l2
@@ -207,7 +237,8 @@ class Case:
                 (value / share[rows].sum() + penalty).backward()
                 self.step(optimizer)
             losses.append(total / float(share.sum()))
-        return [p.detach().numpy() for p in (*weights, *biases)], np.array(losses)
+        found = [*arrays.values(), *(each for pair in running.values() for each in pair)]
+        return [array.detach().numpy() for array in found], np.array(losses)
 
     def error(self, dtype) -> float:
         """The largest relative error of any array of parameters and of the epochs' losses."""

@@ -21,6 +21,7 @@ from .tools import (
     dataset,
     make_engine_with,
     make_spec,
+    random_inputs,
     random_parameters,
     random_targets,
     train,
@@ -43,27 +44,40 @@ TRAININGS = (
     ((9, 70, 20), "absolute_error", "adagrad", 64, 40, {"max_norm": 0.7, "ema": 0.5}),
     ((17, 65, 2), "quantile", "lion", 64, 40, ALL),
 )
+# What stands around the layers of each; nothing around the others.
+KINDS = {
+    5: {"norm": ["layer", "rms"], "input_dropout": 0.2},
+    6: {"norm": "batch", "embeddings": {1: (9, 3), 4: (70, 20)}, "input_dropout": 0.2},
+    7: {"norm": "batch", "embeddings": {0: (5, 2)}},
+    11: {"norm": ["batch", "layer", "batch"], "residual": True, "input_dropout": 0.1},
+    12: {"residual": [True, True, False]},
+}
+TRAININGS += (
+    ((8, 40, 40, 40, 3), "cross_entropy", "adam", 131, 50, {"clip_norm": 0.5}),
+    ((33, 33, 33, 9, 4), "squared_error", "momentum", 90, 33, ALL),
+)
 
 
 def fingerprint(training, dtype: str, n_threads: int) -> str:
     """Three shuffled epochs with dropout and weights: all parameters, states and figures."""
     sizes, loss, rule, n_rows, batch_size, options = training
-    rng = np.random.default_rng(8)
+    rng, around = np.random.default_rng(8), KINDS.get(TRAININGS.index(training), {})
     spec = make_spec(
         sizes, activation=["mish", "gelu", "relu"][: len(sizes) - 2], loss=loss, dtype=dtype,
-        dropout=[0.3, 0.1, 0.5][: len(sizes) - 2], l1=1e-4, l2=1e-3, seed=5, n_threads=n_threads,
+        dropout=[0.3, 0.1, 0.5][: len(sizes) - 2], l1=1e-4, l2=1e-3, seed=5,
+        n_threads=n_threads, **around,
     )  # fmt: skip
-    engine = make_engine_with(spec, *random_parameters(rng, sizes))
+    engine = make_engine_with(spec, *random_parameters(rng, spec.layer_sizes))
     engine.set_optimizer(rule, HYPER[rule], UpdateOptions(**options))
-    X, y = rng.standard_normal((n_rows, sizes[0])), random_targets(rng, loss, n_rows, sizes[-1])
+    X, y = random_inputs(rng, spec, n_rows, "float64"), random_targets(rng, loss, n_rows, sizes[-1])
     data = dataset(X, y, dtype, rng.uniform(0.0, 2.0, n_rows))
     result = train(engine, data, batch_size=batch_size, n_epochs=3, shuffle=True)
     assert (result.status, engine.n_threads_used) == ("done", n_threads)
-    loss_value, dweights, dbiases = engine.loss_and_gradients(data)
+    loss_value, gradients = engine.loss_and_all_gradients(data)
     digest = hashlib.sha256()
     for array in (
         engine.params, engine.state, result.loss, result.grad_norm, engine.predict(X),
-        np.array([engine.evaluate(data), loss_value]), *dweights, *dbiases,
+        np.array([engine.evaluate(data), loss_value]), *gradients.named().values(), engine.running,
         np.zeros(0) if engine.average is None else engine.average,
     ):  # fmt: skip
         assert np.isfinite(array).all()

@@ -8,22 +8,37 @@ import numpy as np
 import pytest
 from numba.core.runtime import _nrt_python, rtsys
 
-from .tools import DTYPES, compiled, dataset, make_engine_with, make_spec, random_parameters, train
+from fastmlp.optim import UpdateOptions
+
+from .tools import (
+    DTYPES,
+    compiled,
+    dataset,
+    make_engine_with,
+    make_spec,
+    random_inputs,
+    random_parameters,
+    train,
+)
 
 FEW, MANY = 10, 1000
 BATCH_SIZE = 4
 
 
 def job(dtype: str, n_threads: int, n_steps: int):
-    """A function that trains for that many steps, with weights, dropout and penalties."""
-    sizes, rng, n_rows = (6, 20, 17, 3), np.random.default_rng(0), n_steps * BATCH_SIZE
+    """A function that trains for that many steps, with all that there is around a step."""
+    sizes, rng, n_rows = (6, 12, 12, 9, 3), np.random.default_rng(0), n_steps * BATCH_SIZE
     spec = make_spec(
         sizes, loss="cross_entropy", activation="gelu", dropout=0.2, l1=1e-4, l2=1e-4,
-        dtype=dtype, n_threads=n_threads,
+        dtype=dtype, n_threads=n_threads, norm=["batch", "layer", "rms"], residual=True,
+        embeddings={1: (9, 3)}, input_dropout=0.1,
     )  # fmt: skip
-    engine = make_engine_with(spec, *random_parameters(rng, sizes))
-    engine.set_optimizer("adam", (0.9, 0.999, 1e-8))
-    X, y = rng.standard_normal((n_rows, 6)), rng.integers(0, 3, n_rows)
+    engine = make_engine_with(spec, *random_parameters(rng, spec.layer_sizes))
+    options = UpdateOptions(
+        weight_decay=0.01, clip_norm=0.5, clip_value=0.05, max_norm=1.0, ema=0.9
+    )
+    engine.set_optimizer("adam", (0.9, 0.999, 1e-8), options)
+    X, y = random_inputs(rng, spec, n_rows, "float64"), rng.integers(0, 3, n_rows)
     data = dataset(X, y, dtype, np.ones(n_rows))
 
     def run():

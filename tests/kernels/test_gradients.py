@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from fastmlp.kernels import codes
-from tests.reference.network import Network
 
 from .differences import Findings, compare
 from .tools import (
@@ -15,9 +14,12 @@ from .tools import (
     loss_of,
     make_engine_with,
     make_spec,
+    oracle_of,
     outputs_for,
+    random_inputs,
     random_parameters,
     random_targets,
+    randomise_scales,
     relative_error,
 )
 
@@ -29,17 +31,19 @@ class Problem:
     """A network with fixed weights, data for it, and its engine."""
 
     def __init__(self, activation, loss, dtype, sizes=(5, 9, 4, 3), n_rows=11, *, seed=0,
-                 weighted=False, l1=0.0, l2=0.0, n_threads=1, parameters=None):  # fmt: skip
+                 weighted=False, l1=0.0, l2=0.0, n_threads=1, parameters=None,
+                 **around):  # fmt: skip
         rng, made = np.random.default_rng(seed), loss_of(loss, parameters)
         sizes = (*sizes[:-1], outputs_for(loss, sizes[-1], parameters))
         n_hidden = len(sizes) - 2
         names = (activation,) * n_hidden if isinstance(activation, str) else activation
         spec = make_spec(
             sizes, activation=names, loss=made, dtype=dtype, l1=l1, l2=l2,
-            n_threads=n_threads,
+            n_threads=n_threads, **around,
         )  # fmt: skip
-        self.engine = make_engine_with(spec, *random_parameters(rng, sizes))
-        self.X = rng.standard_normal((n_rows, sizes[0])).astype(dtype)
+        self.engine = make_engine_with(spec, *random_parameters(rng, spec.layer_sizes))
+        randomise_scales(rng, self.engine)
+        self.X = random_inputs(rng, spec, n_rows, dtype)
         self.y = random_targets(rng, loss, n_rows, sizes[-1], parameters)
         self.sample_weight = None
         if weighted:
@@ -47,23 +51,39 @@ class Problem:
         self.data = dataset(self.X, self.y, dtype, self.sample_weight)
         if self.y.ndim == 2:
             self.y = self.data.targets.astype(np.float64)
-        weights, biases = self.engine.get_parameters()
-        self.net = Network(
-            [w.astype(np.float64) for w in weights], [b.astype(np.float64) for b in biases],
-            names, loss, made.parameters, l1, l2,
-        )  # fmt: skip
+        self.net = oracle_of(self.engine, loss)
 
-    def error_against_oracle(self) -> float:
-        """The largest relative error of the loss and of any gradient array."""
+    def error_against_oracle(self, smallest: float = 0.0) -> float:
+        """The largest relative error of the loss and of any gradient array.
+
+        Of arrays below `smallest` times the largest one, relative to that: a normalised layer
+        cancels what is before it, and leaves the rounding.
+        """
         X = self.X.astype(np.float64)
         share = None if self.sample_weight is None else self.sample_weight.astype(np.float64)
-        loss, dweights, dbiases = self.engine.loss_and_gradients(self.data)
-        wanted, *gradients = self.net.loss_and_gradients(X, self.y, share)
+        loss, found = self.engine.loss_and_all_gradients(self.data)
+        wanted, gradients = self.net.loss_and_gradients(X, self.y, share)
         wanted += self.net.penalty()
         errors = [abs(loss - wanted) / max(abs(wanted), 1.0)]
-        for found, oracle in zip((dweights, dbiases), gradients, strict=True):
-            errors += [relative_error(f, w) for f, w in zip(found, oracle, strict=True)]
+        assert list(found.named()) == list(gradients)
+        least = smallest * max(np.abs(gradient).max() for gradient in gradients.values())
+        errors += [
+            relative_error(found.named()[name], gradients[name], least) for name in gradients
+        ]
         return max(errors)
+
+
+# What stands around the layers; hidden layers are equally wide, for residual connections.
+KINDS = {
+    "plain": {},
+    "layer": {"norm": "layer"},
+    "rms": {"norm": "rms"},
+    "batch": {"norm": "batch"},
+    "residual": {"residual": True},
+    "residual batch": {"residual": True, "norm": "batch"},
+    "embeddings": {"embeddings": {1: (4, 3), 4: (2, 5)}},
+}
+CONNECTED = (5, 7, 7, 3)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -73,6 +93,9 @@ def test_gradients_are_those_of_the_oracle(activation, loss, dtype):
     for weighted, penalty in ((False, 0.0), (True, 0.02)):
         problem = Problem(activation, loss, dtype, weighted=weighted, l1=penalty, l2=3 * penalty)
         assert problem.error_against_oracle() <= TOLERANCE[dtype]
+    for kind, around in KINDS.items():
+        problem = Problem(activation, loss, dtype, CONNECTED, weighted=True, l2=0.1, **around)
+        assert problem.error_against_oracle(smallest=0.1) <= TOLERANCE[dtype], kind
 
 
 @pytest.mark.parametrize("loss", codes.LOSSES)
@@ -82,6 +105,9 @@ def test_gradients_are_central_differences_of_the_loss(activation, loss):
     for weighted, penalty in ((False, 0.0), (True, 0.02)):
         p = Problem(activation, loss, "float64", weighted=weighted, l1=penalty, l2=3 * penalty)
         compare(p.engine, p.data, p.net, p.X, p.y, rng=rng, limit=60, findings=findings)
+    for around in KINDS.values():
+        p = Problem(activation, loss, "float64", CONNECTED, weighted=True, l2=0.1, **around)
+        compare(p.engine, p.data, p.net, p.X, p.y, rng=rng, limit=8, findings=findings)
     assert findings.largest <= 1e-6, str(findings)
     assert findings.checked >= 10 * (findings.at_kinks + findings.too_small), str(findings)
 
@@ -91,9 +117,8 @@ def test_gradients_are_central_differences_of_the_loss(activation, loss):
 def test_float32_gradients_are_central_differences_in_float64(activation, loss):
     """The same weights and data in a float64 engine, whose differences the figures are."""
     single = Problem(activation, loss, "float32", weighted=True)
-    weights, biases = single.engine.get_parameters()
     double = Problem(activation, loss, "float64", weighted=True)
-    double.engine.set_parameters(weights, biases)
+    double.engine.set_all_parameters(single.engine.parameters())
     double.data = dataset(
         single.X, single.y if single.y.ndim == 2 else single.data.labels, "float64",
         single.sample_weight,
@@ -102,13 +127,12 @@ def test_float32_gradients_are_central_differences_in_float64(activation, loss):
     class Single:
         """float64's losses with float32's gradients."""
 
-        get_parameters, set_parameters = double.engine.get_parameters, double.engine.set_parameters
+        parameters, set_all_parameters = double.engine.parameters, double.engine.set_all_parameters
         evaluate = double.engine.evaluate
 
         @staticmethod
-        def loss_and_gradients(data):
-            loss, dweights, dbiases = single.engine.loss_and_gradients(single.data)
-            return loss, dweights, dbiases
+        def loss_and_all_gradients(data):
+            return single.engine.loss_and_all_gradients(single.data)
 
     findings, rng = Findings(), np.random.default_rng(1)
     compare(Single, double.data, double.net, single.X.astype(np.float64), single.y, rng=rng,

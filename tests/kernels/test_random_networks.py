@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fastmlp.kernels import codes
 
 from .differences import Findings, compare
+from .layer_kinds import layer_kinds, with_kinds
 from .test_gradients import Problem
 
 COORDINATES = 6  # of each array, corners among them
@@ -23,18 +24,20 @@ networks = st.fixed_dictionaries({
     "n_threads": st.sampled_from([1, 1, 1, 2, 3]),
     "names": st.lists(st.sampled_from(codes.ACTIVATIONS), min_size=3, max_size=3),
     "seed": st.integers(0, 2**32 - 1),
+    "kinds": layer_kinds,
 })  # fmt: skip
 
 
 def build(drawn: dict) -> Problem:
     """The drawn network, with as many outputs more as its loss needs."""
-    sizes, smoothed = drawn["sizes"], drawn["loss"] == "cross_entropy"
+    sizes, around = with_kinds(drawn["sizes"], drawn["kinds"])
+    smoothed = drawn["loss"] == "cross_entropy"
     penalty = 0.01 if drawn["penalised"] else 0.0
     return Problem(
         tuple(drawn["names"][: len(sizes) - 2]), drawn["loss"], "float64", tuple(sizes),
         drawn["n_rows"], seed=drawn["seed"], weighted=drawn["weighted"], l1=penalty,
         l2=3 * penalty, n_threads=drawn["n_threads"],
-        parameters=(drawn["smoothing"],) if smoothed else None,
+        parameters=(drawn["smoothing"],) if smoothed else None, **around,
     )  # fmt: skip
 
 

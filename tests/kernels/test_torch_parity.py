@@ -38,6 +38,15 @@ SHAPES = {
     "class probabilities": Case((6, 18, 4), ("elu",), "soft_cross_entropy", "radam"),
     "smoothed labels, self-normalised": Case((6, 18, 12, 4), ("selu", "selu"), "cross_entropy"),
     "gates": Case((6, 18, 12, 9, 2), ("gelu_tanh", "hard_swish", "leaky_relu"), "squared_error"),
+    "normalised rows": Case(
+        (6, 18, 20, 4), ("relu", "gelu"), "cross_entropy", around={"norm": ["layer", "rms"]}),
+    "normalised minibatches, connected": Case(
+        (6, 18, 18, 18, 3), ("silu", "relu", "tanh"), "squared_error", "nesterov", lr=0.02,
+        around={"norm": "batch", "residual": True}),
+    "categories": Case(
+        (7, 18, 3), ("mish",), "cross_entropy", "radam", l2=0.01,
+        options=UpdateOptions(weight_decay=0.1, layer_lr=(0.5, 2.0)),
+        around={"embeddings": {2: (11, 4), 5: (40, 3)}}),
 }  # fmt: skip
 
 
@@ -67,6 +76,25 @@ def test_every_rule_takes_the_steps_of_pytorch(rule, options, dtype, record_prop
     case = Case(
         (8, 21, 4), ("tanh",), "squared_error", rule, LR.get(rule, 0.01),
         l2=around.pop("l2", 0.0), options=UpdateOptions(**around),
+    )  # fmt: skip
+    error = case.error(dtype)
+    record_property(FIGURE.format(dtype), error)
+    assert error <= TOLERANCE[dtype]
+
+
+@each_dtype
+@pytest.mark.parametrize("norm", [name for name in codes.NORMS if name != "none"])
+@pytest.mark.parametrize("options", ["alone", "all"])
+@each_rule
+def test_every_rule_takes_the_steps_of_pytorch_through_normalised_layers(
+    rule, options, norm, dtype, record_property
+):
+    around = dict(OPTIONS[options])
+    case = Case(
+        (8, 21, 21, 4), ("tanh", "gelu"), "squared_error", rule, LR.get(rule, 0.01),
+        l2=around.pop("l2", 0.0),
+        options=UpdateOptions(**around | ({"layer_lr": (2.0, 1.0, 0.5)} if around else {})),
+        around={"norm": norm, "residual": [False, True], "embeddings": {3: (6, 2)}},
     )  # fmt: skip
     error = case.error(dtype)
     record_property(FIGURE.format(dtype), error)

@@ -13,6 +13,7 @@ from fastmlp.kernels import jit
 from fastmlp.kernels.cpu.width import LANES, TILE
 from fastmlp.losses import Loss
 from fastmlp.spec import NetworkSpec
+from tests.reference.network import Network
 
 DTYPES = ("float32", "float64")
 # What the losses that have parameters are tested with.
@@ -121,6 +122,37 @@ def random_targets(
     return rng.standard_normal((n_rows, n_outputs // each))
 
 
+def random_inputs(rng: np.random.Generator, spec: NetworkSpec, n_rows: int, dtype: str):
+    """Normal numbers, and categories in the columns that are embedded."""
+    X = rng.standard_normal((n_rows, spec.sizes[0])).astype(dtype)
+    for column, n_categories, _ in spec.embeddings:
+        X[:, column] = rng.integers(0, n_categories, n_rows)
+    return X
+
+
+def randomise_scales(rng: np.random.Generator, engine) -> None:
+    """Scales of normalised layers that are not all 1."""
+    plain = engine.parameters()
+    plain.scales = [
+        None if s is None else rng.uniform(0.5, 1.5, s.shape).astype(s.dtype) for s in plain.scales
+    ]
+    engine.set_all_parameters(plain)
+
+
+def oracle_of(engine, loss: str) -> Network:
+    """The NumPy network with an engine's parameters, in float64; `loss`: the kernel's name."""
+    spec, plain = engine.spec, engine.parameters()
+
+    def double(arrays):
+        return [None if array is None else array.astype(np.float64) for array in arrays]
+
+    return Network(
+        double(plain.weights), double(plain.biases), spec.activations, loss, spec.loss.parameters,
+        spec.l1, spec.l2, spec.norms, spec.residual, double(plain.scales),
+        [column for column, _, _ in spec.embeddings], double(plain.embeddings),
+    )  # fmt: skip
+
+
 def dataset(X: np.ndarray, y: np.ndarray, dtype: str, sample_weight=None) -> Dataset:
     """X as it is, targets and weights as the engine wants them."""
     labels = targets = None
@@ -150,11 +182,11 @@ def train(engine, data: Dataset, *, batch_size: int, n_epochs: int, lr: float = 
     )  # fmt: skip
 
 
-def relative_error(found: np.ndarray, wanted: np.ndarray) -> float:
-    """The largest difference, relative to the largest wanted value."""
+def relative_error(found: np.ndarray, wanted: np.ndarray, least: float = 0.0) -> float:
+    """The largest difference, relative to the largest wanted value, or to `least` if above."""
     found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
     assert found.shape == wanted.shape
     assert np.isfinite(found).all()
-    size = float(np.abs(wanted).max(initial=0.0))
+    size = max(float(np.abs(wanted).max(initial=0.0)), least)
     error = float(np.abs(found - wanted).max(initial=0.0))
     return error / size if size > 0.0 else error

@@ -6,6 +6,9 @@ import numpy as np
 
 from .random import MASK, philox
 
+# The layer's number in the counters of the inputs' masks.
+INPUT = 255
+
 
 def keep_mask(
     n_rows: int, n_columns: int, *, rate: float, layer: int, epoch: int, step: int, seed: int

@@ -8,19 +8,21 @@ import numpy as np
 
 from fastmlp.optim import UpdateOptions
 
-from . import optimizers
-from .dropout import keep_mask
+from . import norms, optimizers
+from .dropout import INPUT, keep_mask
 from .network import Network
 from .random import shuffled
 
 
-def clipped(gradients: list[np.ndarray], options: UpdateOptions) -> list[np.ndarray]:
+def clipped(gradients: dict[str, np.ndarray], options: UpdateOptions) -> dict[str, np.ndarray]:
     """Each element within clip_value, then all of them together scaled down to clip_norm."""
     if options.clip_value:
-        gradients = [np.clip(g, -options.clip_value, options.clip_value) for g in gradients]
+        limit = options.clip_value
+        gradients = {name: np.clip(g, -limit, limit) for name, g in gradients.items()}
     if options.clip_norm:
-        norm = np.sqrt(sum((g**2).sum() for g in gradients))
-        gradients = [g * min(1.0, options.clip_norm / (norm + 1e-6)) for g in gradients]
+        norm = np.sqrt(sum((g**2).sum() for g in gradients.values()))
+        factor = min(1.0, options.clip_norm / (norm + 1e-6))
+        gradients = {name: g * factor for name, g in gradients.items()}
     return gradients
 
 
@@ -34,7 +36,8 @@ def constrained(weight: np.ndarray, max_norm: float) -> np.ndarray:
 class Training:
     """How a network is trained: the arguments of the engine, by the same names.
 
-    `average`: the moving average of weights and biases in turn, from the first run on.
+    `average`: the moving average of every parameter by its name, from the first run on.
+    `running`: means and variances of each batch-normalised layer, by its number.
     """
 
     rule: str
@@ -44,59 +47,77 @@ class Training:
     n_epochs: int
     shuffle: bool = False
     dropout: tuple[float, ...] = ()
+    input_dropout: float = 0.0
     seed: int = 0
     first_epoch: int = 0
     options: UpdateOptions = field(default_factory=UpdateOptions)
-    average: list[np.ndarray] | None = None
+    average: dict[str, np.ndarray] = field(default_factory=dict)
+    running: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def run(self, net: Network, X, y, sample_weight=None) -> list[float]:
         """Train `net` in place; the mean loss of every epoch, each row as it was used."""
         n, t, history = len(X), 0, []
-        self.average = [a.copy() for a in (*net.weights, *net.biases)]
-        states = [
-            [np.zeros_like(a) for _ in range(optimizers.N_STATES[self.rule])] for a in self.average
-        ]
+        self.average = {name: a.copy() for name, a in net.named().items()}
+        states = {
+            name: [np.zeros_like(a) for _ in range(optimizers.N_STATES[self.rule])]
+            for name, a in self.average.items()
+        }
+        for i, kind in enumerate(net.norms):
+            if kind == "batch":
+                n_units = net.weights[i].shape[1]
+                self.running[i] = (np.zeros(n_units), np.ones(n_units))
         for epoch in range(self.first_epoch, self.first_epoch + self.n_epochs):
             order = [shuffled(i, n, epoch, self.seed) if self.shuffle else i for i in range(n)]
             loss_sum = share_sum = 0.0
             for step, start in enumerate(range(0, n, self.batch_size)):
                 rows = order[start : start + self.batch_size]
                 share = None if sample_weight is None else sample_weight[rows]
-                loss, dweights, dbiases = net.loss_and_gradients(
-                    X[rows], y[rows], share, self.masks(net, len(rows), epoch, step)
+                masks = self.masks(net, len(rows), epoch, step)
+                input_mask = self.mask(
+                    len(rows), net.weights[0].shape[0], self.input_dropout, INPUT, epoch, step
                 )
+                loss, gradients = net.loss_and_gradients(X[rows], y[rows], share, masks, input_mask)
                 lr, t = self.learning_rates[t], t + 1
                 total = len(rows) if share is None else share.sum()
                 loss_sum, share_sum = loss_sum + loss * total, share_sum + total
                 if total > 0.0:
-                    self.update(net, [*dweights, *dbiases], states, lr, t)
+                    layers = net.forward(X[rows], masks, input_mask)[1]
+                    for i, statistics in self.running.items():
+                        self.running[i] = norms.update_running(*statistics, layers[i].z)
+                    self.update(net, gradients, states, lr, t)
             history.append(loss_sum / share_sum if share_sum > 0.0 else 0.0)
         return history
 
     def update(self, net: Network, gradients, states, lr: float, t: int) -> None:
-        """One step of all parameters, in the order of `average`."""
-        options, n_layers, after = self.options, len(net.weights), []
-        for i, (w, g) in enumerate(
-            zip([*net.weights, *net.biases], clipped(gradients, options), strict=True)
-        ):
-            rate = lr * (options.layer_lr[i % n_layers] if options.layer_lr else 1.0)
-            is_weight = i < n_layers
-            if is_weight or options.decay_biases:
+        """One step of all parameters."""
+        options, after = self.options, {}
+        for name, g in clipped(gradients, options).items():
+            kind, number = name.split(".")
+            w, layer = net.named()[name], 0 if kind == "embeddings" else int(number)
+            rate = lr * (options.layer_lr[layer] if options.layer_lr else 1.0)
+            if kind in ("weights", "embeddings") or options.decay_biases:
                 w = w * (1.0 - rate * options.weight_decay)
-            w = optimizers.TABLE[self.rule](w, g, states[i], rate, self.hyper, t)
-            after.append(constrained(w, options.max_norm) if is_weight and options.max_norm else w)
-        net.weights, net.biases = after[:n_layers], after[n_layers:]
+            w = optimizers.TABLE[self.rule](w, g, states[name], rate, self.hyper, t)
+            bounded = kind == "weights" and options.max_norm
+            after[name] = constrained(w, options.max_norm) if bounded else w
+        net.set_named(after)
         ema = options.ema
-        self.average = [
-            ema * mean + (1.0 - ema) * w for mean, w in zip(self.average, after, strict=True)
-        ]
+        self.average = {
+            name: ema * mean + (1.0 - ema) * after[name] for name, mean in self.average.items()
+        }
 
     def masks(self, net: Network, n_rows: int, epoch: int, step: int):
         """For each hidden layer None, or kept / (1 - rate)."""
         return [
-            keep_mask(
-                n_rows, net.weights[layer].shape[1], rate=rate, layer=layer, epoch=epoch,
-                step=step, seed=self.seed,
-            ) / (1.0 - rate) if rate > 0.0 else None
+            self.mask(n_rows, net.weights[layer].shape[1], rate, layer, epoch, step)
             for layer, rate in enumerate(self.dropout)
-        ] or None  # fmt: skip
+        ] or None
+
+    def mask(self, n_rows: int, n_columns: int, rate: float, layer: int, epoch: int, step: int):
+        """None, or kept / (1 - rate)."""
+        if rate == 0.0:
+            return None
+        kept = keep_mask(
+            n_rows, n_columns, rate=rate, layer=layer, epoch=epoch, step=step, seed=self.seed
+        )
+        return kept / (1.0 - rate)
