@@ -25,9 +25,9 @@ def register_activation(
     """Make an activation of your own known by a name, which `activation=` then takes.
 
     Both functions get one number z and return one: plain Python that numba compiles (numbers,
-    branches, loops, the module `math`, other functions like that). The derivative is compared with central differences of
-    `forward` at some 300 points z from -30 to 30. At a kink such as relu's at 0 any slope between
-    those of the two sides is right.
+    branches, loops, the module `math`, other functions like that). The derivative is compared with
+    central differences of `forward` at some 300 points z from -30 to 30. At a kink such as relu's
+    at 0 any slope between those of the two sides is right.
 
     A name holds until the process ends; a program that loads a model with it registers it first.
     ``init="auto"`` draws glorot_uniform for it. The inputs of a training may lead beyond 30: what

@@ -28,7 +28,7 @@ LAYERS = (
         "gradient_flow",
         "history",
         "interrupts",
-    ),
+    ),  # fmt: skip
     ("losses", "layers", "optim", "schedules", "data"),
     ("spec", "targets"),
     ("plan", "work_plan"),

@@ -92,6 +92,20 @@ def test_trains_to_the_weights_of_the_built_in_twin(activation, loss):
         assert relative_error(found, wanted) <= 1e-9
 
 
+@pytest.mark.parametrize(
+    "around", [{"norm": "layer"}, {"norm": "batch", "residual": True}, {"input_dropout": 0.2}]
+)
+def test_trains_as_its_twin_in_layers_of_other_kinds(around):
+    twins = [
+        Problem("gelu", "huber", "float64", own=own, sizes=(5, 7, 7, 3), **around)
+        for own in (True, False)
+    ]
+    for twin in twins:
+        assert twin.train().status == "done"
+    for found, wanted in zip(*[twin.arrays() for twin in twins], strict=True):
+        assert relative_error(found, wanted) <= 1e-9
+
+
 @each_activation
 def test_trains_in_float32_too(activation):
     twins = [Problem(activation, "squared_error", "float32", own=own) for own in (True, False)]
@@ -106,13 +120,12 @@ def test_trains_in_float32_too(activation):
 @each_activation
 def test_gradients_are_those_of_the_oracle(activation, loss, dtype):
     problem = Problem(activation, loss, dtype)
-    found, *gradients = problem.engine.loss_and_gradients(problem.data)
+    found, gradients = problem.engine.loss_and_all_gradients(problem.data)
     X, y = problem.data.X.astype(float), problem.data.targets.astype(float)
-    wanted, *oracle = problem.net.loss_and_gradients(X, y, None)
+    wanted, oracle = problem.net.loss_and_gradients(X, y)
     assert abs(found - wanted) <= TOLERANCE[dtype] * max(abs(wanted), 1.0)
-    for arrays, expected in zip(gradients, oracle, strict=True):
-        for array, right in zip(arrays, expected, strict=True):
-            assert relative_error(array, right) <= TOLERANCE[dtype]
+    for name, gradient in gradients.named().items():
+        assert relative_error(gradient, oracle[name]) <= TOLERANCE[dtype]
 
 
 @each_loss
