@@ -20,15 +20,8 @@ LAYERS = (
     ("kernels",),
     ("errors",),
     ("engine.names", "engine.registered"),
-    (
-        "checks",
-        "csv_file",
-        "derivative_check",
-        "frames",
-        "gradient_flow",
-        "history",
-        "interrupts",
-    ),  # fmt: skip
+    ("checks", "csv_file", "frames", "gradient_flow", "history", "interrupts"),
+    ("derivative_check",),
     ("losses", "layers", "optim", "schedules", "data"),
     ("spec", "targets"),
     ("plan", "work_plan"),
