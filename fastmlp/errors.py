@@ -24,6 +24,10 @@ class OptionTypeError(FastmlpError, TypeError):
     """A setting has the wrong type, such as text where a number belongs."""
 
 
+class OptionFileError(OptionError, OSError):
+    """A file that a setting names cannot be written."""
+
+
 class NetworkBusyError(FastmlpError, RuntimeError):
     """A network that is being trained was asked to train, by another thread or a callback."""
 

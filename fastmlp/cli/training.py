@@ -28,6 +28,7 @@ from fastmlp.csv_file import TableError
 from fastmlp.errors import OptionError, TrainingInterruptedWarning
 from fastmlp.losses import Loss
 from fastmlp.network import Network
+from fastmlp.optim import LBFGS
 from fastmlp.preparation import Preparation, Split, Target, read_target, split_rows
 from fastmlp.tables import BUNDLED, Table, column_names, listed, read_table
 
@@ -110,6 +111,8 @@ class Job:
             )
         network = self._network(table, target, split, hidden, loss)
         batch_size = options.batch_size
+        if batch_size is None and isinstance(optimizer, LBFGS):
+            batch_size = len(split.train)
         if batch_size is None:
             batch_size = default_batch_size(len(split.train))
         # A count has a rate, exp(z): it cannot be shifted.
