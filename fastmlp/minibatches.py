@@ -90,7 +90,7 @@ class Minibatches(Trainer):
     ) -> tuple[TrainResult, int, bool]:
         """Train and record epochs after `done` of this fit, in pieces where callbacks ask for it.
 
-        Returns the last piece's result, the steps made in all, whether a callback ended it.
+        Returns the last piece's result, the steps made in all, whether the fit shall end there.
         """
         n_steps, n_made = n_epochs * self._epoch_steps, 0
         first_epoch, seen, stop = self._counters.n_epochs, None, False
@@ -118,6 +118,9 @@ class Minibatches(Trainer):
             n_made, seen = n_made + result.n_steps_done, result.seen
             if result.status == "done" and self._intervals:
                 stop = self._steps_stop()
+                if not stop and n_made < n_steps and self._out_of_time():
+                    # A short piece is over before the engine looks at the time.
+                    self.history.stopped_by, stop = "max_time", True
             if result.status != "done" or stop or n_made == n_steps:
                 return result, n_made, stop
 

@@ -197,7 +197,7 @@ class Trainer:
             self._display.epoch(number, self._run.logs)
 
     def _steps_stop(self) -> bool:
-        """Call those whose number of steps has come; whether the fit shall end."""
+        """Call back where the number of steps has come; whether the fit shall end."""
         stop = False
         for callback in self._options.callbacks:
             every = callback.every_n_steps
