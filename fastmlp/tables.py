@@ -6,7 +6,6 @@ Every fault is a TableError that names row and column.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -16,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from fastmlp.csv_file import Block, CsvFile, TableError, as_number
-
-BUNDLED = ("digits", "breast_cancer", "wine", "iris", "diabetes")
+from fastmlp.io.bundled import BUNDLED as BUNDLED
+from fastmlp.io.source import listed as listed
+from fastmlp.io.source import near
 
 
 @dataclass
@@ -60,13 +60,13 @@ class _Wanted:
         if missing:
             raise TableError(
                 f"{where} must have the columns that the model was trained on; missing: "
-                f"{listed(missing)}{_near(missing[0], names)}"
+                f"{listed(missing)}{near(missing[0], names)}"
             )
         for option, name in [*(("--drop", name) for name in self.drop), ("--target", self.target)]:
             if name is not None and name not in names:
                 raise TableError(
                     f"{option}: {where} has no column {name!r}, it has {listed(names)}"
-                    f"{_near(name, names)}"
+                    f"{near(name, names)}"
                 )
         if self.features is not None:
             return list(self.features)
@@ -133,7 +133,7 @@ def _opened(data: str, header: str, expected: Collection[str]) -> Iterator[CsvFi
     except OSError as error:
         raise TableError(
             f"cannot read {data}: {error.strerror}; DATA must be a CSV file or one of "
-            f"{', '.join(BUNDLED)}{_near(data, BUNDLED)}"
+            f"{', '.join(BUNDLED)}{near(data, BUNDLED)}"
         ) from None
 
 
@@ -201,17 +201,3 @@ def _bundled(name: str, wanted: _Wanted) -> Table:
     labels = bunch.get("target_names")
     values = bunch.target if labels is None else np.asarray(labels)[bunch.target]
     return Table(name, features, X, [str(value) for value in values])
-
-
-def listed(names: list[str]) -> str:
-    """Names for a message, long lists cut."""
-    if len(names) <= 12:
-        return ", ".join(names)
-    return ", ".join(names[:10]) + f", ... ({len(names)} columns, the last is {names[-1]})"
-
-
-def _near(got: str, names: Collection[str]) -> str:
-    """``; did you mean 'age'?`` where there is a name like `got`, whatever the case of letters."""
-    by_lower = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(got.lower(), by_lower)
-    return f"; did you mean {' or '.join(repr(by_lower[n]) for n in near)}?" if near else ""

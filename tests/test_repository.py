@@ -20,7 +20,7 @@ LAYERS = (
     ("kernels",),
     ("errors",),
     ("engine.names",),
-    ("checks", "frames", "gradient_flow", "history", "interrupts", "monitor"),
+    ("checks", "csv_file", "frames", "gradient_flow", "history", "interrupts", "monitor"),
     ("learning_rates", "plateau", "optimizer", "lbfgs"),
     ("losses", "layers", "optim", "schedules", "data", "eval_sets"),
     ("spec", "targets"),
@@ -32,7 +32,7 @@ LAYERS = (
     ("minibatches", "full_batch"),
     ("report.progress",),
     ("model", "network"),
-    ("csv_file", "tables", "preparation"),
+    ("tables", "sources", "preparation"),
     ("report",),
     ("cli", "__main__"),
 )

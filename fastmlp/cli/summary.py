@@ -38,7 +38,7 @@ class Summary:
             f"split    {', '.join(f'{n} {name}' for name, n in sizes.items() if n)}\n"
             f"target   {self._target.name}: {learnt}\n"
             f"network  {'-'.join(map(str, network.sizes))}, "
-            f"{', '.join(dict.fromkeys(network.activations)) or 'linear'}, {network.loss}, "
+            f"{', '.join(self._layers()) or 'linear'}, {network.loss}, "
             f"{network.dtype}, {network.n_parameters:,} parameters\n"
             f"training {optimizer.rule}, lr {optimizer.lr:g}, batch {batch_size}, "
             f"l2 {network.spec.l2:.3g}, seed {seed}"
@@ -58,19 +58,28 @@ class Summary:
         }
         self._output.event("begin", text, values)
 
+    def _layers(self) -> list[str]:
+        """What the hidden layers have, each once."""
+        spec = self._network.spec
+        norms = [f"{norm} norm" for norm in dict.fromkeys(spec.norms) if norm != "none"]
+        return [*dict.fromkeys(spec.activations), *norms, *["residual"] * any(spec.residual)]
+
     def epoch(self, run: Run) -> None:
         """A callback: one event an epoch, for machines; people see the display of the fit."""
         self._output.event("epoch", "", {"epoch": run.epoch, **run.logs})
 
-    def end(self, history: History, score: dict[str, float], path: Path, data: str) -> None:
-        """Say how it ended, how good it is, where the model is, and how to predict with it."""
+    def end(
+        self, history: History, score: dict[str, float], path: Path, run_file: Path, data: str
+    ) -> None:
+        """Say how it ended, how good it is, where the model is, how to predict and to repeat it."""
         seconds = sum(history["seconds"]) if len(history) else 0.0
         command = f"{program()} {command_line('predict', path, data, '--out', 'predictions.csv')}"
         lines = [f"ended    {self._ending(history)} ({duration_text(seconds)} of training)"]
         if history.best_epoch is not None:
             lines.append(f"weights  those of epoch {history.best_epoch}, the best on validation")
         lines += [f"test     {self._score_text(score)}", f"model    {path}"]
-        lines += ["predict with", f"  {command}"]
+        repeat = f"{program()} {command_line('train', run_file)}"
+        lines += ["repeat with", f"  {repeat}", "predict with", f"  {command}"]
         values = {
             "stopped_by": history.stopped_by,
             "epochs": len(history),
@@ -78,6 +87,8 @@ class Summary:
             "seconds": seconds,
             **{f"test_{name}": value for name, value in score.items()},
             "model": str(path),
+            "run_file": str(run_file),
+            "repeat": repeat,
             "predict": command,
         }
         self._output.event("end", "\n".join(lines), values)

@@ -14,15 +14,22 @@ import numpy as np
 from fastmlp.callbacks import EarlyStopping
 from fastmlp.checks import integer, real
 from fastmlp.cli.defaults import PATIENCE, default_batch_size, default_l2, start_at_constant
+from fastmlp.cli.in_force import functions_in_force
+from fastmlp.cli.kinds import Call
 from fastmlp.cli.options import (
+    check_layer_lr,
+    class_weights_for,
     dropout_rates,
     hidden_sizes,
+    layer_factors,
     loss_for,
     one_or_each,
     optimizer_for,
+    residual_layers,
     schedule_for,
 )
 from fastmlp.cli.output import Output
+from fastmlp.cli.record import Record
 from fastmlp.cli.summary import Summary
 from fastmlp.csv_file import TableError
 from fastmlp.errors import OptionError, TrainingInterruptedWarning
@@ -45,27 +52,36 @@ class TrainOptions:
     header: str
     hidden: str
     activation: str
-    loss: str | None
+    loss: Call | None
     dropout: str
+    input_dropout: float
+    norm: str
+    residual: str
     l1: float
     l2: float | None
     init: str
-    class_weight: str | None
-    schedule: str
+    class_weight: str | dict[str, Any] | None
+    schedule: Call
     weight_decay: float | None
+    decay_biases: bool | None
     clip_norm: float | None
+    clip_value: float | None
+    max_norm: float | None
     ema: float | None
-    optimizer: str
+    layer_lr: str | None
+    optimizer: Call
     lr: float | None
     batch_size: int | None
     epochs: int
     patience: int | None
+    shuffle: bool
     val_fraction: float
     test_fraction: float
     max_time: float | None
     seed: int
     threads: int | None
     dtype: str
+    device: str
     out: str | None
 
     def check(self) -> None:
@@ -83,8 +99,8 @@ class TrainOptions:
 class Job:
     """One run of the command."""
 
-    def __init__(self, data: str, options: TrainOptions, as_json: bool) -> None:
-        self._data, self._options = data, options
+    def __init__(self, data: str, options: TrainOptions, as_json: bool, record: Record) -> None:
+        self._data, self._options, self._record = data, options, record
         self._output = Output(as_json)
 
     def run(self) -> int:
@@ -95,11 +111,16 @@ class Job:
             options.optimizer,
             lr=options.lr,
             weight_decay=options.weight_decay,
+            decay_biases=options.decay_biases,
             clip_norm=options.clip_norm,
+            clip_value=options.clip_value,
+            max_norm=options.max_norm,
             ema=options.ema,
+            layer_lr=layer_factors(options.layer_lr),
         )
         schedule = schedule_for(options.schedule)
         hidden = hidden_sizes(options.hidden)
+        check_layer_lr(optimizer, hidden)
         callbacks = self._stopping()
         table, target = self._read()
         split = split_rows(target, options.val_fraction, options.test_fraction, options.seed)
@@ -109,6 +130,7 @@ class Job:
                 f"--class-weight needs a target of classes, the target {target.name!r} holds "
                 "values; leave it out"
             )
+        class_weight = class_weights_for(options.class_weight, target.values, target.name)
         network = self._network(table, target, split, hidden, loss)
         batch_size = options.batch_size
         if batch_size is None and isinstance(optimizer, LBFGS):
@@ -123,8 +145,9 @@ class Job:
         network.extra = preparation.to_extra()
         X = preparation.inputs(table.X, options.dtype)
         y = preparation.outputs(target.values) if scale_target else target.values
-        start_at_constant(network, y[split.train], balanced=options.class_weight is not None)
+        start_at_constant(network, y[split.train], class_weight)
         folder = _writable_folder(options.out or f"runs/{table.name}")
+        self._record.check(folder, self._data)
         summary = Summary(self._output, table, target, split, network)
         summary.begin(optimizer, batch_size, options.seed)
         if self._output.as_json:
@@ -140,16 +163,27 @@ class Job:
                 batch_size=batch_size,
                 eval_set=[(X[rows], y[rows]) for rows in [split.validation] if len(rows)],
                 callbacks=callbacks,
-                class_weight=options.class_weight,
+                class_weight=class_weight,
                 schedule=schedule,
+                shuffle=options.shuffle,
                 max_time_s=options.max_time,
                 verbose=not self._output.as_json,
             )
         path = folder / "model.safetensors"
         network.save(path)
         (folder / "history.json").write_text(json.dumps(history.to_dict()) + "\n")
+        settings = {
+            "data": self._data,
+            "out": str(folder),
+            "target": target.name,
+            "task": target.task,
+            "batch_size": batch_size,
+            "patience": callbacks[0].patience if options.val_fraction else None,
+            **functions_in_force(network, optimizer, schedule),
+        }
+        run_file = self._record.write(folder, settings)
         score = test_score(network, preparation, X[split.test], y[split.test])
-        summary.end(history, score, path, self._data)
+        summary.end(history, score, path, run_file, self._data)
         return _INTERRUPTED if history.stopped_by == "interrupt" else 0
 
     def _stopping(self) -> list[Any]:
@@ -191,10 +225,14 @@ class Job:
             activation=one_or_each(options.activation),
             loss=loss,
             dropout=dropout_rates(options.dropout),
+            input_dropout=options.input_dropout,
+            norm=one_or_each(options.norm),
+            residual=residual_layers(options.residual),
             l1=options.l1,
             l2=l2,
             init=options.init,
             dtype=options.dtype,
+            device=options.device,
             seed=options.seed,
             n_threads=options.threads,
         )
