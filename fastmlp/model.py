@@ -309,12 +309,13 @@ class Model:
         if values["optimizer"] is None:
             return
         optimizer = optimizer_from_dict(values["optimizer"])
-        if isinstance(optimizer, LBFGS):  # keeps nothing from one fit to the next
+        averaged = optimizer.ema is not None
+        # LBFGS, which has no kernel, keeps nothing from one fit to the next.
+        if len(state.slots) != OPTIMIZER_SLOTS.get(optimizer.rule, 0) + averaged:
+            raise ValueError(f"{len(state.slots)} state arrays of {optimizer.rule}")
+        if isinstance(optimizer, LBFGS):
             self._optimizer = optimizer
             return
-        averaged = optimizer.ema is not None
-        if len(state.slots) != OPTIMIZER_SLOTS[optimizer.rule] + averaged:
-            raise ValueError(f"{len(state.slots)} state arrays of {optimizer.rule}")
         slots = [
             checked_parameters(self._spec, slot, prefix=f"optimizer.slot{i}.")
             for i, slot in enumerate(state.slots)

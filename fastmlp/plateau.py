@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from fastmlp.learning_rates import Factors, Schedule
 from fastmlp.monitor import Directions, Monitor
 
 
+@dataclass
 class ReduceOnPlateau(Schedule):
     """The learning rate times `factor` whenever `monitor` has not improved for some epochs.
 
@@ -52,29 +54,25 @@ class ReduceOnPlateau(Schedule):
     [0.01, 0.01, 0.001]
     """
 
-    def __init__(
-        self,
-        monitor: str = "val_loss",
-        factor: float = 0.1,
-        patience: int = 10,
-        min_delta: float = 0.0,
-        cooldown: int = 0,
-        min_lr: float = 0.0,
-        mode: str = "auto",
-    ) -> None:
-        self.monitor = Monitor.make("ReduceOnPlateau", monitor, mode, min_delta)
-        self.factor = real(
-            "factor of ReduceOnPlateau", factor, 0.0, 1.0, low_open=True, high_open=True
-        )
-        self.patience = integer("patience of ReduceOnPlateau", patience, 0)
-        self.cooldown = integer("cooldown of ReduceOnPlateau", cooldown, 0)
-        self.min_lr = real("min_lr of ReduceOnPlateau", min_lr, 0.0)
-        self._lowest = 0.0
+    monitor: str = "val_loss"
+    factor: float = 0.1
+    patience: int = 10
+    min_delta: float = 0.0
+    cooldown: int = 0
+    min_lr: float = 0.0
+    mode: str = "auto"
+
+    def __post_init__(self) -> None:
+        self._monitor = Monitor.make("ReduceOnPlateau", self.monitor, self.mode, self.min_delta)
+        real("factor of ReduceOnPlateau", self.factor, 0.0, 1.0, low_open=True, high_open=True)
+        integer("patience of ReduceOnPlateau", self.patience, 0)
+        integer("cooldown of ReduceOnPlateau", self.cooldown, 0)
+        real("min_lr of ReduceOnPlateau", self.min_lr, 0.0)
         self._reduced = 1.0
 
     def begin(self, lr: float, directions: Directions) -> None:
         """Begin a fit with the rate `lr` and these series; OptionError where ours is not there."""
-        self._watch = self.monitor.begin(directions)
+        self._watch = self._monitor.begin(directions)
         # A rate that begins below min_lr stays where it is.
         self._lowest = min(self.min_lr / lr, 1.0)
         self._reduced = 1.0

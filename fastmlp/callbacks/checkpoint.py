@@ -63,7 +63,8 @@ class Checkpoint(Callback):
         mode: str = "auto",
     ) -> None:
         self.path = as_path(path)
-        self.monitor = Monitor.make("Checkpoint", monitor, mode)
+        self._monitor = Monitor.make("Checkpoint", monitor, mode)
+        self.monitor, self.mode = monitor, mode
         self.save_best_only = flag("save_best_only of Checkpoint", save_best_only)
         self.every_n_epochs = integer("every_n_epochs of Checkpoint", every_n_epochs, 1)
         try:
@@ -79,7 +80,7 @@ class Checkpoint(Callback):
 
     def on_fit_begin(self, run: Run) -> None:
         check_target(self._path_of(run.epoch + 1))
-        self._watch = self.monitor.begin(run.directions) if self.save_best_only else None
+        self._watch = self._monitor.begin(run.directions) if self.save_best_only else None
 
     def on_epoch_end(self, run: Run) -> None:
         if run.epoch % self.every_n_epochs:

@@ -45,11 +45,12 @@ class EarlyStopping(Callback):
         min_delta: float = 0.0,
         mode: str = "auto",
     ) -> None:
-        self.monitor = Monitor.make("EarlyStopping", monitor, mode, min_delta)
+        self._monitor = Monitor.make("EarlyStopping", monitor, mode, min_delta)
+        self.monitor, self.min_delta, self.mode = monitor, self._monitor.min_delta, mode
         self.patience = integer("patience of EarlyStopping", patience, 1)
 
     def on_fit_begin(self, run: Run) -> None:
-        self._watch = self.monitor.begin(run.directions)
+        self._watch = self._monitor.begin(run.directions)
         self._best: Any = None
         self._n_waited = 0
 
