@@ -103,6 +103,7 @@ class FullBatch(Trainer):
 
     def _train(self) -> TrainingDivergedError | None:
         from scipy.optimize import minimize
+        from threadpoolctl import threadpool_limits
 
         optimizer = self._options.optimizer
         assert isinstance(optimizer, LBFGS)
@@ -110,22 +111,26 @@ class FullBatch(Trainer):
         self._objective = Objective(self._engine, self._data)
         self._iterate = self._objective.start()
         self._n_done, self._since_s = 0, time.perf_counter()
+        options = {
+            "maxiter": self._options.epochs,
+            "maxfun": _NO_LIMIT,
+            "maxcor": optimizer.memory,
+            "gtol": optimizer.gradient_tolerance,
+            "ftol": optimizer.loss_tolerance,
+            "maxls": optimizer.max_evaluations,
+        }
         try:
-            found = minimize(
-                self._value,
-                self._iterate,
-                jac=True,
-                method="L-BFGS-B",
-                callback=self._iteration,
-                options={
-                    "maxiter": self._options.epochs,
-                    "maxfun": _NO_LIMIT,
-                    "maxcor": optimizer.memory,
-                    "gtol": optimizer.gradient_tolerance,
-                    "ftol": optimizer.loss_tolerance,
-                    "maxls": optimizer.max_evaluations,
-                },
-            )
+            # SciPy's vectors are short, and its BLAS's threads would spin beside ours: on a busy
+            # machine an iteration then takes many times as long.
+            with threadpool_limits(1, user_api="blas"):
+                found = minimize(
+                    self._value,
+                    self._iterate,
+                    jac=True,
+                    method="L-BFGS-B",
+                    callback=self._iteration,
+                    options=options,
+                )
             self.history.stopped_by = _ENDINGS[found.status]
         except _EndedError:
             pass

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastmlp.errors import GradientFlowWarning, TrainingDivergedError
+from fastmlp.errors import GradientFlowWarning, OptionError, TrainingDivergedError
 from fastmlp.gradient_flow import gradient_trouble
 from fastmlp.interrupts import held_back
 from fastmlp.learning_rates import Schedule, learning_rates
@@ -41,12 +41,23 @@ class Minibatches(Trainer):
         return min(self._options.batch_size or _DEFAULT_BATCH_SIZE, len(self._data.X))
 
     def prepare(self) -> None:
-        """Let schedule, metrics and callbacks refuse before anything is changed."""
+        """Let settings, schedule, metrics and callbacks refuse before anything is changed."""
+        spec, optimizer = self._engine.spec, self._options.optimizer
+        if optimizer.layer_lr and len(optimizer.layer_lr) != len(spec.sizes) - 1:
+            raise OptionError(
+                f"layer_lr of {type(optimizer).__name__} must have a factor for each of the "
+                f"{len(spec.sizes) - 1} layers, got {len(optimizer.layer_lr)}"
+            )
+        if "batch" in spec.norms and self.batch_size < 2:
+            raise OptionError(
+                "norm='batch' needs minibatches of at least 2 rows, as one row has no variance, "
+                f"got {self.batch_size}; use a larger batch_size, or norm='layer'"
+            )
         self._intervals = [c.every_n_steps for c in self._options.callbacks if c.every_n_steps]
         self._plateau: ReduceOnPlateau | None = None
         if isinstance(self._options.schedule, ReduceOnPlateau):
             self._plateau = self._options.schedule
-            self._plateau.begin(self._options.optimizer.lr, self._run.directions)
+            self._plateau.begin(optimizer.lr, self._run.directions)
         self._first_rates = self._rates(0, self._group(0))
         super().prepare()
 

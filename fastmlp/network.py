@@ -237,11 +237,6 @@ class Network(Model):
         started_s = time.perf_counter()
         last = self._optimizer or Adam()
         chosen = last if optimizer is None else as_optimizer(optimizer)
-        if chosen.layer_lr and len(chosen.layer_lr) != len(self.sizes) - 1:
-            raise OptionError(
-                f"layer_lr of {type(chosen).__name__} must have a factor for each of the "
-                f"{len(self.sizes) - 1} layers, got {len(chosen.layer_lr)}"
-            )
         options = FitOptions.make(
             optimizer=chosen,
             epochs=epochs,
@@ -259,7 +254,9 @@ class Network(Model):
             name: self._dataset(*part, classes, f" of {where}", eval_weight)[0]
             for name, where, part in eval_parts(eval_set)
         }
-        scoring = Scoring(self._task, as_metrics(metrics, self._task, self.loss), classes)
+        scoring = Scoring(
+            self._task, as_metrics(metrics, self._task, self.loss, self.sizes[-1]), classes
+        )
         if metrics is not None and not eval_sets:
             raise OptionError(
                 f"metrics are computed of eval sets, got {shown(metrics)} and no eval_set; "
@@ -271,11 +268,6 @@ class Network(Model):
             self, self._engine, self._counters, data, eval_sets, scoring, options, display,
             started_s,
         )  # fmt: skip
-        if "batch" in self.spec.norms and trainer.batch_size < 2:
-            raise OptionError(
-                "norm='batch' needs minibatches of at least 2 rows, as one row has no variance, "
-                f"got {trainer.batch_size}; use a larger batch_size, or norm='layer'"
-            )
         with self._being_trained():
             trainer.prepare()
             # Nothing refuses from here on.
@@ -346,10 +338,16 @@ class Network(Model):
         {'loss': 0.5, 'mean_absolute_error': 1.0}
         """
         data, classes = self._dataset(X, y, sample_weight, self.classes_)
-        scoring = Scoring(self._task, as_metrics(metrics, self._task, self.loss), classes)
+        scoring = Scoring(
+            self._task, as_metrics(metrics, self._task, self.loss, self.sizes[-1]), classes
+        )
         scores = evaluate(self._engine, data, scoring)
         assert scores is not None  # only a time limit gives None
         return scores
+
+    def _scoring(self, metrics: Any, classes: np.ndarray | None) -> Scoring:
+        chosen = as_metrics(metrics, self._task, self.loss, self.sizes[-1])
+        return Scoring(self._task, chosen, classes)
 
     def loss_and_gradients(
         self, X: Any, y: Any, sample_weight: Any = None

@@ -132,7 +132,7 @@ class Outputs:
         return y_true, y_pred
 
 
-def as_metrics(metrics: object, task: Task, loss: Loss) -> list[Metric] | None:
+def as_metrics(metrics: object, task: Task, loss: Loss, n_outputs: int) -> list[Metric] | None:
     """Metrics from names and functions; None for the default score.
 
     A name is a scorer's of scikit-learn, with its value and sign: greater is better, so errors
@@ -140,7 +140,7 @@ def as_metrics(metrics: object, task: Task, loss: Loss) -> list[Metric] | None:
     (``log_loss``), where less is better. Raises OptionError or OptionTypeError.
 
     >>> from fastmlp.losses import Loss
-    >>> found = as_metrics(["r2", "mean_absolute_error"], "regression", Loss("huber"))
+    >>> found = as_metrics(["r2", "mean_absolute_error"], "regression", Loss("huber"), 1)
     >>> [(metric.name, metric.direction) for metric in found]
     [('r2', 'max'), ('mean_absolute_error', 'min')]
     """
@@ -151,7 +151,7 @@ def as_metrics(metrics: object, task: Task, loss: Loss) -> list[Metric] | None:
             f"metrics must be a list of names and functions, got {shown(metrics)}; "
             "write metrics=[...]"
         )
-    found = [_as_metric(metric, i, task, loss) for i, metric in enumerate(metrics)]
+    found = [_as_metric(metric, i, task, loss, n_outputs) for i, metric in enumerate(metrics)]
     names = ["loss", *(metric.name for metric in found)]
     for i, name in enumerate(names):
         if name in names[:i]:
@@ -171,9 +171,9 @@ def check_metrics(metrics: Sequence[Metric], outputs: Outputs) -> None:
             metric.value(outputs)
 
 
-def _as_metric(metric: Any, number: int, task: Task, loss: Loss) -> Metric:
+def _as_metric(metric: Any, number: int, task: Task, loss: Loss, n_outputs: int) -> Metric:
     if isinstance(metric, str):
-        return _scorer(metric, task, loss)
+        return _scorer(metric, task, loss, n_outputs)
     if not callable(metric) or isinstance(metric, type):
         raise OptionTypeError(
             f"metrics[{number}] must be a name or a function (y_true, y_pred) -> float, "
@@ -188,7 +188,7 @@ def _as_metric(metric: Any, number: int, task: Task, loss: Loss) -> Metric:
     return Metric(name, None, metric, {}, own=True)
 
 
-def _scorer(name: str, task: Task, loss: Loss) -> Metric:
+def _scorer(name: str, task: Task, loss: Loss, n_outputs: int) -> Metric:
     # scikit-learn takes a second to import, and few fits need it.
     from sklearn.metrics import get_scorer, get_scorer_names
 
@@ -209,6 +209,12 @@ def _scorer(name: str, task: Task, loss: Loss) -> Metric:
         raise OptionError(
             f"the metric {name!r} needs probabilities of classes, got loss={loss.name!r} of "
             "values; use for example 'r2' or 'mean_absolute_error'"
+        )
+    if scorer._kwargs.get("average") == "binary" and task == "multiclass" and n_outputs > 2:
+        # scikit-learn would say so only once a third class occurs.
+        raise OptionError(
+            f"the metric {name!r} is for two classes, got a network of {n_outputs}; use for "
+            f"example '{name}_macro' or '{name}_weighted'"
         )
     return Metric(
         name,

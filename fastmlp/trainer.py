@@ -17,7 +17,7 @@ from fastmlp import metrics
 from fastmlp.callbacks import Callback, EarlyStopping, Run, as_callbacks, asks_to_stop
 from fastmlp.checks import flag, integer, real
 from fastmlp.data import Dataset
-from fastmlp.errors import TrainingDivergedError, TrainingInterruptedWarning
+from fastmlp.errors import OptionError, TrainingDivergedError, TrainingInterruptedWarning
 from fastmlp.history import History
 from fastmlp.interrupts import held_back
 from fastmlp.optim import Optimizer
@@ -110,17 +110,23 @@ class Trainer:
         self._data, self._options, self._display = data, options, display
         self._eval_sets = eval_sets
         self._deadline_s = None if options.max_time_s is None else started_s + options.max_time_s
-        directions = {
-            f"{prefix}_{name}": direction
+        evaluated = [
+            (f"{prefix}_{name}", direction)
             for prefix in eval_sets
             for name, direction in scoring.directions.items()
-        }
-        self._eval_names = list(directions)
+        ]
+        self._eval_names = [name for name, _ in evaluated]
         self.history = History()
         names = (*self.series, *self._eval_names)
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                raise OptionError(
+                    "names of eval sets and metrics must make series that differ from all others, "
+                    f"got {name!r} twice; rename one of them"
+                )
         self._run = Run(
             network, counters.n_epochs, counters.n_steps, self.history, names,
-            {"loss": "min"} | directions,
+            {"loss": "min", **dict(evaluated)},
         )  # fmt: skip
 
     @property

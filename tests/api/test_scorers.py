@@ -173,6 +173,11 @@ def cost(y_true, y_pred):
     return float(np.mean(np.where(y_true == "red", 10.0, 1.0) * (y_true != y_pred)))
 
 
+def b_loss(y_true, y_pred):
+    """Has the name of another eval set's loss."""
+    return 0.0
+
+
 def weighted_cost(y_true, y_pred, sample_weight=None):
     return np.average(y_true != y_pred, weights=sample_weight)
 
@@ -319,6 +324,7 @@ def test_what_is_undefined_at_first_is_not_refused(X, labels):
         ([lambda a, b: 0.0], errors.OptionError, r"metrics\[0\] must be a function with a name"),
         ([functools.partial(cost)], errors.OptionError, r"metrics\[0\] must be a function with a"),
         (["accuracy", "accuracy"], errors.OptionError, "differ .* got 'accuracy' again"),
+        (["f1"], errors.OptionError, "'f1' is for two classes, got a network of 3; .* 'f1_macro'"),
         (["roc_auc"], errors.OptionError, "the metric 'roc_auc' must fit the targets and the pred"),
         (["mean_gamma_deviance"], errors.OptionError, "the metric 'mean_gamma_deviance' must fit"),
     ],
@@ -375,5 +381,7 @@ def test_metrics_without_an_eval_set(net, X, labels):
 def test_bad_eval_sets(net, X, labels, eval_set, match):
     with pytest.raises(errors.OptionTypeError, match=match):
         net.fit(X, labels, eval_set=eval_set)
+    with pytest.raises(errors.OptionError, match="got 'a_b_loss' twice; rename one of them"):
+        net.fit(X, labels, eval_set={"a": (X, labels), "a_b": (X, labels)}, metrics=[b_loss])
     with pytest.raises(errors.OptionError, match="must not begin with an underscore, got '_a'"):
         net.fit(X, labels, eval_set={"_a": (X, labels)})
