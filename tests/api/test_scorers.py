@@ -381,6 +381,8 @@ def test_metrics_without_an_eval_set(net, X, labels):
 def test_bad_eval_sets(net, X, labels, eval_set, match):
     with pytest.raises(errors.OptionTypeError, match=match):
         net.fit(X, labels, eval_set=eval_set)
+    with pytest.raises(errors.ShapeError, match=r"sample_weight of eval_set\['a'\] must have as"):
+        net.fit(X, labels, eval_set={"a": (X, labels, [1.0])})
     with pytest.raises(errors.OptionError, match="got 'a_b_loss' twice; rename one of them"):
         net.fit(X, labels, eval_set={"a": (X, labels), "a_b": (X, labels)}, metrics=[b_loss])
     with pytest.raises(errors.OptionError, match="must not begin with an underscore, got '_a'"):
