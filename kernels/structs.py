@@ -180,7 +180,9 @@ class _Job(NamedTuple):
     INPUT_THRESHOLD: int = 38  # of dropout of the inputs, as Layer.keep_threshold
     INPUT_MASK: int = 39  # (batch_size, ld_in of the first layer) in work where dA of it is wanted
     ROWS_MEET: int = 40  # 1: threads wait for one another in the rows phase
-    N_FIELDS: int = 41
+    STEPS_LEFT: int = 41  # steps of the last epoch that are left to a later job
+    STEPS_SEEN: int = 42  # steps of the first epoch whose sums are in `seen` already
+    N_FIELDS: int = 43
 
 
 Job = _Job()
