@@ -57,7 +57,7 @@ class Minibatches(Trainer):
         self._plateau: ReduceOnPlateau | None = None
         if isinstance(self._options.schedule, ReduceOnPlateau):
             self._plateau = self._options.schedule
-            self._plateau.begin(optimizer.lr, self._run.directions)
+            self._plateau.begin(optimizer.lr, self._run.directions, self._run.val_loss)
         self._first_rates = self._rates(0, self._group(0))
         super().prepare()
 

@@ -53,8 +53,10 @@ class Monitor:
             real(f"min_delta of {owner}", min_delta, 0.0),
         )
 
-    def begin(self, directions: Directions) -> Watch:
+    def begin(self, directions: Directions, val_loss: str = "loss") -> Watch:
         """Watch in a fit that will have these series; OptionError where ours is not among them.
+
+        `val_loss` is the series that "val_loss" stands for where there is none of that name.
 
         >>> watch = Monitor.make("EarlyStopping", "val_loss", "auto").begin({"loss": "min"})
         >>> watch.series, watch.improves(2.0), watch.improves(3.0), watch.best
@@ -62,7 +64,7 @@ class Monitor:
         """
         series = self.series
         if series == "val_loss" and series not in directions:
-            series = [name for name in directions if name.endswith("loss")][-1]
+            series = val_loss
         name_among(f"monitor of {self.owner}", series, directions)
         mode = directions[series] if self.mode == "auto" else self.mode
         if mode is None:

@@ -70,9 +70,9 @@ class ReduceOnPlateau(Schedule):
         real("min_lr of ReduceOnPlateau", self.min_lr, 0.0)
         self._reduced = 1.0
 
-    def begin(self, lr: float, directions: Directions) -> None:
+    def begin(self, lr: float, directions: Directions, val_loss: str = "loss") -> None:
         """Begin a fit with the rate `lr` and these series; OptionError where ours is not there."""
-        self._watch = self._monitor.begin(directions)
+        self._watch = self._monitor.begin(directions, val_loss)
         # A rate that begins below min_lr stays where it is.
         self._lowest = min(self.min_lr / lr, 1.0)
         self._reduced = 1.0

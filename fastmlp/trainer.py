@@ -126,7 +126,7 @@ class Trainer:
                 )
         self._run = Run(
             network, counters.n_epochs, counters.n_steps, self.history, names,
-            {"loss": "min", **dict(evaluated)},
+            {"loss": "min", **dict(evaluated)}, f"{[*eval_sets][-1]}_loss" if eval_sets else "loss",
         )  # fmt: skip
 
     @property

@@ -37,6 +37,9 @@ class Run:
     directions : mapping of str to str or None
         For each series that can be monitored "min" or "max", whichever is better; None for a
         metric that is a function.
+    val_loss : str
+        The series that "val_loss" stands for where there is none of that name: the loss of the
+        last eval set, or that of training.
     logs : dict
         The values of this epoch; in `on_steps` of its steps so far, not evaluated yet (nan).
     """
@@ -47,6 +50,7 @@ class Run:
     history: History
     names: tuple[str, ...]
     directions: Directions
+    val_loss: str = "loss"
     logs: dict[str, Any] = field(default_factory=dict)
 
 

@@ -80,7 +80,9 @@ class Checkpoint(Callback):
 
     def on_fit_begin(self, run: Run) -> None:
         check_target(self._path_of(run.epoch + 1))
-        self._watch = self._monitor.begin(run.directions) if self.save_best_only else None
+        self._watch = None
+        if self.save_best_only:
+            self._watch = self._monitor.begin(run.directions, run.val_loss)
 
     def on_epoch_end(self, run: Run) -> None:
         if run.epoch % self.every_n_epochs:

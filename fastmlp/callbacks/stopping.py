@@ -50,7 +50,7 @@ class EarlyStopping(Callback):
         self.patience = integer("patience of EarlyStopping", patience, 1)
 
     def on_fit_begin(self, run: Run) -> None:
-        self._watch = self._monitor.begin(run.directions)
+        self._watch = self._monitor.begin(run.directions, run.val_loss)
         self._best: Any = None
         self._n_waited = 0
 
