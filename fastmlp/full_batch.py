@@ -29,6 +29,10 @@ class _EndedError(Exception):
     """Leaves SciPy's loop; `stopped_by` has been set."""
 
 
+class _RaisedError(Exception):
+    """Carries out a StopIteration of a callback, which SciPy would take for a wish to end."""
+
+
 class _NotFiniteError(Exception):
     """The loss or the gradient of a point is not finite."""
 
@@ -134,6 +138,9 @@ class FullBatch(Trainer):
             self.history.stopped_by = _ENDINGS[found.status]
         except _EndedError:
             pass
+        except _RaisedError as error:
+            assert error.__cause__ is not None
+            raise error.__cause__ from None
         except _NotFiniteError as error:
             self.history.stopped_by = "diverged"
             return self._diverged(
@@ -172,10 +179,14 @@ class FullBatch(Trainer):
             self._run.epoch, self._run.step = self._counters.n_epochs, self._counters.n_steps
             self._run.logs = logs
             self.history.append(self._run.epoch, logs)
-        stop = self._steps_stop()
-        self._evaluate()
-        self._show_epoch(self._n_done - 1)
-        if self._epoch_stops(self._n_done) or stop:
+        try:
+            stop = self._steps_stop()
+            self._evaluate()
+            self._show_epoch(self._n_done - 1)
+            stop |= self._epoch_stops(self._n_done)
+        except StopIteration as error:
+            raise _RaisedError from error
+        if stop:
             raise _EndedError
         self._since_s = time.perf_counter()
 

@@ -170,13 +170,14 @@ def test_a_function_stops_it(X, y):
     assert (history.stopped_by, len(history)) == ("callback", 3)
 
 
-def test_an_error_of_a_callback_keeps_the_last_iterate(X, y):
+@pytest.mark.parametrize("error", [KeyError, StopIteration])
+def test_an_error_of_a_callback_keeps_the_last_iterate(X, y, error):
     def fail(run):
         if run.epoch == 3:
-            raise KeyError("mine")
+            raise error("mine")
 
     net, other = classifier(), classifier()
-    with pytest.raises(KeyError, match="mine"):
+    with pytest.raises(error, match="mine"):
         net.fit(X, y, optimizer="lbfgs", callbacks=[fail])
     other.fit(X, y, optimizer="lbfgs", epochs=3)
     np.testing.assert_array_equal(net.weights[0], other.weights[0])
