@@ -88,7 +88,7 @@ class TableRows:
         """Values of a column of numbers; a file whose column is text may still hold some."""
         if self.source.kinds[self._column_of[name]] == NUMBER:
             return values
-        numbers = [np.nan if text is None else _number(text) for text in values]
+        numbers = [np.nan if text is None else number_of(text) for text in values]
         for i, number in enumerate(numbers):
             if number is None or np.isinf(number):
                 raise TableError(
@@ -99,7 +99,7 @@ class TableRows:
         return np.array(numbers, dtype=np.float64)
 
 
-def _number(text: str) -> float | None:
+def number_of(text: str) -> float | None:
     """The number of a cell; a format without text for truth has 1 and 0, others True and False."""
     truth = {"true": 1.0, "false": 0.0}.get(text.lower())
     return as_number(text) if truth is None else truth

@@ -10,6 +10,7 @@ import numpy as np
 from fastmlp.csv_file import as_number
 from fastmlp.errors import TableError
 from fastmlp.io.source import NUMBER, Source
+from fastmlp.preparation.rows import number_of
 
 TASKS = ("auto", "classification", "regression")
 
@@ -142,7 +143,7 @@ def _whole_number(label: object) -> int | None:
 
 
 def _as_numbers(name: str, cells: np.ndarray) -> np.ndarray:
-    numbers = [as_number(cell) for cell in cells.tolist()]
+    numbers = [number_of(cell) for cell in cells.tolist()]
     for row, number in enumerate(numbers):
         if number is None or not math.isfinite(number):
             raise TableError(

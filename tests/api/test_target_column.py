@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastmlp.errors import TableError
-from fastmlp.preparation import Target, read_target, split_rows
+from fastmlp.preparation import TablePreparation, Target, read_target, split_rows
 from fastmlp.preparation.target import read_like
 from fastmlp.sources import open_source
 
@@ -88,6 +88,18 @@ def test_labels_of_another_table_are_of_the_kind_learnt():
     assert read_like(source, "y", "classification", whole=False).tolist() == ["1", "1"]
     assert read_like(source, "y", "classification", whole=True).tolist() == [1, 1]
     assert read_like(source, "y", "regression", whole=False).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("truth", [[True, False], ["True", "false"]], ids=["truth", "text"])
+def test_a_target_of_truth_is_read_again(truth):
+    """A frame has it as truth, which is 1 and 0; a CSV file as text."""
+    frame = pd.DataFrame({"a": np.arange(20.0), "y": [True, False] * 10})
+    table = TablePreparation.learn(frame, "y")
+    _, y = table.arrays(frame.assign(y=truth * 10))
+    assert y.tolist() == [1, 0] * 10
+    table = TablePreparation.learn(frame, "y", task="regression", scale_target=False)
+    _, y = table.arrays(frame.assign(y=truth * 10))
+    assert y.tolist() == [1.0, 0.0] * 10
 
 
 # --- split -----------------------------------------------------------------------------------
