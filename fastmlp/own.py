@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import numbers
 import re
 import types
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from fastmlp.checks import shown
 from fastmlp.engine import registered
 from fastmlp.errors import OptionError, OptionTypeError
 
+_NOT_COMPILED = {
+    inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD,
+}  # fmt: skip
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -165,7 +169,7 @@ def _checked_name(kind: str, name: Any) -> str:
 
 
 def _limit(what: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or math.isnan(value):
         raise OptionTypeError(f"{what} of a loss must be a number, got {shown(value)}")
     return float(value)
 
@@ -182,6 +186,7 @@ def _check_functions(functions: dict[str, Any], of: str, args: tuple[str, ...]) 
                 "write a def or a lambda"
             )
         signature = inspect.signature(function)
+        kinds = {parameter.kind for parameter in signature.parameters.values()}
         try:
             signature.bind(*args)
         except TypeError:
@@ -189,6 +194,11 @@ def _check_functions(functions: dict[str, Any], of: str, args: tuple[str, ...]) 
                 f"{what} of {of} must be callable with {given} alone, got a function of "
                 f"{signature}; give other arguments default values"
             ) from None
+        if kinds & _NOT_COMPILED:
+            raise OptionTypeError(
+                f"{what} of {of} must have no arguments behind a star, which numba does not "
+                f"compile, got a function of {signature}; write {given} and no star"
+            )
 
 
 def _compiled(functions: dict[str, Callable], of: str, *points: np.ndarray) -> Any:

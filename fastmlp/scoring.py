@@ -59,10 +59,10 @@ class Metric:
         settings = dict(self.settings)
         if outputs.weights is not None and _takes(self.function, "sample_weight"):
             settings["sample_weight"] = outputs.weights
-        matrix = self.wants_probabilities and outputs.task == "multiclass" and y_pred.ndim == 2
-        if matrix and _takes(self.function, "labels"):
+        classes = self.wants_probabilities and outputs.task in ("multiclass", "binary")
+        if classes and _takes(self.function, "labels"):
             # Or classes that do not occur in these rows would be missed.
-            settings["labels"] = np.arange(y_pred.shape[1])
+            settings["labels"] = np.arange(y_pred.shape[1] if y_pred.ndim == 2 else 2)
         if self.own:
             result = self.function(y_true, y_pred, **settings)
         else:

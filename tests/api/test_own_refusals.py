@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 
+import numpy as np
 import pytest
 
 import fastmlp
@@ -31,6 +32,11 @@ REFUSED = {
         ("tanh", softsign, softsign_derivative), errors.OptionError,
         "the name of a new activation must be free, got 'tanh', which is built in; "
         "choose another name",
+    ),
+    "star": (
+        ("own", lambda z, *, k=1.0: k * z, lambda z: 1.0), errors.OptionTypeError,
+        "forward of 'own' must have no arguments behind a star, which numba does not compile, "
+        "got a function of (z, *, k=1.0); write z and no star",
     ),
     "number": (
         ("own", 3, softsign_derivative), errors.OptionTypeError,
@@ -163,6 +169,12 @@ def test_unregistering_what_is_not_there():
     )
     with pytest.raises(errors.OptionTypeError):
         fastmlp.unregister_loss(["log_cosh"])
+
+
+@pytest.mark.parametrize("limit", [np.int64(0), np.float32(0)])
+def test_limits_may_be_numbers_of_numpy(limit):
+    fastmlp.register_loss("own", log_cosh, log_cosh_derivative, y_min=limit)
+    assert registered.losses.get("own").y_min == 0.0
 
 
 def test_limits_decide_where_a_loss_is_checked():

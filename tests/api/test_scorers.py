@@ -144,6 +144,16 @@ def test_a_class_that_does_not_occur(X, labels):
     assert found["log_loss"] == pytest.approx(found["loss"], rel=1e-12)
 
 
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "cross_entropy"])
+def test_one_class_of_two_that_does_not_occur(X, labels, loss):
+    n_outputs = 1 if loss.startswith("binary") else 2
+    net = fastmlp.Network([4, 8, n_outputs], loss=loss, dtype="float64")
+    net.fit(X, labels > 1, epochs=3)
+    for rows in (labels > 1, labels < 2):
+        found = net.evaluate(X[rows], labels[rows] > 1, metrics=["log_loss"])
+        assert found["log_loss"] == pytest.approx(found["loss"], rel=1e-12)
+
+
 def test_class_probabilities_as_targets(X, labels):
     net = fastmlp.Network([4, 8, 3], loss="cross_entropy", dtype="float64")
     y = np.full((60, 3), 0.1)
