@@ -32,6 +32,9 @@ class _EndedError(Exception):
 class _RaisedError(Exception):
     """Carries out a StopIteration of a callback, which SciPy would take for a wish to end."""
 
+    def __init__(self, original: StopIteration) -> None:
+        self.original = original
+
 
 class _NotFiniteError(Exception):
     """The loss or the gradient of a point is not finite."""
@@ -139,8 +142,7 @@ class FullBatch(Trainer):
         except _EndedError:
             pass
         except _RaisedError as error:
-            assert error.__cause__ is not None
-            raise error.__cause__ from None
+            raise error.original from None
         except _NotFiniteError as error:
             self.history.stopped_by = "diverged"
             return self._diverged(
@@ -185,7 +187,7 @@ class FullBatch(Trainer):
             self._show_epoch(self._n_done - 1)
             stop |= self._epoch_stops(self._n_done)
         except StopIteration as error:
-            raise _RaisedError from error
+            raise _RaisedError(error) from error
         if stop:
             raise _EndedError
         self._since_s = time.perf_counter()

@@ -85,20 +85,21 @@ class TrainingTable:
     def parts(self, folder: Path, dtype: str) -> Iterator[tuple[Part, Part, Part]]:
         """The prepared rows for training, validation and test.
 
-        What is not held in memory lies in files in `folder` until the end of the context.
+        What is not held in memory is mapped from files on the disk of `folder`. They have no name
+        any more: their space is free when the process ends, even where it is killed.
         """
         split = self.split
         n_rows = len(split.train) + len(split.validation) + len(split.test)
         n_bytes = n_rows * self.preparation.inputs_of.n_inputs * np.dtype(dtype).itemsize
-        with ExitStack() as until_end:
+        with ExitStack() as until_mapped:
             files = None
             if not self._fits(n_bytes):
                 made = tempfile.TemporaryDirectory(prefix=".prepared-", dir=folder)
-                files = Path(until_end.enter_context(made))
+                files = Path(until_mapped.enter_context(made))
             parts = self._prepared(files, dtype)
-            if self._held is not None:
-                self._held.release()
-            yield parts
+        if self._held is not None:
+            self._held.release()
+        yield parts
 
     def _fits(self, n_bytes: int) -> bool:
         return fits_memory(n_bytes) if self._in_memory is None else self._in_memory

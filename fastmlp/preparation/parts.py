@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -79,18 +80,36 @@ def prepared_parts(
     try:
         for file, shape in zip(files, shapes, strict=True):
             header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
+            with _room(folder):
+                np.lib.format.write_array_header_1_0(file, header)
         # Rows are ascending, so every file is written front to back. Plain writes tell of a full
         # disk; a write to a map would end the process.
         for part, _, block in _blocks(rows, inputs, parts, dtype):
-            files[part].write(block.tobytes())
+            with _room(folder):
+                files[part].write(block.tobytes())
+        with _room(folder):
+            for file in files:
+                file.flush()
     finally:
         for file in files:
-            file.close()
+            with suppress(OSError):  # of a file that is refused already, what was still buffered
+                file.close()
     return [
         np.load(path, mmap_mode="r") if len(part) else np.empty((0, inputs.n_inputs), dtype)
         for path, part in zip(paths, parts, strict=True)
     ]
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    """A full disk as OptionError."""
+    try:
+        yield
+    except OSError as error:
+        raise OptionError(
+            f"--out must be on a disk with room for the prepared table, got {folder}: "
+            f"{error.strerror}; choose another, or --in-memory"
+        ) from error
 
 
 def _blocks(

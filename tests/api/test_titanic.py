@@ -108,7 +108,7 @@ def test_trained_from_files_the_model_is_the_same(run, raw, monkeypatch):
     monkeypatch.setattr(fastmlp.Network, "fit", spy)
     trained(run, "raw.csv", *DROP, "--out", "n", "--on-disk")
     assert seen[:2] == [np.memmap, np.memmap]
-    assert [path.name.startswith(".prepared-") for path in seen[2]] == [True]
+    assert seen[2] == []
     assert sorted(path.name for path in Path("n").iterdir()) == [
         "history.json", "model.safetensors", "run.toml",
     ]  # fmt: skip
