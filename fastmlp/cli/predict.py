@@ -52,6 +52,7 @@ def predict(model: str, data: str, out: str, header: str, unknown: str, as_json:
     """
     if as_json and out == "-":
         raise OptionError("--json needs --out FILE, as the predictions would go to stdout too")
+    _check_out(out, model, data)
     network = Network.load(model)
     preparation = TablePreparation.from_extra(network.extra, model)
     names = _names(network, preparation)
@@ -71,6 +72,16 @@ def predict(model: str, data: str, out: str, header: str, unknown: str, as_json:
         ) from None
     values = {"rows": n_rows, "out": out, "columns": names}
     Output(as_json).event("predicted", f"{n_rows} predictions in {out}", values)
+
+
+def _check_out(out: str, model: str, data: str) -> None:
+    """Raise OptionError where the predictions would take the place of what they come from."""
+    for what, name in (("table", data), ("model", model)):
+        if Path(out).is_file() and Path(name).is_file() and Path(out).samefile(name):
+            raise OptionError(
+                f"--out must be another file than the {what}, which would be lost, got {out}; "
+                "give it a name of its own"
+            )
 
 
 @contextmanager
@@ -118,6 +129,9 @@ def _value_columns(
     network: Network, preparation: TablePreparation, X: np.ndarray
 ) -> list[list[str]]:
     values = preparation.values(network.predict(X)).reshape(len(X), -1)
+    if network.loss.name == "poisson":
+        # Rates, exp(z), have their digits whatever their size.
+        return [_cells(column, network.dtype) for column in values.T]
     columns = [_value_cells(column, preparation, network.dtype) for column in values.T]
     if network.loss.name == "gaussian_nll":
         deviations = network.predict_std(X) * preparation.target_scale

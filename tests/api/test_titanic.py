@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 import fastmlp
+from fastmlp import TablePreparation
 
 pytestmark = pytest.mark.usefixtures("in_own_folder")
 
@@ -166,6 +168,48 @@ def test_unknown_category(run, raw):
     )
     assert code == 0, err
     assert len(rows_of("p.csv")) == 400
+
+
+def test_the_command_that_is_proposed_predicts_the_table_itself(run, raw):
+    """Its other parts have categories that the part to train on has not."""
+    table = pd.read_csv("raw.csv")
+    table.loc[::30, "Cabin"] = [f"Z{i}" for i in range(30)]
+    table.to_csv("raw.csv", index=False)
+    _, end = trained(run, "raw.csv", *DROP, "--out", "m")
+    words = shlex.split(end["predict"])
+    arguments = words[words.index("predict") :]
+    code, _, err = run(*arguments)
+    assert code == 0, err
+    without = [word for word in arguments if word not in ("--unknown", "ignore")]
+    code, _, err = run(*without)
+    assert (code, "must hold a category that training had" in err) == (2, True)
+
+
+@pytest.mark.parametrize("lost", ["raw.csv", "m/model.safetensors"])
+def test_predictions_never_take_the_place_of_what_they_come_from(run, raw, lost):
+    trained(run, "raw.csv", *DROP, "--out", "m")
+    before = Path(lost).read_bytes()
+    Path("link").symlink_to(lost)
+    for out in (lost, "link"):
+        code, _, err = run("predict", "m/model.safetensors", "raw.csv", "--unknown", "ignore",
+                           "--out", out)  # fmt: skip
+        assert (code, "--out must be another file than the" in err) == (2, True)
+    assert Path(lost).read_bytes() == before
+
+
+def test_small_rates_keep_their_digits(run, tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=400)
+    pd.DataFrame({"x": x, "y": rng.poisson(np.exp(x)) * 1e-6}).to_csv("rare.csv", index=False)
+    code, _, err = run("train", "rare.csv", "--target", "y", "--loss", "poisson", "--epochs", "20",
+                       "--out", "m")  # fmt: skip
+    assert code == 0, err
+    code, _, err = run("predict", "m/model.safetensors", "rare.csv", "--out", "p.csv")
+    assert code == 0, err
+    net = fastmlp.Network.load("m/model.safetensors")
+    rates = net.predict(TablePreparation.from_extra(net.extra, "m").inputs("rare.csv"))
+    written = np.array([float(row["y"]) for row in rows_of("p.csv")])
+    np.testing.assert_allclose(written, rates, rtol=1e-6)
 
 
 def test_a_fault_in_a_later_block_leaves_the_old_file(run, raw, monkeypatch):
