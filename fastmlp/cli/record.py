@@ -37,6 +37,11 @@ class Record:
             )
         if self._also is None:
             return
+        if self._also.is_file() and not may_write_over(self._also):
+            raise OptionError(
+                f"--save-config must be a new file or a run file that fastmlp wrote, got "
+                f"{self._also}, which would be lost; give it another name"
+            )
         try:
             if self._also.is_dir():
                 raise IsADirectoryError(None, "Is a directory")

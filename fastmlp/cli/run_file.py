@@ -82,7 +82,8 @@ def write_run_file(path: Path, params: Sequence[click.Parameter], values: dict[s
 def may_write_over(path: Path) -> bool:
     """Whether the file at `path` was written here, or is not there."""
     try:
-        return path.read_text(encoding="utf-8").startswith(_HEADING)
+        with path.open("rb") as file:
+            return file.read(len(_HEADING.encode())) == _HEADING.encode()
     except FileNotFoundError:
         return True
 

@@ -206,22 +206,32 @@ class TablePreparation:
     @classmethod
     def from_extra(cls, extra: dict[str, Any], path: str) -> Self:
         """What `to_extra` gave; ModelFileError where the model in `path` holds none."""
-        stored = dict(extra.get("preparation") or {})
-        if not stored:
+        found = extra.get("preparation")
+        if not found:
             raise ModelFileError(
                 f"{path!r} must be a model that 'fastmlp train' wrote, got one without a "
                 "preparation of tables; use it from Python with fastmlp.Network.load"
             )
-        version = stored.pop("version", None)
-        if version == 1:
-            # It knew finite numbers alone.
-            mean, scale = stored.pop("mean"), stored.pop("scale")
-            return cls(inputs_of=Inputs(stored["features"], mean, scale), **stored)
-        if version != _VERSION:
+        version = found.get("version") if isinstance(found, dict) else None
+        if version not in (1, _VERSION):
             raise ModelFileError(
                 f"the preparation in {path!r} must have version {_VERSION} or older, got "
                 f"{version}; use the fastmlp that wrote it, or train again"
             )
+        try:
+            return cls._of_version(version, {k: v for k, v in found.items() if k != "version"})
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            raise ModelFileError(
+                f"the preparation in {path!r} must be as fastmlp wrote it, and is damaged: "
+                f"{type(error).__name__}: {error}; save or copy the file again, or train again"
+            ) from error
+
+    @classmethod
+    def _of_version(cls, version: int, stored: dict[str, Any]) -> Self:
+        if version == 1:
+            # It knew finite numbers alone.
+            mean, scale = stored.pop("mean"), stored.pop("scale")
+            return cls(inputs_of=Inputs(stored["features"], mean, scale), **stored)
         return cls(inputs_of=Inputs.from_json(stored.pop("inputs")), **stored)
 
 

@@ -232,3 +232,20 @@ def test_unknown_series_are_refused_with_the_known_ones(net, X, y):
         errors.OptionError, match="'loss', 'val_loss', 'val_accuracy', got 'val_acc'; did you mean"
     ):
         net.fit(X, y, eval_set=[(X, y)], callbacks=[EarlyStopping("val_acc")])
+
+
+@pytest.mark.parametrize("names", [["train", "test"], ["a_log", "a"]])
+def test_val_loss_is_the_loss_of_the_last_eval_set(names):
+    """Not a metric of it whose name ends in loss too, nor one of a user's without a direction."""
+
+    def own_loss(y_true, y_pred):
+        return float(np.mean(y_true != y_pred))
+
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    labels = np.digitize(X[:, 0] + 0.5 * X[:, 1], [-0.5, 0.5])
+    net = fastmlp.Network([4, 16, 3], loss="cross_entropy")
+    sets = {names[0]: (X[:40], labels[:40]), names[1]: (X[40:], labels[40:])}
+    settings = {"eval_set": sets, "metrics": ["neg_log_loss", own_loss]}
+    fit = {"epochs": 40, "optimizer": fastmlp.optim.Adam(0.05), **settings}
+    history = net.fit(X[:40], labels[:40], callbacks=[EarlyStopping(patience=8)], **fit)
+    assert history.best_epoch == 1 + int(np.argmin(history[f"{names[1]}_loss"]))

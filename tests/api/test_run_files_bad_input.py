@@ -143,3 +143,15 @@ def test_a_run_file_of_ones_own_is_never_lost(run):
     assert "a run.toml of your own would be lost" in err
     assert "my favourite" in Path("run.toml").read_text()
     assert not Path("model.safetensors").exists()
+
+
+@pytest.mark.parametrize("content", [b"a,y\n1,2\n", bytes(range(256)), b""])
+def test_save_config_writes_over_run_files_of_fastmlp_alone(run, content):
+    Path("mine.csv").write_bytes(content)
+    words = ("train", "iris", "--epochs", "1", "--out", "m", "--save-config")
+    code, out, err = run(*words, "mine.csv")
+    assert (code, out) == (2, "")
+    assert "must be a new file or a run file that fastmlp wrote, got mine.csv" in err
+    assert Path("mine.csv").read_bytes() == content
+    for _ in range(2):
+        assert run(*words, "again.toml")[0] == 0

@@ -397,18 +397,3 @@ def test_bad_eval_sets(net, X, labels, eval_set, match):
         net.fit(X, labels, eval_set={"a": (X, labels), "a_b": (X, labels)}, metrics=[b_loss])
     with pytest.raises(errors.OptionError, match="must not begin with an underscore, got '_a'"):
         net.fit(X, labels, eval_set={"_a": (X, labels)})
-
-
-@pytest.mark.parametrize("names", [["train", "test"], ["a_log", "a"]])
-def test_val_loss_is_the_loss_of_the_last_eval_set(X, labels, names):
-    """Not a metric of it whose name ends in loss too, nor one of a user's without a direction."""
-
-    def own_loss(y_true, y_pred):
-        return float(np.mean(y_true != y_pred))
-
-    net = fastmlp.Network([4, 16, 3], loss="cross_entropy")
-    sets = {names[0]: (X[:40], labels[:40]), names[1]: (X[40:], labels[40:])}
-    settings = {"eval_set": sets, "metrics": ["neg_log_loss", own_loss]}
-    fit = {"epochs": 40, "optimizer": fastmlp.optim.Adam(0.05), **settings}
-    history = net.fit(X[:40], labels[:40], callbacks=[EarlyStopping(patience=8)], **fit)
-    assert history.best_epoch == 1 + int(np.argmin(history[f"{names[1]}_loss"]))

@@ -138,6 +138,29 @@ def test_newer_preparation_is_refused(frame):
         TablePreparation.from_extra(extra, "m.safetensors")
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda stored: stored.pop("features"),
+        lambda stored: stored.update(more=1),
+        lambda stored: stored["inputs"].update(more=1),
+        lambda stored: stored["inputs"].update(mean=[1.0]),
+        lambda stored: stored["inputs"].pop("embedded"),
+        lambda stored: stored.update(inputs=None),
+    ],
+)
+def test_a_damaged_preparation_is_refused(frame, damage):
+    extra = learn(frame).to_extra()
+    damage(extra["preparation"])
+    with pytest.raises(ModelFileError, match="the preparation in 'm' must be as fastmlp wrote it"):
+        TablePreparation.from_extra(extra, "m")
+
+
+def test_a_preparation_of_something_else_is_refused():
+    with pytest.raises(ModelFileError, match="version 2 or older, got None"):
+        TablePreparation.from_extra({"preparation": 5}, "m")
+
+
 def test_values_come_back_in_their_units(frame):
     table = TablePreparation.learn(frame, "fare")
     X, y = table.arrays(frame)
