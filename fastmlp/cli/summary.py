@@ -75,13 +75,20 @@ class Summary:
         self._output.event("epoch", "", {"epoch": run.epoch, **run.logs})
 
     def end(
-        self, history: History, score: dict[str, float], path: Path, run_file: Path, data: str
+        self,
+        history: History,
+        score: dict[str, float],
+        path: Path,
+        run_file: Path,
+        data: str,
+        header: str,
     ) -> None:
         """Say how it ended, how good it is, where the model is, how to predict and to repeat it."""
         seconds = sum(history["seconds"]) if len(history) else 0.0
         # The other parts of the table may have categories that the part trained on has not.
         unknown = ["--unknown", "ignore"] if self._table.preparation.inputs_of.labels else []
-        arguments = [str(path), data, *unknown, "--out", "predictions.csv"]
+        names = ["--header", header] if header != "auto" else []
+        arguments = [str(path), data, *names, *unknown, "--out", "predictions.csv"]
         command = f"{program()} {command_line('predict', *arguments)}"
         lines = [f"ended    {self._ending(history)} ({duration_text(seconds)} of training)"]
         if history.best_epoch is not None:

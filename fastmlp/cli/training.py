@@ -194,7 +194,7 @@ class Job:
         }
         run_file = self._record.write(folder, settings)
         score = test_score(network, preparation, test.X, test.y)
-        summary.end(history, score, path, run_file, self._data)
+        summary.end(history, score, path, run_file, self._data, options.header)
         return _INTERRUPTED if history.stopped_by == "interrupt" else 0
 
     def _stopping(self) -> list[Any]:

@@ -185,6 +185,20 @@ def test_the_command_that_is_proposed_predicts_the_table_itself(run, raw):
     assert (code, "must hold a category that training had" in err) == (2, True)
 
 
+def test_the_command_that_is_proposed_reads_the_header_as_the_training_did(run):
+    """A table of text alone does not tell whether its first row holds names."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 3, (90, 2))
+    Path("t.csv").write_text("".join(f"{'abc'[a]},{'xyz'[b]},{a + b}\n" for a, b in codes))
+    code, out, err = run("train", "t.csv", "--target", "c3", "--header", "no", "--epochs", "2",
+                         "--json")  # fmt: skip
+    assert code == 0, err
+    words = shlex.split(json.loads(out.splitlines()[-1])["predict"])
+    code, _, err = run(*words[words.index("predict") :])
+    assert code == 0, err
+    assert len(rows_of("predictions.csv")) == 90
+
+
 @pytest.mark.parametrize("lost", ["raw.csv", "m/model.safetensors"])
 def test_predictions_never_take_the_place_of_what_they_come_from(run, raw, lost):
     trained(run, "raw.csv", *DROP, "--out", "m")
