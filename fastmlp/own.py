@@ -209,7 +209,14 @@ def _compiled(functions: dict[str, Callable], of: str, *points: np.ndarray) -> A
     plain = {what: getattr(function, "py_func", function) for what, function in functions.items()}
     code = compile_pair(plain, of, len(points))
     for dtype in DTYPES:
-        for what, values in zip(functions, code(dtype, *points), strict=True):
+        again = code(dtype, *points)
+        for what, values, same in zip(functions, code(dtype, *points), again, strict=True):
+            if not np.array_equal(values, same, equal_nan=True):
+                raise OptionError(
+                    f"{what} of {of} must give the same number for the same "
+                    f"{'z' if len(points) == 1 else 'z and y'}, got others when called again; "
+                    "use no random numbers, there is dropout"
+                )
             wrong = np.flatnonzero(~np.isfinite(values))
             if len(wrong):
                 index = int(wrong[np.argmin(np.abs(points[0][wrong]))])

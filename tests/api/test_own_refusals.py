@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import random
 
 import numpy as np
 import pytest
@@ -32,6 +33,11 @@ REFUSED = {
         ("tanh", softsign, softsign_derivative), errors.OptionError,
         "the name of a new activation must be free, got 'tanh', which is built in; "
         "choose another name",
+    ),
+    "random": (
+        ("own", lambda z: z + random.random(), lambda z: 1.0), errors.OptionError,
+        "forward of 'own' must give the same number for the same z, got others when called again; "
+        "use no random numbers, there is dropout",
     ),
     "star": (
         ("own", lambda z, *, k=1.0: k * z, lambda z: 1.0), errors.OptionTypeError,
