@@ -110,6 +110,8 @@ def _fits(
         # How far the quotient still is from where it goes as h shrinks: of the order of h where
         # the curvature jumps, as that of z / (1 + |z|) does at 0.
         tolerance += 4.0 * np.abs(central - (left + right) / 2)
+        # What rounding of large values leaves in a quotient.
+        tolerance += 4.0 * np.finfo(np.float64).eps * np.abs(function(z, *y)[0]) / h
         apart = np.abs(right_half - left_half)
         kink = (apart > tolerance) & (apart > _STAYS_APART * np.abs(right - left))
         low, high = np.minimum(left_half, right_half), np.maximum(left_half, right_half)

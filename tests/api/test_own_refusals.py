@@ -192,3 +192,9 @@ def test_limits_decide_where_a_loss_is_checked():
     with pytest.raises(errors.OptionError, match="must be finite wherever it is checked"):
         fastmlp.register_loss("squared_log", *functions)
     fastmlp.register_loss("squared_log", *functions, y_min=1e-3)
+
+
+def test_rounding_of_large_values_is_no_wrong_derivative():
+    fastmlp.register_activation("high", lambda z: z + 1e8, lambda z: 1.0)
+    with pytest.raises(errors.OptionError, match="must be that of forward"):
+        fastmlp.register_activation("own", lambda z: z + 1e8, lambda z: 1.5)
