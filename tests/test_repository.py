@@ -21,7 +21,7 @@ LAYERS = (
     ("errors",),
     ("engine.names",),
     ("checks", "frames", "gradient_flow", "history", "interrupts"),
-    ("losses", "layers", "optim", "optimizer", "schedules", "data"),
+    ("losses", "layers", "optim", "optimizer", "muon", "schedules", "data"),
     ("spec", "targets"),
     ("plan", "work_plan"),
     ("engine",),
