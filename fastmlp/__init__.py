@@ -3,7 +3,17 @@
 from fastmlp import callbacks, errors, losses, optim, schedules
 from fastmlp.history import History
 from fastmlp.network import Network
+from fastmlp.preparation import TablePreparation
 
 __version__ = "0.1.0"
 
-__all__ = ["History", "Network", "callbacks", "errors", "losses", "optim", "schedules"]
+__all__ = [
+    "History",
+    "Network",
+    "TablePreparation",
+    "callbacks",
+    "errors",
+    "losses",
+    "optim",
+    "schedules",
+]

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TextIO
 
-from fastmlp.errors import DataError
+from fastmlp.errors import TableError as TableError
 
 HEADERS = ("auto", "yes", "no")
 
+# Cells that hold no value. Other spellings, "none" and "-" among them, may be labels.
+MISSING = frozenset(
+    ["", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "null", "NULL"]
+)
+
 _DELIMITERS = ",;\t|"
 _BLOCK_ROWS = 4096
+# A wide table has fewer rows a block: a cell is an object of some 60 bytes.
+_BLOCK_CELLS = 1 << 18
 # Rows that decide, with the first, whether the first is a header.
 _SAMPLE_ROWS = 20
-
-
-class TableError(DataError):
-    """DATA cannot be read, or is not the table that was asked for."""
 
 
 def as_number(cell: str) -> float | None:
     """The number that `cell` is the text of, or None."""
     try:
-        return float(cell)
+        return None if "_" in cell else float(cell)
     except ValueError:
         return None
 
@@ -74,7 +78,7 @@ class CsvFile:
         else:
             self.where = f"{data} (read without a header; --header yes if its first row is one)"
             self.names = [f"c{i + 1}" for i in range(len(first))]
-        twice = [name for i, name in enumerate(self.names) if name in self.names[:i]]
+        twice = [name for name, count in Counter(self.names).items() if count > 1]
         if twice:
             raise TableError(
                 f"the header of {data} must name a column once, got {twice[0]!r} twice"
@@ -83,6 +87,7 @@ class CsvFile:
     def blocks(self) -> Iterator[Block]:
         """The rows below the header; TableError at the first of another width."""
         block = Block(0, [], [])
+        n_rows = max(1, min(_BLOCK_ROWS, _BLOCK_CELLS // len(self.names)))
         for line, row in chain(self._ahead, self._rows()):
             block.rows.append(row)
             block.lines.append(line)
@@ -91,9 +96,9 @@ class CsvFile:
                     f"{block.place(len(block.rows) - 1)} of {self.data} must have "
                     f"{len(self.names)} cells as the first row has, got {len(row)}"
                 )
-            if len(block.rows) == _BLOCK_ROWS:
+            if len(block.rows) == n_rows:
                 yield block
-                block = Block(block.first + _BLOCK_ROWS, [], [])
+                block = Block(block.first + n_rows, [], [])
         if block.rows:
             yield block
 
@@ -112,11 +117,20 @@ class CsvFile:
 def _is_header(first: list[str], rows: list[list[str]], expected: Collection[str]) -> bool:
     if any(name in first for name in expected):
         return True
-    is_text = [as_number(cell) is None for cell in first]
-    if all(is_text):
+    is_text = [_is_text(cell) for cell in first]
+    # A column without a name, as pandas writes its index, is a gap among names.
+    if any(is_text) and all(
+        text or cell in MISSING for text, cell in zip(is_text, first, strict=True)
+    ):
         return True
     columns = zip(*rows, strict=False)
     return any(
-        text and all(as_number(cell) is not None for cell in column)
+        text
+        and not any(_is_text(cell) for cell in column)
+        and any(cell not in MISSING for cell in column)
         for text, column in zip(is_text, columns, strict=False)
     )
+
+
+def _is_text(cell: str) -> bool:
+    return cell not in MISSING and as_number(cell) is None

@@ -40,6 +40,10 @@ class DataError(FastmlpError, ValueError):
     """The data hold a value that cannot be used: nan, infinity, a negative weight."""
 
 
+class TableError(DataError):
+    """A file or frame that cannot be read, or is not the table that was asked for."""
+
+
 class DataTypeError(FastmlpError, TypeError):
     """The data are of a kind that cannot be used: text, sparse, complex."""
 

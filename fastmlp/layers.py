@@ -30,11 +30,12 @@ def norms(norm: Any, n_hidden: int) -> tuple[str, ...]:
     return tuple(name_among(f"norm[{i}]", name, NORMS) for i, name in enumerate(norm))
 
 
-def residual_connections(residual: Any, sizes: tuple[int, ...]) -> tuple[bool, ...]:
+def residual_connections(residual: Any, sizes: tuple[int, ...], n_inputs: int) -> tuple[bool, ...]:
     """Whether each hidden layer's input is added to its output.
 
     True connects every hidden layer to the hidden layer before it where both are equally wide; a
-    list says it for each, the first one (whose input is the data) included.
+    list says it for each, the first one included, whose input are the `n_inputs` values that the
+    data become: more than sizes[0] where an embedded column has several.
     """
     n_hidden = len(sizes) - 2
     if not is_sequence(residual):
@@ -54,12 +55,18 @@ def residual_connections(residual: Any, sizes: tuple[int, ...]) -> tuple[bool, .
         )
     chosen = tuple(flag(f"residual[{i}]", value) for i, value in enumerate(residual))
     for i, wanted in enumerate(chosen):
-        if wanted and sizes[i] != sizes[i + 1]:
+        n_in = sizes[i] if i else n_inputs
+        if wanted and n_in != sizes[i + 1]:
             raise OptionError(
                 f"residual[{i}] adds the input of hidden layer {i} to its output, so both must be "
-                f"equally wide, got {sizes[i]} and {sizes[i + 1]}; make them equal, or use False"
+                f"equally wide, got {n_in} and {sizes[i + 1]}; make them equal, or use False"
             )
     return chosen
+
+
+def first_inputs(n_columns: int, embeddings: tuple[tuple[int, int, int], ...]) -> int:
+    """Inputs of the first layer: an embedded column has as many as its width."""
+    return n_columns + sum(width - 1 for _, _, width in embeddings)
 
 
 def embedded_columns(embeddings: Any, n_columns: int) -> tuple[tuple[int, int, int], ...]:

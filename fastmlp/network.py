@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp import metrics, targets
-from fastmlp.checks import shown
+from fastmlp.checks import is_sequence, shown
 from fastmlp.data import Dataset, as_inputs
 from fastmlp.errors import OptionError, OptionTypeError
 from fastmlp.history import History
@@ -18,7 +18,7 @@ from fastmlp.model import Model
 from fastmlp.optim import Adam, Optimizer, as_optimizer
 from fastmlp.plan import Parameters
 from fastmlp.report.progress import make_display
-from fastmlp.spec import NetworkSpec
+from fastmlp.spec import ARRAYS, NetworkSpec
 from fastmlp.trainer import FitOptions, Trainer
 
 
@@ -44,7 +44,8 @@ class Network(Model):
     norm : str or sequence of str
         "none", "layer", "rms" or "batch": normalisation of the sums of a hidden layer, before its
         activation, for all hidden layers or for each. Batch normalisation predicts with running
-        means and variances of the minibatches trained on.
+        means and variances of the minibatches trained on, which lag behind where inputs are far
+        from mean 0 and deviation 1.
     residual : bool or sequence of bool
         Whether a hidden layer's input is added to its output: True for every hidden layer as wide
         as the one before, or one for each.
@@ -54,11 +55,11 @@ class Network(Model):
         other columns, are the inputs of the first layer.
     l1, l2 : float
         Penalty ``l1 sum|W| + l2/2 sum W^2`` on the weights, added to the mean loss.
-    init : str
+    init : str or list of array-like (in, out)
         "auto" (he_uniform for relu and its kin, lecun_normal for selu, else glorot_uniform),
         "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal",
-        "lecun_uniform", "orthogonal", "uniform" or "zeros"; weights of your own are set with
-        ``net.weights = [...]``.
+        "lecun_uniform", "orthogonal", "uniform" or "zeros"; or weights of your own, one array for
+        each layer.
     dtype : str
         "float32" or "float64".
     seed : int
@@ -108,12 +109,17 @@ class Network(Model):
         embeddings: Mapping[int, tuple[int, int]] | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
-        init: str = "auto",
+        init: str | Sequence[Any] = "auto",
         dtype: Any = "float32",
         seed: int = 0,
         device: str = "cpu",
         n_threads: int | None = None,
     ) -> None:
+        own = None
+        if is_sequence(init):
+            own, init = init, ARRAYS
+        elif init == ARRAYS:
+            raise OptionError(f"init={ARRAYS!r} is no rule; pass a list of the arrays themselves")
         self._begin(
             NetworkSpec.make(
                 sizes=sizes,
@@ -133,6 +139,8 @@ class Network(Model):
                 n_threads=n_threads,
             )
         )
+        if own is not None:
+            self.weights = list(own)
 
     def fit(
         self,

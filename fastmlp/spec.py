@@ -18,6 +18,8 @@ from fastmlp.losses import Loss, as_loss
 _DTYPES = ("float32", "float64")
 _MAX_PARAMETERS = 2**40
 _MAX_THREADS = 256
+# The init of a network whose first weights were given; a spec has no room for them.
+ARRAYS = "arrays"
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class NetworkSpec:
     l1, l2 : float
         Penalty ``l1 sum|W| + l2/2 sum W^2`` on the weights, added to the mean loss.
     init : str
-        Initialiser of the weights.
+        Initialiser of the weights; ARRAYS where they were given.
     dtype : str
         "float32" or "float64".
     seed : int
@@ -111,6 +113,8 @@ class NetworkSpec:
                 f"each target, so sizes must end with a multiple of that, got {checked_sizes[-1]}"
             )
         n_hidden = len(checked_sizes) - 2
+        embedded = layers.embedded_columns(embeddings, checked_sizes[0])
+        n_inputs = layers.first_inputs(checked_sizes[0], embedded)
         return cls(
             sizes=checked_sizes,
             activations=_activations(activation, n_hidden),
@@ -118,11 +122,11 @@ class NetworkSpec:
             dropout=_dropout(dropout, n_hidden),
             input_dropout=real("input_dropout", input_dropout, 0.0, 1.0, high_open=True),
             norms=layers.norms(norm, n_hidden),
-            residual=layers.residual_connections(residual, checked_sizes),
-            embeddings=layers.embedded_columns(embeddings, checked_sizes[0]),
+            residual=layers.residual_connections(residual, checked_sizes, n_inputs),
+            embeddings=embedded,
             l1=real("l1", l1, 0.0),
             l2=real("l2", l2, 0.0),
-            init=name_among("init", init, INITIALIZERS),
+            init=ARRAYS if init == ARRAYS else name_among("init", init, INITIALIZERS),
             dtype=_dtype(dtype),
             seed=integer("seed", seed, 0, 2**64 - 1),
             device=_device(device),
@@ -134,8 +138,7 @@ class NetworkSpec:
     @property
     def layer_sizes(self) -> tuple[int, ...]:
         """Inputs of the first layer, of which an embedded column has several, and all units."""
-        widths = sum(width - 1 for _, _, width in self.embeddings)
-        return (self.sizes[0] + widths, *self.sizes[1:])
+        return (layers.first_inputs(self.sizes[0], self.embeddings), *self.sizes[1:])
 
     @property
     def n_parameters(self) -> int:

@@ -20,7 +20,7 @@ LAYERS = (
     ("kernels",),
     ("errors",),
     ("engine.names",),
-    ("checks", "frames", "gradient_flow", "history", "interrupts"),
+    ("checks", "csv_file", "frames", "gradient_flow", "history", "interrupts"),
     ("losses", "layers", "optim", "optimizer", "muon", "schedules", "data"),
     ("spec", "targets"),
     ("plan", "work_plan"),
@@ -29,7 +29,7 @@ LAYERS = (
     ("trainer",),
     ("report.progress",),
     ("model", "network"),
-    ("csv_file", "tables", "preparation"),
+    ("sources", "preparation"),
     ("report",),
     ("cli", "__main__"),
 )

@@ -7,6 +7,7 @@ settings alike for all five; `make defaults` measures them again.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ PATIENCE = 20
 _L2_TIMES_ROWS = 3.0
 _STEPS_PER_EPOCH = 50
 _BATCH_SIZES = (32, 256)
+_LEAST_SHARE = 1e-6
 
 
 def default_l2(n_rows: int) -> float:
@@ -34,21 +36,21 @@ def default_batch_size(n_rows: int) -> int:
     return int(np.clip(size, *_BATCH_SIZES))
 
 
-def start_at_constant(network: Network, y: np.ndarray, balanced: bool = False) -> None:
+def start_at_constant(network: Network, y: np.ndarray, class_weight: Any = None) -> None:
     """Set the output layer so that every row is first given the best constant prediction.
 
     Drawn output weights would make the untrained network a random function as large as the
     target, which small data must first unlearn: on diabetes it costs 0.12 of R^2. Weights of zero
     learn from the first step on, as the layers below are random; the biases are the constant.
-    `balanced`: of equally frequent classes.
+    `class_weight`: as `Network.fit` has it.
     """
     weights, biases = network.get_parameters()
     weights[-1][:] = 0.0
-    biases[-1][:] = _constant(network, np.unique(y) if balanced else y)
+    biases[-1][:] = _constant(network, y, class_weight)
     network.set_parameters(weights, biases)
 
 
-def _constant(network: Network, y: np.ndarray) -> np.ndarray | float:
+def _constant(network: Network, y: np.ndarray, class_weight: Any) -> np.ndarray | float:
     """The raw output, the same for all rows, of the least loss on `y` (or near it)."""
     if network.task == "regression":
         if network.loss.name == "poisson":
@@ -63,6 +65,12 @@ def _constant(network: Network, y: np.ndarray) -> np.ndarray | float:
         if network.loss.name == "gaussian_nll":
             return np.array([y.mean(), math.log(max(float(y.var()), 1e-6))])
         return float(np.median(y) if network.loss.name == "absolute_error" else y.mean())
-    shares = np.unique(y, return_counts=True)[1] / len(y)
-    log_shares = np.log(shares)
+    classes, n_rows = np.unique(y, return_counts=True)
+    counts = n_rows.astype(np.float64)
+    if isinstance(class_weight, str):
+        counts = np.ones(len(classes))
+    elif class_weight is not None:
+        counts = counts * np.array([class_weight.get(label, 1.0) for label in classes.tolist()])
+    # A weight of 0 leaves a class out of the loss; its logarithm is still a bias.
+    log_shares = np.log(np.maximum(counts / (counts.sum() or 1.0), _LEAST_SHARE))
     return float(log_shares[1] - log_shares[0]) if network.task == "binary" else log_shares

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields, replace
+from typing import Any
 
-from fastmlp.checks import name_among
-from fastmlp.csv_file import as_number
+import numpy as np
+
+from fastmlp import losses
+from fastmlp.checks import name_among, real, suggestion
+from fastmlp.cli.kinds import Call, as_plain
 from fastmlp.errors import OptionError
 from fastmlp.losses import NAMES, Loss, as_loss
 from fastmlp.optim import BY_NAME, SGD, Optimizer
 from fastmlp.schedules import (
     Constant,
     Cosine,
+    CosineRestarts,
+    Exponential,
     InverseScaling,
     OneCycle,
     Polynomial,
     Schedule,
+    Step,
 )
 
 CLASS_LOSSES = ("cross_entropy", "focal", "binary_cross_entropy")
 SCHEDULES: dict[str, type[Schedule]] = {
     "constant": Constant,
+    "step": Step,
+    "exponential": Exponential,
     "cosine": Cosine,
+    "cosine_restarts": CosineRestarts,
     "polynomial": Polynomial,
     "one_cycle": OneCycle,
     "inverse_scaling": InverseScaling,
@@ -60,51 +72,127 @@ def one_or_each(text: str) -> str | list[str]:
 
 def dropout_rates(text: str) -> float | list[float]:
     """``0.1`` for all hidden layers, or a list from ``0.1,0.2``, one for each."""
-    try:
-        rates = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise OptionError(
-            f"--dropout must be a rate such as 0.1, or one for each hidden layer such as 0.1,0.2, "
-            f"got {text!r}"
-        ) from None
+    what = "a rate such as 0.1, or one for each hidden layer"
+    rates = _numbers("--dropout", text, what, "0.1,0.2")
     return rates[0] if len(rates) == 1 else rates
 
 
-def loss_for(text: str | None, task: str, target: str) -> Loss:
+def residual_layers(text: str) -> bool | list[bool]:
+    """``true`` or ``false`` for all hidden layers, or a list from ``false,true``, one for each."""
+    flags = [as_plain(part.strip()) for part in text.split(",")]
+    if not all(isinstance(flag, bool) for flag in flags):
+        raise OptionError(
+            "--residual must be true or false, or one for each hidden layer such as false,true, "
+            f"got {text!r}"
+        )
+    return flags[0] if len(flags) == 1 else flags
+
+
+def loss_for(call: Call | None, task: str, target: str) -> Loss:
     """A loss from ``huber``, ``huber:2.0`` or ``quantiles:0.1,0.9``; by default the task's own."""
-    if text is None:
+    if call is None:
         return as_loss("cross_entropy" if task == "classification" else "squared_error")
-    name, colon, numbers = text.partition(":")
-    loss = as_loss(name)
-    if colon:
-        parameters = tuple(as_number(number) for number in numbers.split(","))
-        if None in parameters:
-            raise OptionError(
-                f"--loss must have numbers after the colon (such as quantile:0.9), got {text!r}"
-            )
-        loss = Loss(name, parameters)  # type: ignore[arg-type]
+    loss = as_loss(call.name)
+    if call.numbers and not call.named:
+        loss = Loss(call.name, call.numbers)
+    elif call.named:
+        names = list(loss_parameters(call.name))
+        # The numbers of quantiles are one parameter together.
+        if call.numbers and call.name == "quantiles":
+            raise OptionError("--loss quantiles must have q once, got it by name and without")
+        given = call.bound("--loss", names)
+        loss = getattr(losses, call.name)(**given)
     allowed = CLASS_LOSSES if task == "classification" else _VALUE_LOSSES
-    if name not in allowed:
+    if call.name not in allowed:
         holds, other = (
             ("classes", "regression") if task == "classification" else ("values", "classification")
         )
         raise OptionError(
             f"--loss must be one of {', '.join(allowed)}, as the target {target!r} holds {holds}, "
-            f"got {name!r}; --task {other} treats the target otherwise"
+            f"got {call.name!r}; --task {other} treats the target otherwise"
         )
     return loss
 
 
-def optimizer_for(name: str, **settings: float | None) -> Optimizer:
-    """An optimizer from its name; settings that are None stay at its own defaults.
+def loss_parameters(name: str) -> tuple[str, ...]:
+    """What the function of `fastmlp.losses` for this loss takes; nothing where there is none."""
+    make: Callable[..., Loss] | None = getattr(losses, name, None)
+    return () if make is None else tuple(inspect.signature(make).parameters)
 
-    "momentum" and "nesterov" are SGD with a momentum of 0.9.
+
+def optimizer_for(call: Call, **settings: Any) -> Optimizer:
+    """An optimizer from its name and numbers; settings that are not None take their place.
+
+    "momentum" and "nesterov" are SGD with a momentum of 0.9. The numbers of ``adam:0.01,0.8`` are
+    those of `fastmlp.optim.Adam` in its order.
     """
-    optimizer = _NAMED[name_among("--optimizer", name, _NAMED)]
     given = {key: value for key, value in settings.items() if value is not None}
-    return replace(optimizer, **given)  # type: ignore[arg-type]
+    numbers = optimizer_numbers(call)
+    return replace(_NAMED[call.name], **(numbers | given))
 
 
-def schedule_for(name: str) -> Schedule:
-    """A schedule from its name, with its own numbers."""
-    return SCHEDULES[name_among("--schedule", name, SCHEDULES)]()
+def check_layer_lr(optimizer: Optimizer, hidden: list[int]) -> None:
+    """Raise OptionError where the factors of the layers are not one for each."""
+    n_layers, n_given = len(hidden) + 1, len(optimizer.layer_lr)
+    if n_given not in (0, n_layers):
+        raise OptionError(
+            f"--layer-lr must have a factor for each of the {n_layers} layers, the output layer "
+            f"included, got {n_given}"
+        )
+
+
+def optimizer_numbers(call: Call) -> dict[str, Any]:
+    """What `call` says of an optimizer, by name."""
+    optimizer = _NAMED[name_among("--optimizer", call.name, _NAMED)]
+    return call.bound("--optimizer", [f.name for f in _in_order(type(optimizer))])
+
+
+def class_weights_for(
+    weights: str | dict[str, Any] | None, values: np.ndarray, target: str
+) -> str | dict[Any, float] | None:
+    """``balanced`` as it is, or weights by the labels in `values` from weights by their text."""
+    if weights is None or isinstance(weights, str):
+        return weights
+    labels = {str(label): label for label in np.unique(values).tolist()}
+    for text in weights:
+        if text not in labels:
+            raise OptionError(
+                f"--class-weight must name classes of the target {target!r} "
+                f"({', '.join(labels)}), got {text!r}{suggestion(text, labels)}"
+            )
+    return {
+        labels[text]: real(f"--class-weight of {text!r}", weight, 0.0)
+        for text, weight in weights.items()
+    }
+
+
+def schedule_for(call: Call) -> Schedule:
+    """A schedule from its name and numbers."""
+    make = SCHEDULES[name_among("--schedule", call.name, SCHEDULES)]
+    known = _in_order(make)
+    given = call.bound("--schedule", [f.name for f in known])
+    missing = [f.name for f in known if f.default is MISSING and f.name not in given]
+    if missing:
+        raise OptionError(
+            f"--schedule {call.name} needs {missing[0]}, such as {call.name}:{missing[0]}=1000"
+        )
+    return make(**given)
+
+
+def _in_order(make: type[Any]) -> list[Field[Any]]:
+    """The fields of a dataclass, those for names alone last."""
+    return sorted(fields(make), key=lambda f: f.kw_only is True)
+
+
+def layer_factors(text: str | None) -> list[float] | None:
+    """Factors of the learning rate from ``1,0.1,0``, one for each layer."""
+    return (
+        None if text is None else _numbers("--layer-lr", text, "a factor for each layer", "1,1,0.1")
+    )
+
+
+def _numbers(option: str, text: str, what: str, such_as: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise OptionError(f"{option} must be {what} such as {such_as}, got {text!r}") from None

@@ -6,18 +6,23 @@ from typing import Any
 
 import click
 
+from fastmlp.cli.columns import column_options
+from fastmlp.cli.kinds import CallKind, EachKind, WeightsKind
 from fastmlp.cli.options import OPTIMIZERS, SCHEDULES
+from fastmlp.cli.precedence import left_out, table_of, take_run_file
+from fastmlp.cli.record import Record
 from fastmlp.cli.training import Job, TrainOptions
 from fastmlp.csv_file import HEADERS
-from fastmlp.engine.names import ACTIVATIONS, INITIALIZERS
+from fastmlp.engine.names import ACTIVATIONS, INITIALIZERS, NORMS
+from fastmlp.io.bundled import BUNDLED
 from fastmlp.losses import NAMES
 from fastmlp.preparation import TASKS
-from fastmlp.tables import BUNDLED
 
 
 @click.command(epilog=f"Bundled data sets: {', '.join(BUNDLED)}.")
-@click.argument("data")
-@click.option("--target", metavar="COL", help="Column to learn; needed for a CSV file.")
+@click.argument("data_or_run", metavar="DATA", is_eager=True, callback=take_run_file)
+@click.option("--data", type=click.Path(), help="The table, where DATA is a run file.")
+@click.option("--target", metavar="COL", help="Column to learn, unless the format has its own.")
 @click.option(
     "--task",
     type=click.Choice(TASKS),
@@ -26,6 +31,7 @@ from fastmlp.tables import BUNDLED
     help="Auto: text and few different whole numbers are classes.",
 )
 @click.option("--drop", metavar="COL", multiple=True, help="Column to leave out; may be repeated.")
+@column_options
 @click.option(
     "--header",
     type=click.Choice(HEADERS),
@@ -35,6 +41,7 @@ from fastmlp.tables import BUNDLED
 )
 @click.option(
     "--hidden",
+    type=EachKind(),
     metavar="SIZES",
     default="128,64",
     show_default=True,
@@ -42,6 +49,7 @@ from fastmlp.tables import BUNDLED
 )
 @click.option(
     "--activation",
+    type=EachKind(),
     metavar="NAME",
     default="relu",
     show_default=True,
@@ -49,6 +57,7 @@ from fastmlp.tables import BUNDLED
 )
 @click.option(
     "--loss",
+    type=CallKind(),
     metavar="NAME",
     help=f"One of {', '.join(NAMES)}; numbers go behind a colon: huber:DELTA, quantile:Q, "
     "quantiles:Q,Q,..., cross_entropy:SMOOTHING, focal:FOCUSING.  "
@@ -56,10 +65,36 @@ from fastmlp.tables import BUNDLED
 )
 @click.option(
     "--dropout",
+    type=EachKind(),
     metavar="RATE",
     default="0",
     show_default=True,
     help="Share of hidden units left out in a step, one for all layers or one each.",
+)
+@click.option(
+    "--input-dropout",
+    type=float,
+    metavar="RATE",
+    default=0.0,
+    show_default=True,
+    help="Share of inputs left out in a step.",
+)
+@click.option(
+    "--norm",
+    type=EachKind(),
+    metavar="NAME",
+    default="none",
+    show_default=True,
+    help=f"Normalisation of hidden layers, one for all or one each: {', '.join(NORMS)}.",
+)
+@click.option(
+    "--residual",
+    type=EachKind(),
+    metavar="BOOL",
+    default="false",
+    show_default=True,
+    help="Add the input of a hidden layer to its output: true for all that are as wide as the one "
+    "before, or one each.",
 )
 @click.option("--l1", type=float, default=0.0, help="Penalty l1 * sum of |weights|.  [default: 0]")
 @click.option(
@@ -69,27 +104,46 @@ from fastmlp.tables import BUNDLED
 )
 @click.option(
     "--optimizer",
+    type=CallKind(),
     metavar="NAME",
     default="adam",
     show_default=True,
-    help=f"One of {', '.join(OPTIMIZERS)}.",
+    help=f"One of {', '.join(OPTIMIZERS)}; its numbers go behind a colon: "
+    "adam:beta1=0.8,eps=1e-6, sgd:momentum=0.9,nesterov=true.",
 )
 @click.option(
     "--weight-decay", type=float, help="Decoupled weight decay.  [default: 0.01 of adamw]"
 )
+@click.option(
+    "--decay-biases/--no-decay-biases",
+    default=None,
+    help="Whether decoupled weight decay takes the biases too.  [default: no]",
+)
 @click.option("--clip-norm", type=float, help="Scale gradients down to this norm.")
+@click.option("--clip-value", type=float, help="Bring every gradient within this and its negative.")
+@click.option("--max-norm", type=float, help="Most norm of the incoming weights of a unit.")
+@click.option(
+    "--layer-lr",
+    type=EachKind(),
+    metavar="FACTORS",
+    help="A factor on the learning rate for each layer, such as 1,1,0.1; 0 freezes it.",
+)
 @click.option("--ema", type=float, help="Keep and use a moving average of the weights, e.g. 0.99.")
 @click.option(
     "--schedule",
-    type=click.Choice(tuple(SCHEDULES)),
+    type=CallKind(),
+    metavar="NAME",
     default="constant",
     show_default=True,
-    help="How the learning rate goes over the epochs.",
+    help=f"How the learning rate goes over the steps: one of {', '.join(SCHEDULES)}; its numbers "
+    "go behind a colon: step:every_n_steps=500,factor=0.5.",
 )
 @click.option(
     "--class-weight",
-    type=click.Choice(["balanced"]),
-    help="Give all classes the same weight together.",
+    type=WeightsKind(),
+    metavar="WEIGHTS",
+    help="Balanced, for the same weight of all classes together, or LABEL=WEIGHT,... "
+    "(1 for those left out).",
 )
 @click.option(
     "--init",
@@ -118,6 +172,12 @@ from fastmlp.tables import BUNDLED
     type=int,
     metavar="N",
     help="Epochs without a better validation loss after which to stop.  [default: 20]",
+)
+@click.option(
+    "--shuffle/--no-shuffle",
+    default=True,
+    show_default=True,
+    help="Take the rows in another order in every epoch.",
 )
 @click.option(
     "--val-fraction",
@@ -154,13 +214,47 @@ from fastmlp.tables import BUNDLED
     show_default=True,
     help="Numbers to train with.",
 )
-@click.option("--out", metavar="DIR", help="Folder for the model.  [default: runs/NAME OF DATA]")
+@click.option(
+    "--device",
+    metavar="NAME",
+    default="cpu",
+    show_default=True,
+    help="What to train on; auto takes the best that there is.",
+)
+@click.option(
+    "--out",
+    type=click.Path(),
+    metavar="DIR",
+    help="Folder for the model.  [default: runs/NAME OF DATA]",
+)
+@click.option(
+    "--save-config",
+    type=click.Path(),
+    metavar="FILE",
+    help="Write a run file of this run here too, beside run.toml in the folder of the model.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-def train(data: str, as_json: bool, **options: Any) -> int:
-    """Train a network on DATA: a CSV file, or a data set bundled with scikit-learn.
+@click.pass_context
+def train(
+    context: click.Context,
+    data_or_run: str,
+    data: str | None,
+    as_json: bool,
+    save_config: str | None,
+    **options: Any,
+) -> int:
+    """Train a network on DATA: a CSV, Parquet, Arrow, Feather, NPY, NPZ or SVMlight file, a folder
+    of IDX files such as MNIST's, or a data set bundled with scikit-learn.
+
+    DATA may be a run file too, FILE.toml: its keys are the options below, 'data' the table, paths
+    are relative to it, and options of the command line win over it.
 
     The rows are split into three parts: one to train on, one that decides when to stop, one that
-    the result is measured on. Columns are standardised as learnt from the first part; all that
-    'fastmlp predict' needs lies in the model file.
+    the result is measured on (that of the folder, where it has one). Numbers are standardised and
+    filled in where they are missing, text becomes one-hot inputs or embeddings, all as learnt from
+    the first part; what 'fastmlp predict' needs lies in the model file.
     """
-    return Job(data, TrainOptions(**options), as_json).run()
+    table = table_of(data_or_run, data)
+    options |= left_out(context, options)
+    record = Record(context, save_config)
+    return Job(table, TrainOptions(**options), as_json, record).run()

@@ -15,7 +15,7 @@ from fastmlp.kernels.cpu.random import (
     WEYL_1,
 )
 from fastmlp.plan import Parameters
-from fastmlp.spec import NetworkSpec
+from fastmlp.spec import ARRAYS, NetworkSpec
 
 # Units that pass about half of their input on.
 RECTIFYING = (
@@ -104,12 +104,12 @@ def initial_weight(n_in: int, n_out: int, layer: int, spec: NetworkSpec) -> np.n
     he (He et al. 2015): variance 2 / fan_in, for units that pass half of their input on; glorot
     (Glorot and Bengio 2010): 2 / (fan_in + fan_out); lecun (LeCun et al. 1998): 1 / fan_in;
     orthogonal: times sqrt 2 for the units of he; uniform: within +-1 / sqrt(fan_in), as PyTorch
-    draws its linear layers; zeros. "auto": see `rule_for`.
+    draws its linear layers; zeros, as where the weights are set next. "auto": see `rule_for`.
     """
     activation = spec.activations[layer] if layer < len(spec.activations) else None
     rule = rule_for(activation) if spec.init == "auto" else spec.init
     family, _, shape = rule.partition("_")
-    if rule == "zeros":
+    if rule in ("zeros", ARRAYS):
         return np.zeros((n_in, n_out))
     if rule == "orthogonal":
         gain = np.sqrt(2.0) if activation in RECTIFYING else 1.0

@@ -1,1 +1,1 @@
-"""Files that networks are kept in."""
+"""Files and frames: tables of every common format behind one protocol, and model files."""

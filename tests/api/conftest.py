@@ -1,9 +1,11 @@
 """Small data, and what a refused call must leave alone."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import fastmlp
+from fastmlp.cli import main
 from fastmlp.engine.cpu import CpuEngine
 
 
@@ -71,3 +73,57 @@ def calls(monkeypatch):
 
     monkeypatch.setattr(CpuEngine, "train", spy)
     return seen
+
+
+@pytest.fixture
+def in_own_folder(tmp_path, monkeypatch):
+    """An empty folder to be in: commands write below the one they are started in."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command line; returns exit code, stdout and stderr."""
+
+    def command(*words) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return command
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    """A CSV file of 90 rows: two features, text that is no feature, a class that they decide."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 2)) * [1, 1000]
+    names = np.where(X[:, 0] > 0, "Rose, red", "Iris")
+    lines = [f"{i},{a!r},{b!r},{c}" for i, (a, b) in enumerate(X.tolist()) for c in [names[i]]]
+    lines = [line.replace("Rose, red", '"Rose, red"') for line in lines]
+    path = tmp_path / "flowers.csv"
+    path.write_text("id,len,wide,kind\n" + "\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def mixed_frame():
+    """200 rows of numbers, text, gaps and a target y of 0 and 1."""
+    n = 200
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "age": rng.normal(30, 10, n),
+            "fare": rng.normal(1e6, 5, n),
+            "sex": rng.choice(["f", "m"], n),
+            "port": rng.choice(["C", "Q", "S"], n).astype(object),
+            "deck": [f"D{i % 20}" for i in range(n)],
+            "rank": rng.integers(1, 4, n),
+            "y": rng.integers(0, 2, n),
+        }
+    )
+    frame.loc[3:9, "age"] = np.nan
+    frame.loc[5:6, "port"] = None
+    frame.loc[7, "deck"] = None
+    return frame

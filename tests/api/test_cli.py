@@ -1,4 +1,4 @@
-"""The command line as a user sees it: exit codes, what is printed where, files."""
+"""The command line as a user sees it: what is printed where, files."""
 
 from __future__ import annotations
 
@@ -6,50 +6,16 @@ import csv
 import json
 import os
 import shlex
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp.cli import main
+
+pytestmark = pytest.mark.usefixtures("in_own_folder")
 
 FLOWERS = 90
-
-
-@pytest.fixture(autouse=True)
-def in_own_folder(tmp_path, monkeypatch):
-    """Commands write below the folder they are started in."""
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs a command line; returns exit code, stdout and stderr."""
-
-    def command(*words) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return command
-
-
-@pytest.fixture
-def flowers(tmp_path):
-    """A CSV file with two features, text that is no feature, and a class that they decide."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(FLOWERS, 2)) * [1, 1000]
-    names = np.where(X[:, 0] > 0, "Rose, red", "Iris")
-    lines = [f"{i},{a!r},{b!r},{c}" for i, (a, b) in enumerate(X.tolist()) for c in [names[i]]]
-    lines = [line.replace("Rose, red", '"Rose, red"') for line in lines]
-    path = tmp_path / "flowers.csv"
-    path.write_text("id,len,wide,kind\n" + "\n".join(lines) + "\n")
-    return path
 
 
 def events(out: str) -> list[dict]:
@@ -204,195 +170,3 @@ def test_json_is_all_that_is_printed(run):
         {"event": "predicted", "rows": 178, "out": "p.csv",
          "columns": ["target", "p_class_0", "p_class_1", "p_class_2"]}
     ]  # fmt: skip
-
-
-# --- bad input -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", "is empty"),
-        ("a,y\n", "only a header"),
-        ("a,b\n1,2\n", "no column 'y'"),
-        ("a,Y\n1,2\n", "did you mean 'Y'?"),
-        ("a,y\n1,0\nhigh,1\n", "'high'"),
-        ("a,y\n1,0\n2\n", "row 2 (line 3)"),
-        ("a,y\n1,0\n2,0\n", "two classes"),
-        ("a,y\n1,0\n2,1\n", "too few rows"),
-    ],
-)
-def test_bad_table_is_one_sentence(run, tmp_path, text, words):
-    (tmp_path / "t.csv").write_text(text)
-    code, out, err = run("train", "t.csv", "--target", "y", "--header", "yes")
-    assert (code, out) == (2, "")
-    assert words in err
-    assert err.startswith("fastmlp: ")
-    assert err.count("\n") == 1
-    assert not os.path.exists("runs")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ("train nope.csv --target y", "No such file"),
-        ("train digits --hidden 12,0", "--hidden must be sizes >= 1"),
-        ("train digits --hidden big", "'big'"),
-        ("train digits --activation rely", "did you mean 'relu'?"),
-        ("train digits --activation relu,tanh,relu", "2 hidden layers"),
-        ("train digits --loss squared_eror", "did you mean 'squared_error'?"),
-        ("train digits --loss huber", "holds classes"),
-        ("train diabetes --loss cross_entropy", "holds values"),
-        ("train diabetes --loss quantile:high", "numbers after the colon"),
-        ("train diabetes --loss quantile:2", "q of the quantile loss"),
-        ("train iris --loss binary_cross_entropy", "two classes"),
-        ("train digits --optimizer adm", "did you mean 'adam'?"),
-        ("train digits --lr 0", "lr of Adam must be > 0"),
-        ("train digits --dropout 1", "dropout must be"),
-        ("train digits --dropout much", "--dropout must be a rate"),
-        ("train digits --l2 -1", "l2 must be >= 0"),
-        ("train digits --epochs 0", "--epochs must be >= 1"),
-        ("train digits --epochs many", "not a valid integer"),
-        ("train digits --batch-size 0", "--batch-size must be >= 1"),
-        ("train digits --max-time 0", "--max-time must be > 0"),
-        ("train digits --seed -1", "--seed must be >= 0"),
-        ("train digits --threads 0", "n_threads must be"),
-        ("train digits --patience 0", "patience of EarlyStopping"),
-        ("train digits --patience 3 --val-fraction 0", "--patience needs a validation part"),
-        ("train digits --val-fraction 1", "--val-fraction must be"),
-        ("train digits --test-fraction -0.1", "--test-fraction must be"),
-        ("train digits --test-fraction 0.5 --val-fraction 0.5", "too few rows"),
-        ("train digits --dtype float16", "float16"),
-        ("train digits --out a_file/x", "--out must be a folder"),
-        ("train digits --tarte x", "No such option"),
-        ("train", "Missing argument 'DATA'"),
-        ("trian", "No such command"),
-        ("predict nope.safetensors digits", "no such file"),
-        ("predict a_file digits", "no safetensors file"),
-        ("predict api.safetensors digits", "without a preparation"),
-    ],
-)
-def test_bad_arguments_are_one_sentence(run, tmp_path, arguments, words):
-    (tmp_path / "a_file").write_text("a file that is no model and no folder")
-    fastmlp.Network([64, 10]).save("api.safetensors")
-    code, out, err = run(*arguments.split())
-    assert (code, out) == (2, "")
-    assert words in err
-    assert err.startswith("fastmlp: ")
-    assert err.count("\n") == 1
-    assert not os.path.exists("runs")
-
-
-def test_target_must_be_named_for_a_file(run, flowers):
-    code, _, err = run("train", flowers)
-    assert code == 2
-    assert "--target must name" in err
-    assert "id, len, wide, kind" in err
-
-
-def test_predict_names_missing_columns_and_a_bad_cell(run, flowers, tmp_path):
-    run("train", flowers, "--target", "kind", "--drop", "id", "--epochs", "1", "--out", "m")
-    (tmp_path / "t.csv").write_text("len,broad\n1,2\n")
-    code, out, err = run("predict", "m/model.safetensors", "t.csv")
-    assert (code, out) == (2, "")
-    assert "missing: wide" in err
-    (tmp_path / "t.csv").write_text("len,wide\n1,2\n?,2\n")
-    code, out, err = run("predict", "m/model.safetensors", "t.csv", "--out", "p.csv")
-    assert (code, out) == (2, "")
-    assert "row 2 (line 3), column 'len'" in err
-    assert not os.path.exists("p.csv")
-
-
-def test_truncated_model(run, tmp_path):
-    run("train", "iris", "--epochs", "1", "--out", "m")
-    model = tmp_path / "m" / "model.safetensors"
-    model.write_bytes(model.read_bytes()[:-10])
-    code, _, err = run("predict", "m/model.safetensors", "iris")
-    assert code == 2
-    assert "truncated" in err
-
-
-def test_predict_to_a_place_that_cannot_be_written(run):
-    run("train", "iris", "--epochs", "1", "--out", "m")
-    code, _, err = run("predict", "m/model.safetensors", "iris", "--out", "no/folder/p.csv")
-    assert code == 2
-    assert "--out must be a file" in err
-    code, _, err = run("predict", "m/model.safetensors", "iris", "--json")
-    assert code == 2
-    assert "--json needs --out" in err
-
-
-def test_divergence_is_exit_code_1(run):
-    code, _, err = run("train", "diabetes", "--optimizer", "sgd", "--lr", "1e20")
-    assert code == 1
-    assert "diverged" in err.splitlines()[-1]
-
-
-# --- processes -------------------------------------------------------------------------------
-
-
-def test_ctrl_c_saves_the_network(tmp_path):
-    """SIGINT in mid-training: exit code 130, and a model file that predicts."""
-    command = [sys.executable, "-m", "fastmlp", "train", "digits", "--json", "--out", "m",
-               "--epochs", "1000000", "--patience", "1000000"]  # fmt: skip
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        while line and json.loads(line)["event"] != "epoch":
-            line = process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate()
-    assert process.returncode == 130, err
-    end = json.loads(out.splitlines()[-1])
-    assert end["stopped_by"] == "interrupt"
-    assert "Traceback" not in err, err
-    net = fastmlp.Network.load(tmp_path / "m" / "model.safetensors")
-    assert net.predict(np.zeros((2, 64))).shape == (2,)
-
-
-def test_import_and_help_load_neither_sklearn_nor_scipy_nor_matplotlib():
-    code = (
-        "import sys, fastmlp.cli\n"
-        "heavy = {'sklearn', 'scipy', 'matplotlib', 'pandas', 'rich'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
-
-
-# --- doctor ----------------------------------------------------------------------------------
-
-
-def test_doctor(run):
-    code, out, err = run("doctor", "--json")
-    (report,) = events(out)
-    assert (code, err) == (0, "")
-    assert report["cpu"]["usable_cores"] >= 1
-    assert report["cpu"]["vector_bits"] in (128, 256, 512)
-    assert set(report["cpu"]["tiles"]) == {"float32", "float64"}
-    assert report["versions"]["fastmlp"] == fastmlp.__version__
-    code, out, _ = run("doctor")
-    assert code == 0
-    for word in ("cpu", "vectors", "threads", "cache", "gpu", "versions"):
-        assert any(line.startswith(word) for line in out.splitlines())
-
-
-def test_doctor_says_what_ails_the_cache(run, tmp_path, monkeypatch):
-    (tmp_path / "in_the_way").write_text("")
-    monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path / "in_the_way"))
-    code, out, _ = run("doctor", "--json")
-    (report,) = events(out)
-    assert code == 0
-    assert "in_the_way" in report["cache"]["trouble"]
-    assert any("FASTMLP_CACHE_DIR" in problem["remedy"] for problem in report["problems"])
-
-
-def test_version(run):
-    assert run("--version") == (0, f"fastmlp {fastmlp.__version__}\n", "")
-
-
-@pytest.mark.parametrize("words", [[], ["--help"], ["train", "--help"], ["predict", "-h"]])
-def test_help(run, words):
-    code, out, err = run(*words)
-    assert (code, err) == (0, "")
-    assert out.startswith("Usage: fastmlp")

@@ -124,6 +124,13 @@ def test_options_of_the_update_reach_the_optimizer(run):
     assert (net.optimizer, net.spec.l1, net.spec.init) == (wanted, 0.001, "glorot_normal")
 
 
+def test_the_summary_names_what_the_layers_have(run):
+    options = "--hidden 8,8,8 --activation relu,tanh,relu --norm batch,none,layer --residual true"
+    code, out, err = run(f"train iris --epochs 1 --out m {options}")
+    assert code == 0, err
+    assert "4-8-8-8-3, relu, tanh, batch norm, layer norm, residual, cross_entropy" in out
+
+
 def test_an_average_of_the_command_line_predicts(run):
     assert run("train iris --ema 0.9 --optimizer lion --epochs 3 --out m")[0] == 0
     assert run("predict m/model.safetensors iris --out p.csv")[0] == 0
@@ -140,7 +147,8 @@ def test_every_optimizer_by_its_name(run, optimizer):
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_by_its_name(run, schedule):
-    code, _, err = run(f"train iris --schedule {schedule} --json --epochs 4 --out m")
+    needed = {"step": ":3", "cosine_restarts": ":5"}.get(schedule, "")
+    code, _, err = run(f"train iris --schedule {schedule}{needed} --json --epochs 4 --out m")
     assert (code, err) == (0, "")
     rates = json.loads(Path("m/history.json").read_text())["lr"]
     assert (len(set(rates)) == 1) == (schedule == "constant")

@@ -50,3 +50,20 @@ def test_training_starts_at_the_best_constant(loss, y, n_outputs, predicted):
     is_classes = loss.endswith("entropy")
     got = network.predict_proba(X) if is_classes else network.predict(X)
     np.testing.assert_allclose(got, np.broadcast_to(predicted, got.shape), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("loss", "n_outputs"), [("cross_entropy", 2), ("binary_cross_entropy", 1)])
+@pytest.mark.parametrize(
+    ("class_weight", "predicted"),
+    [
+        ("balanced", [0.5, 0.5]),
+        ({"a": 6.0}, [2 / 3, 1 / 3]),
+        ({"a": 0.001, "b": 0.001}, [0.25, 0.75]),
+        ({"a": 0.0}, [0.0, 1.0]),
+    ],
+)
+def test_the_constant_is_that_of_weighted_classes(loss, n_outputs, class_weight, predicted):
+    network = Network([2, 8, n_outputs], loss=loss)
+    start_at_constant(network, np.array(["b", "a", "b", "b"]), class_weight)
+    got = network.predict_proba(np.zeros((1, 2)))
+    np.testing.assert_allclose(got, [predicted], rtol=1e-6, atol=2e-6)

@@ -12,6 +12,7 @@ from fastmlp import errors
         (errors.OptionTypeError, TypeError),
         (errors.ShapeError, ValueError),
         (errors.DataError, ValueError),
+        (errors.TableError, ValueError),
         (errors.DataTypeError, TypeError),
         (errors.LabelError, ValueError),
         (errors.DeviceError, ValueError),

@@ -23,14 +23,18 @@ layer_kinds = st.fixed_dictionaries({
 
 
 def with_kinds(sizes: list[int], drawn: dict) -> tuple[list[int], dict]:
-    """The sizes, hidden layers equal where that was drawn, and the settings of a network."""
+    """The sizes, hidden layers equal where that was drawn, and the settings of a network.
+
+    Layers that are equal and connected are as wide as the first one's input: it is connected too.
+    """
     n_hidden = len(sizes) - 2
-    if drawn["equal"] and n_hidden:
-        sizes = [sizes[0], *[sizes[1]] * n_hidden, sizes[-1]]
-    residual = [drawn["connected"] and sizes[i] == sizes[i + 1] for i in range(n_hidden)]
     embeddings = {column % sizes[0]: (n, width) for column, n, width in drawn["tables"]}
-    if residual and embeddings:
-        residual[0] = False  # the first layer's input is wider than the data
+    n_inputs = sizes[0] + sum(width - 1 for _, width in embeddings.values())
+    if drawn["equal"] and n_hidden:
+        n_units = n_inputs if drawn["connected"] else sizes[1]
+        sizes = [sizes[0], *[n_units] * n_hidden, sizes[-1]]
+    widths = [n_inputs, *sizes[1:]]
+    residual = [drawn["connected"] and widths[i] == widths[i + 1] for i in range(n_hidden)]
     return sizes, {
         "norm": drawn["norms"][:n_hidden], "residual": residual, "embeddings": embeddings
     }  # fmt: skip

@@ -53,8 +53,12 @@ class Problem:
             self.y = self.data.targets.astype(np.float64)
         self.net = oracle_of(self.engine, loss)
 
-    def error_against_oracle(self) -> float:
-        """The largest relative error of the loss and of any gradient array."""
+    def error_against_oracle(self, smallest: float = 0.0) -> float:
+        """The largest relative error of the loss and of any gradient array.
+
+        Of arrays below `smallest` times the largest one, relative to that: a normalised layer
+        cancels what is before it, and leaves the rounding.
+        """
         X = self.X.astype(np.float64)
         share = None if self.sample_weight is None else self.sample_weight.astype(np.float64)
         loss, found = self.engine.loss_and_all_gradients(self.data)
@@ -62,8 +66,24 @@ class Problem:
         wanted += self.net.penalty()
         errors = [abs(loss - wanted) / max(abs(wanted), 1.0)]
         assert list(found.named()) == list(gradients)
-        errors += [relative_error(found.named()[name], gradients[name]) for name in gradients]
+        least = smallest * max(np.abs(gradient).max() for gradient in gradients.values())
+        errors += [
+            relative_error(found.named()[name], gradients[name], least) for name in gradients
+        ]
         return max(errors)
+
+
+# What stands around the layers; hidden layers are equally wide, for residual connections.
+KINDS = {
+    "plain": {},
+    "layer": {"norm": "layer"},
+    "rms": {"norm": "rms"},
+    "batch": {"norm": "batch"},
+    "residual": {"residual": True},
+    "residual batch": {"residual": True, "norm": "batch"},
+    "embeddings": {"embeddings": {1: (4, 3), 4: (2, 5)}},
+}
+CONNECTED = (5, 7, 7, 3)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -73,6 +93,9 @@ def test_gradients_are_those_of_the_oracle(activation, loss, dtype):
     for weighted, penalty in ((False, 0.0), (True, 0.02)):
         problem = Problem(activation, loss, dtype, weighted=weighted, l1=penalty, l2=3 * penalty)
         assert problem.error_against_oracle() <= TOLERANCE[dtype]
+    for kind, around in KINDS.items():
+        problem = Problem(activation, loss, dtype, CONNECTED, weighted=True, l2=0.1, **around)
+        assert problem.error_against_oracle(smallest=0.1) <= TOLERANCE[dtype], kind
 
 
 @pytest.mark.parametrize("loss", codes.LOSSES)
@@ -82,6 +105,9 @@ def test_gradients_are_central_differences_of_the_loss(activation, loss):
     for weighted, penalty in ((False, 0.0), (True, 0.02)):
         p = Problem(activation, loss, "float64", weighted=weighted, l1=penalty, l2=3 * penalty)
         compare(p.engine, p.data, p.net, p.X, p.y, rng=rng, limit=60, findings=findings)
+    for around in KINDS.values():
+        p = Problem(activation, loss, "float64", CONNECTED, weighted=True, l2=0.1, **around)
+        compare(p.engine, p.data, p.net, p.X, p.y, rng=rng, limit=8, findings=findings)
     assert findings.largest <= 1e-6, str(findings)
     assert findings.checked >= 10 * (findings.at_kinks + findings.too_small), str(findings)
 

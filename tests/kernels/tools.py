@@ -182,11 +182,11 @@ def train(engine, data: Dataset, *, batch_size: int, n_epochs: int, lr: float = 
     )  # fmt: skip
 
 
-def relative_error(found: np.ndarray, wanted: np.ndarray) -> float:
-    """The largest difference, relative to the largest wanted value."""
+def relative_error(found: np.ndarray, wanted: np.ndarray, least: float = 0.0) -> float:
+    """The largest difference, relative to the largest wanted value, or to `least` if above."""
     found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
     assert found.shape == wanted.shape
     assert np.isfinite(found).all()
-    size = float(np.abs(wanted).max(initial=0.0))
+    size = max(float(np.abs(wanted).max(initial=0.0)), least)
     error = float(np.abs(found - wanted).max(initial=0.0))
     return error / size if size > 0.0 else error

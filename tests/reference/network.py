@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from . import activations, losses, norms
+from . import activations, embedding, losses, norms
 
 
 @dataclass
@@ -51,12 +51,7 @@ class Network:
 
     def inputs(self, X) -> np.ndarray:
         """What the first layer gets: rows of the tables, then the other columns."""
-        parts = [
-            table[X[:, column].astype(int)]
-            for column, table in zip(self.columns, self.embeddings, strict=True)
-        ]
-        others = [column for column in range(X.shape[1]) if column not in self.columns]
-        return np.concatenate([*parts, X[:, others]], axis=1)
+        return embedding.embed_rows(X, self.columns, self.embeddings)
 
     def forward(self, X, masks=None, input_mask=None) -> tuple[list[np.ndarray], list[Layer]]:
         """Activations of every layer, input first, and what the hidden ones leave.
@@ -119,9 +114,12 @@ class Network:
         da = da * (1.0 if input_mask is None else input_mask)
         first = 0
         for i, (column, table) in enumerate(zip(self.columns, self.embeddings, strict=True)):
-            dtable, width = np.zeros_like(table), table.shape[1]
-            np.add.at(dtable, X[:, column].astype(int), da[:, first : first + width])
-            gradients[f"embeddings.{i}"], first = dtable, first + width
+            n_categories, width = table.shape
+            part = da[:, first : first + width]
+            gradients[f"embeddings.{i}"] = embedding.embedding_gradient(
+                X[:, column], part, n_categories
+            )
+            first += width
         return float(rows @ share), {name: gradients[name] for name in self.named()}
 
     def named(self) -> dict[str, np.ndarray]:

@@ -24,7 +24,25 @@ def normalise_backward(kind: str, d: np.ndarray, normed: np.ndarray, inverse: np
     return (d - mean - normed * (d * normed).mean(axis=axis, keepdims=True)) * inverse
 
 
-def running(mean: np.ndarray, variance: np.ndarray, z: np.ndarray):
+def chunks(array: np.ndarray, n_rows: int) -> list[np.ndarray]:
+    """The rows in parts of n_rows, the last one shorter."""
+    return [array[first : first + n_rows] for first in range(0, len(array), n_rows)]
+
+
+def chunk_moments(z: np.ndarray, n_rows: int) -> np.ndarray:
+    """(chunks, 2, units): mean, and sum of squared deviations from it, of each chunk of rows."""
+    return np.array(
+        [(part.mean(axis=0), part.var(axis=0) * len(part)) for part in chunks(z, n_rows)]
+    )
+
+
+def chunk_sums(dn: np.ndarray, normed: np.ndarray, n_rows: int) -> np.ndarray:
+    """(chunks, 2, units): sums of dN and of dN Z^ of each chunk of rows."""
+    pairs = zip(chunks(dn, n_rows), chunks(dn * normed, n_rows), strict=True)
+    return np.array([(d.sum(axis=0), product.sum(axis=0)) for d, product in pairs])
+
+
+def update_running(mean: np.ndarray, variance: np.ndarray, z: np.ndarray):
     """Running means and variances after a minibatch with the sums z; one row changes nothing."""
     if len(z) < 2:
         return mean, variance
@@ -32,3 +50,9 @@ def running(mean: np.ndarray, variance: np.ndarray, z: np.ndarray):
         mean + MOMENTUM * (z.mean(axis=0) - mean),
         variance + MOMENTUM * (z.var(axis=0, ddof=1) - variance),
     )
+
+
+def fold(weight: np.ndarray, bias: np.ndarray, scale: np.ndarray, mean, variance):
+    """Weight and bias of the plain layer that does what a batch-normalised one predicts."""
+    factor = scale / np.sqrt(variance + EPS)
+    return weight * factor, bias - mean * factor

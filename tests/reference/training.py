@@ -83,7 +83,7 @@ class Training:
                 if total > 0.0:
                     layers = net.forward(X[rows], masks, input_mask)[1]
                     for i, statistics in self.running.items():
-                        self.running[i] = norms.running(*statistics, layers[i].z)
+                        self.running[i] = norms.update_running(*statistics, layers[i].z)
                     self.update(net, gradients, states, lr, t)
             history.append(loss_sum / share_sum if share_sum > 0.0 else 0.0)
         return history

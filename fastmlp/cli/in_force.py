@@ -1,0 +1,57 @@
+"""The settings of a run with its defaults filled in, as a run file repeats them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import Any
+
+from fastmlp.cli.kinds import Call
+from fastmlp.cli.options import SCHEDULES, loss_parameters
+from fastmlp.losses import Loss
+from fastmlp.network import Network
+from fastmlp.optim import Optimizer
+from fastmlp.schedules import Schedule
+
+
+def functions_in_force(
+    network: Network, optimizer: Optimizer, schedule: Schedule
+) -> dict[str, Any]:
+    """Values of the options that a loss, a penalty, an optimizer and a schedule came from."""
+    return {
+        "loss": _loss(network.loss),
+        "l2": network.spec.l2,
+        "schedule": _schedule(schedule),
+        **_optimizer(optimizer),
+    }
+
+
+def _loss(loss: Loss) -> Call:
+    """The loss with all its numbers."""
+    numbers: Any = loss.parameters
+    if loss.name == "quantiles":
+        numbers = (list(numbers),)
+    return Call(loss.name, (), dict(zip(loss_parameters(loss.name), numbers, strict=True)))
+
+
+def _schedule(schedule: Schedule) -> Call:
+    """The schedule with all its numbers."""
+    names = {kind: name for name, kind in SCHEDULES.items()}
+    return Call(names[type(schedule)], (), asdict(schedule))  # type: ignore[call-overload]
+
+
+def _optimizer(optimizer: Optimizer) -> dict[str, Any]:
+    """Values of --optimizer and of the options beside it.
+
+    The learning rate and the weight decay lie in the optimizer's table, as their defaults are the
+    rule's: who puts another rule in its place gets that one's.
+    """
+    values = asdict(optimizer)
+    own = [f.name for f in fields(optimizer) if not f.kw_only]
+    in_table = {name: values.pop(name) for name in [*own, "weight_decay"]}
+    return {
+        "optimizer": Call(type(optimizer).__name__.lower(), (), in_table),
+        "lr": None,
+        "weight_decay": None,
+        **values,
+        "layer_lr": list(optimizer.layer_lr) or None,
+    }

@@ -1,0 +1,59 @@
+"""What wins where a command line, a run file and the optimizer's numbers say different things."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from fastmlp.cli.options import optimizer_numbers
+from fastmlp.cli.run_file import read_run_file
+from fastmlp.errors import OptionError
+
+
+def take_run_file(context: click.Context, param: click.Parameter, value: str) -> str:
+    """The callback of DATA, which comes before the options: a run file has their defaults."""
+    if _is_run_file(value):
+        context.default_map = read_run_file(value, context.command.params)
+    return value
+
+
+def table_of(data_or_run: str, data: str | None) -> str:
+    """The table to train on: DATA, or --data where DATA is a run file."""
+    if not _is_run_file(data_or_run):
+        if data is not None:
+            raise OptionError(
+                f"--data is for the table of a run file, got it beside {data_or_run}; leave one out"
+            )
+        return data_or_run
+    if data is None:
+        raise OptionError(
+            f'{data_or_run} must have the table to train on, such as data = "iris"; or give --data'
+        )
+    return data
+
+
+def left_out(context: click.Context, options: dict[str, Any]) -> dict[str, None]:
+    """Options of a run file that those of the command line leave no room for."""
+    names: dict[str, None] = {}
+    for name in optimizer_numbers(options["optimizer"]):
+        if options.get(name) is None:
+            continue
+        source, whole = map(context.get_parameter_source, (name, "optimizer"))
+        option = f"--{name.replace('_', '-')}"
+        if source == whole:
+            raise OptionError(
+                f"{option} must be given once, got it beside --optimizer {options['optimizer']}"
+            )
+        if whole is ParameterSource.COMMANDLINE:
+            names[name] = None
+    if options["val_fraction"] == 0:
+        sources = map(context.get_parameter_source, ("val_fraction", "patience"))
+        if list(sources) == [ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP]:
+            names["patience"] = None
+    return names
+
+
+def _is_run_file(data: str) -> bool:
+    return data.endswith(".toml")
