@@ -3,6 +3,12 @@
 from fastmlp import callbacks, errors, losses, optim, schedules
 from fastmlp.history import History
 from fastmlp.network import Network
+from fastmlp.own import (
+    register_activation,
+    register_loss,
+    unregister_activation,
+    unregister_loss,
+)
 from fastmlp.preparation import TablePreparation
 
 __version__ = "0.1.0"
@@ -15,5 +21,9 @@ __all__ = [
     "errors",
     "losses",
     "optim",
+    "register_activation",
+    "register_loss",
     "schedules",
+    "unregister_activation",
+    "unregister_loss",
 ]

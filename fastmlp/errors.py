@@ -24,6 +24,10 @@ class OptionTypeError(FastmlpError, TypeError):
     """A setting has the wrong type, such as text where a number belongs."""
 
 
+class NotRegisteredError(OptionError):
+    """A network needs a function of a user's that has not been registered in this process."""
+
+
 class NetworkBusyError(FastmlpError, RuntimeError):
     """A network that is being trained was asked to train, by another thread or a callback."""
 

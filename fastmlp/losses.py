@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.checks import name_among, real, shown
-from fastmlp.engine.names import LOSSES
+from fastmlp.engine import registered
 from fastmlp.errors import OptionError, OptionTypeError
 
 # What a loss given by name alone has for parameters.
@@ -21,8 +22,7 @@ _DEFAULTS = {
     "cross_entropy": (0.0,),
     "focal": (2.0,),
 }
-# The kernel behind cross_entropy with probabilities for targets; not a choice of its own.
-NAMES = tuple(name for name in LOSSES if name != "soft_cross_entropy")
+NAMES = registered.losses.built_in
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Loss:
       or probabilities given as y
     - ``focal``: ``-(1 - p)^focusing log p`` with ``p = softmax(z)[label]``
     - ``binary_cross_entropy``: ``sum_k (log(1 + exp(z_k)) - y_k z_k) / K``
+    - one that `fastmlp.register_loss` made known: ``sum_k loss(z_k, y_k) / K``
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ class Loss:
     parameters: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        name_among("loss", self.name, NAMES)
+        name_among("loss", self.name, registered.losses.names())
         if not isinstance(self.parameters, tuple | list):
             raise OptionTypeError(
                 f"parameters of a loss must be a tuple of numbers, got {shown(self.parameters)}; "
@@ -110,6 +111,12 @@ class Loss:
         if self.name == "quantiles":
             return len(self.parameters)
         return 2 if self.name == "gaussian_nll" else 1
+
+    @property
+    def y_limits(self) -> tuple[float, float]:
+        """The least and the greatest target that a registered loss takes."""
+        own = registered.losses.get(self.name)
+        return (-math.inf, math.inf) if own is None else (own.y_min, own.y_max)
 
     @property
     def is_classes(self) -> bool:
@@ -235,6 +242,6 @@ def as_loss(loss: object) -> Loss:
     if not isinstance(loss, str):
         raise OptionTypeError(
             f"loss must be a name or one of fastmlp.losses, got {shown(loss)}; "
-            f"names: {', '.join(map(repr, NAMES))}"
+            f"names: {', '.join(map(repr, registered.losses.names()))}"
         )
-    return Loss(name_among("loss", loss, NAMES))
+    return Loss(name_among("loss", loss, registered.losses.names()))

@@ -13,7 +13,12 @@ import numpy as np
 from fastmlp import targets
 from fastmlp.engine import OptimizerState, make_engine
 from fastmlp.engine.names import OPTIMIZER_SLOTS
-from fastmlp.errors import FastmlpError, NetworkBusyError, NetworkTooLargeError
+from fastmlp.errors import (
+    FastmlpError,
+    NetworkBusyError,
+    NetworkTooLargeError,
+    NotRegisteredError,
+)
 from fastmlp.history import History
 from fastmlp.io.model_file import ModelState, damaged, read_model, write_model
 from fastmlp.losses import Loss
@@ -229,12 +234,16 @@ class Model:
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """The network that `save` wrote; running code from the file is not possible.
 
-        Raises ModelFileNotFoundError or ModelFileError: truncated, damaged, too new, or no model.
+        Raises ModelFileNotFoundError or ModelFileError: truncated, damaged, too new, or no model;
+        NotRegisteredError where it needs a function of `fastmlp.register_activation` or
+        `fastmlp.register_loss` that this process does not have.
         """
         state = read_model(path)
         model = cls.__new__(cls)
         try:
             model._restore(state)
+        except NotRegisteredError:
+            raise
         except (FastmlpError, KeyError, TypeError, ValueError) as error:
             raise damaged(path, error) from error
         return model

@@ -31,12 +31,14 @@ class Network(Model):
         Number of inputs, of units of every hidden layer, of outputs; ``[4, 3]`` is a linear model.
     activation : str or sequence of str
         "identity", "relu", "leaky_relu", "elu", "selu", "gelu", "gelu_tanh", "silu", "mish",
-        "softplus", "hard_swish", "tanh" or "sigmoid", one for all hidden layers or one for each.
+        "softplus", "hard_swish", "tanh", "sigmoid" or one of `fastmlp.register_activation`, for all
+        hidden layers or one for each.
     loss : str or Loss
         For values "squared_error", "absolute_error", "huber", "poisson", "quantile", "quantiles"
         or "gaussian_nll"; for classes, one output each, "cross_entropy" or "focal";
         "binary_cross_entropy" for two classes from one output or for several yes-or-no outputs.
-        `fastmlp.losses` has the parameters of those that take some.
+        `fastmlp.losses` has the parameters of those that take some, and
+        `fastmlp.register_loss` makes others known.
     dropout : float or sequence of float
         Share of the hidden units left out in a training step, for all hidden layers or for each.
     input_dropout : float

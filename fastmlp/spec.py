@@ -11,7 +11,8 @@ import numpy as np
 
 from fastmlp import layers
 from fastmlp.checks import integer, is_sequence, name_among, real, shown
-from fastmlp.engine.names import ACTIVATIONS, INITIALIZERS
+from fastmlp.engine import registered
+from fastmlp.engine.names import INITIALIZERS
 from fastmlp.errors import DeviceError, OptionError, OptionTypeError
 from fastmlp.losses import Loss, as_loss
 
@@ -170,7 +171,12 @@ class NetworkSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkSpec:
-        """The spec that `to_dict` described; checked as a user's settings are."""
+        """The spec that `to_dict` described; checked as a user's settings are.
+
+        NotRegisteredError where it has a function of a user's that is not known here.
+        """
+        registered.activations.require(*values.get("activation", ()))
+        registered.losses.require(values["loss"]["name"])
         loss = Loss(values["loss"]["name"], tuple(values["loss"]["parameters"]))
         # JSON has no numbers as keys; older files have no embeddings.
         embeddings = {int(column): pair for column, pair in values.get("embeddings", {}).items()}
@@ -199,16 +205,15 @@ def _sizes(sizes: Any) -> tuple[int, ...]:
 
 
 def _activations(activation: Any, n_hidden: int) -> tuple[str, ...]:
+    known = registered.activations.names()
     if not is_sequence(activation):
-        return (name_among("activation", activation, ACTIVATIONS),) * n_hidden
+        return (name_among("activation", activation, known),) * n_hidden
     if len(activation) != n_hidden:
         raise OptionError(
             f"activation must be a name or one name for each of the {n_hidden} hidden layers, "
             f"got {len(activation)} names; the output layer has none, the loss decides there"
         )
-    return tuple(
-        name_among(f"activation[{i}]", name, ACTIVATIONS) for i, name in enumerate(activation)
-    )
+    return tuple(name_among(f"activation[{i}]", name, known) for i, name in enumerate(activation))
 
 
 def _dropout(dropout: Any, n_hidden: int) -> tuple[float, ...]:

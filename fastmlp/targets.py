@@ -198,6 +198,12 @@ def as_targets(
             f"{name} must be within 0 and 1 for several yes-or-no outputs, "
             f"got {_first(array, (array < 0) | (array > 1))}"
         )
+    low, high = loss.y_limits
+    if not (array.min() >= low and array.max() <= high):
+        raise DataError(
+            f"{name} must be >= {low:g} and <= {high:g} for the {loss.name} loss, "
+            f"got {_first(array, (array < low) | (array > high))}"
+        )
     return np.ascontiguousarray(array, dtype=dtype).reshape(n_rows, n_outputs)
 
 

@@ -55,6 +55,16 @@ def njit_source(
     return njit(namespace[name], forceinline=forceinline)
 
 
+def c_function(name: str, source: str, namespace: dict[str, Any], signature: Any) -> Any:
+    """Compile generated source on its own into a function with a C address, `.address`.
+
+    The machine code lives as long as the object returned. It is not kept on disk: the functions
+    of users that `namespace` holds may be anything.
+    """
+    exec(compile(source, f"<fastmlp {name}>", "exec"), namespace)
+    return numba.cfunc(signature, **FLAGS)(namespace[name])
+
+
 def switch(name: str, table: dict[str, Any], names: tuple[str, ...], n_args: int) -> Any:
     """Compile `name(code, *args)`: the function in `table` whose name has that code.
 

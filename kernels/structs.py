@@ -96,7 +96,7 @@ class Layer(NamedTuple):
     act_out: int  # in work
     dz: int  # in work; holds f'(Z) between the forward and the backward pass
     dz_in: int  # dz of the layer before; 0 for the first
-    activation: int
+    activation: int  # a code, or the address of a registered one: see kernels/cpu/own.py
     keep_threshold: int  # a unit is kept where 32 random bits are below this; 0: no dropout
     block_in: int  # rows of X that stay in the second-level cache
     block_out: int  # rows of dZ that do
@@ -149,7 +149,7 @@ class _Job(NamedTuple):
     UPDATES_DONE: int = 7  # t of Adam's corrections, before this job
     SHUFFLE: int = 8
     SEED: int = 9
-    LOSS: int = 10
+    LOSS: int = 10  # a code, or the address of a registered one: see kernels/cpu/own.py
     RULE: int = 11
     X_ADDRESS: int = 12
     X_ROW_BYTES: int = 13

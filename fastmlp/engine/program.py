@@ -40,11 +40,6 @@ def flat(array: np.ndarray | None, dtype: str) -> np.ndarray:
     return np.frombuffer(memoryview(memory), dtype)
 
 
-def loss_kernel(name: str, targets: np.ndarray | None) -> str:
-    """The kernel of a loss: classes given by probabilities have one of their own."""
-    return "soft_cross_entropy" if name == "cross_entropy" and targets is not None else name
-
-
 def describe_table(X: np.ndarray, job: np.ndarray) -> None:
     """Address, strides and element type of X (n, n_in) into a job."""
     job[Job.N_ROWS] = X.shape[0]
@@ -81,6 +76,7 @@ class Workspace:
         )  # fmt: skip
         self.spec, self.parameters, self.plan = spec, parameters, plan
         self.orthogonalises = orthogonalises
+        self.activation_codes, self.loss_code = store.activation_codes, store.loss_code
         self.tasks = parameters.tasks()
         self.shares = parameters.shares(self.tasks, n_threads)
         self.work = aligned_zeros(plan.n_elems, dtype)
@@ -131,7 +127,7 @@ class Workspace:
                 act_out=plan.activations[i + 1],
                 dz=plan.dz[i],
                 dz_in=plan.dz[i - 1] if i else 0,
-                activation=names.ACTIVATIONS.index(spec.activations[i]) if i < hidden else 0,
+                activation=self.activation_codes[i] if i < hidden else 0,
                 keep_threshold=_keep_threshold(rate),
                 block_in=plan.blocks[i],
                 block_out=plan.blocks[i + 1],
@@ -172,7 +168,10 @@ class Workspace:
         job[Job.BATCH_SIZE], job[Job.N_EPOCHS] = plan.batch_size, n_epochs
         job[Job.HAS_AVERAGE] = average is not None
         job[Job.SEED] = np.uint64(spec.seed).astype(np.int64)
-        job[Job.LOSS] = names.LOSSES.index(loss_kernel(spec.loss.name, targets))
+        job[Job.LOSS] = self.loss_code
+        if spec.loss.name == "cross_entropy" and targets is not None:
+            # Classes given by probabilities have a kernel of their own.
+            job[Job.LOSS] = names.LOSSES.index("soft_cross_entropy")
         job[Job.HAS_WEIGHTS] = weights is not None
         job[Job.TARGET_KIND] = 1 if labels is not None else 2 if targets is not None else 0
         job[Job.N_TARGETS] = 0 if targets is None else targets.shape[1]

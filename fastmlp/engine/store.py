@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastmlp.engine import names
+from fastmlp.engine import names, registered
 from fastmlp.engine.initial import initial_parameters
 from fastmlp.engine.results import OptimizerState
 from fastmlp.kernels.cpu.norms import EPS
@@ -37,6 +37,8 @@ class ParameterStore:
         Their moving average, which predicts in their place.
     state : ndarray
         The optimizer's, as many times the size of params as its rule keeps.
+    activation_codes, loss_code : list of int, int
+        What the kernels know the functions of the spec by.
     running : ndarray
         (2, out_pad) of each batch-normalised layer: means and variances, which predict.
     """
@@ -44,6 +46,11 @@ class ParameterStore:
     def __init__(self, spec: NetworkSpec) -> None:
         self.spec = spec
         self.dtype = np.dtype(spec.dtype)
+        # Once and for all: a name may be given to another function later.
+        self.activation_codes = [
+            registered.activations.code(name, spec.dtype) for name in spec.activations
+        ]
+        self.loss_code = registered.losses.code(spec.loss.name, spec.dtype)
         self.plan = ParameterPlan.make(
             spec.layer_sizes, LANES[spec.dtype], spec.norms, spec.embeddings
         )

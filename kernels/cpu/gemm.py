@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ..jit import njit, njit_source
 from . import activations
+from .own import activate_own, is_own_activation
 from .records import panel_vectors
 from .simd import keep_lanes, lanes_of, like, load, store
 from .tile import PLAIN, RELU, make_nn, make_tn, transpose_square
@@ -55,6 +56,9 @@ def activate_block(work, act_at, dz_at, ld, r0, r1, n_columns, code):
 
     Columns up to the next whole vector get a = f' = 0: padding stays zero for every f.
     """
+    if is_own_activation(code):
+        activate_own(work, act_at, dz_at, ld, r0, r1, n_columns, code)
+        return
     lanes = lanes_of(work)
     for r in range(r0, r1):
         for j in range(0, n_columns, lanes):

@@ -14,6 +14,7 @@ import math
 from .. import codes
 from ..jit import njit, njit_source, switch
 from . import functions as fn
+from .own import is_own_loss, own_row_loss
 from .simd import (
     absolute,
     fma,
@@ -267,4 +268,12 @@ ROWS |= {
 }
 TABLE = {name: ROWS[name] for name in codes.LOSSES}
 
-row_loss = switch("row_loss", TABLE, codes.LOSSES, 8)
+built_in_row_loss = switch("built_in_row_loss", TABLE, codes.LOSSES, 8)
+
+
+@njit
+def row_loss(code, z, z_at, dz_at, n, label, y, y_at, parameters):
+    """The loss with that code, or the one that a user registered."""
+    if is_own_loss(code):
+        return own_row_loss(code, z, z_at, dz_at, n, y, y_at)
+    return built_in_row_loss(code, z, z_at, dz_at, n, label, y, y_at, parameters)

@@ -9,6 +9,8 @@ A vector of T has LANES[T] lanes, the width of the host's registers.
     splat(array, x)           x in every lane, of the array's element type
     fma(a, b, c)              a * b + c, fused where the processor can
     select(mask, a, b)        lane by lane; `a < b` and the like give masks
+
+like, fma, select, absolute and power_of_two take numbers too, of which there is one lane.
 """
 
 from __future__ import annotations
@@ -119,6 +121,8 @@ def splat(typingctx, array, x):
 @intrinsic
 def like(typingctx, v, x):
     """x in every lane of a vector like v."""
+    if not isinstance(v, Vector):
+        return v(v, v), lambda context, builder, sig, args: args[1]
 
     def codegen(context, builder, sig, args):
         return broadcast(builder, args[1], v.lanes)
@@ -218,9 +222,10 @@ def _llvm_function(name, n_args):
 
     def codegen(context, builder, sig, args):
         shape = args[0].type
-        suffix = {"float": "f32", "double": "f64"}[str(shape.element)]
+        lanes = f"v{shape.count}" if isinstance(shape, ir.VectorType) else ""
+        suffix = {"float": "f32", "double": "f64"}[str(getattr(shape, "element", shape))]
         function = builder.module.declare_intrinsic(
-            f"llvm.{name}.v{shape.count}{suffix}", fnty=ir.FunctionType(shape, [shape] * n_args)
+            f"llvm.{name}.{lanes}{suffix}", fnty=ir.FunctionType(shape, [shape] * n_args)
         )
         return builder.call(function, args)
 
@@ -254,12 +259,17 @@ def power_of_two(typingctx, t):
     """
 
     def codegen(context, builder, sig, args):
-        bits, bias = (23, 127) if t.elem == types.float32 else (52, 1023)
-        integer = ir.IntType(t.elem.bitwidth)
-        shape = ir.VectorType(integer, t.lanes)
+        elem, lanes = getattr(t, "elem", t), getattr(t, "lanes", None)
+        bits, bias = (23, 127) if elem == types.float32 else (52, 1023)
+        integer = ir.IntType(elem.bitwidth)
+        shape = ir.VectorType(integer, lanes) if lanes else integer
+
+        def all_of(n):
+            return broadcast(builder, integer(n), lanes) if lanes else integer(n)
+
         raw = builder.bitcast(args[0], shape)
-        low = builder.add(raw, broadcast(builder, integer(bias), t.lanes))
-        shifted = builder.shl(low, broadcast(builder, integer(bits), t.lanes))
+        low = builder.add(raw, all_of(bias))
+        shifted = builder.shl(low, all_of(bits))
         return builder.bitcast(shifted, args[0].type)
 
     return t(t), codegen

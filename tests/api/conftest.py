@@ -6,6 +6,7 @@ import pytest
 
 import fastmlp
 from fastmlp.cli import main
+from fastmlp.engine import registered
 from fastmlp.engine.cpu import CpuEngine
 
 
@@ -73,6 +74,15 @@ def calls(monkeypatch):
 
     monkeypatch.setattr(CpuEngine, "train", spy)
     return seen
+
+
+@pytest.fixture(autouse=True)
+def own_functions_go_away():
+    """Whatever a test registers goes away with it."""
+    yield
+    for registry in (registered.activations, registered.losses):
+        for name in registry.names()[len(registry.built_in) :]:
+            registry.remove(name)
 
 
 @pytest.fixture

@@ -248,9 +248,8 @@ def test_threads_that_meet_leave_a_step_together(n_threads, dtype):
             left.append(meeting(case.part, case.layer, r0, r1, case.n_rows))
 
         # More threads than chunks: the first one has no rows.
-        rows = (
-            [(0, case.n_rows)] if n_threads == 1 else [(0, 0), (0, TALLEST), (TALLEST, case.n_rows)]
-        )
+        ends = (0, case.n_rows) if n_threads == 1 else (0, 0, TALLEST, case.n_rows)
+        rows = itertools.pairwise(ends)
         threads = [threading.Thread(target=work, args=pair) for pair in rows]
         for thread in threads:
             thread.start()
