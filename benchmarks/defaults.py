@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from fastmlp.cli import main
-from fastmlp.tables import BUNDLED
+from fastmlp.io.bundled import BUNDLED
 
 _MARKS = "<!-- defaults -->", "<!-- end of defaults -->"
 

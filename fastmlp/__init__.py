@@ -9,12 +9,14 @@ from fastmlp.own import (
     unregister_activation,
     unregister_loss,
 )
+from fastmlp.preparation import TablePreparation
 
 __version__ = "0.1.0"
 
 __all__ = [
     "History",
     "Network",
+    "TablePreparation",
     "callbacks",
     "errors",
     "losses",

@@ -76,12 +76,15 @@ def _check_categories(values: np.ndarray, column: int, n_categories: int, name: 
     """Raise DataError that names the first value that is no category; reads in blocks of rows."""
     for start in range(0, len(values), _BLOCK_ELEMS):
         block = values[start : start + _BLOCK_ELEMS]
+        if block.dtype == np.float16:
+            block = block.astype(np.float64)  # compared in float16, the bound itself would round
         known = (block >= 0) & (block < n_categories) & (block == np.floor(block))
         if not known.all():
             row = int(np.argmin(known))
             raise DataError(
                 f"column {column} of {name} is embedded and must hold categories, whole numbers "
-                f"from 0 to {n_categories - 1}, got {shown(block[row])} at row {start + row}"
+                f"from 0 to {n_categories - 1}, got {shown(block[row])} at row {start + row}; "
+                "number the categories from 0, or give the column more of them in embeddings"
             )
 
 

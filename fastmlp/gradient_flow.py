@@ -46,7 +46,7 @@ def gradient_trouble(
             f"vanishing gradients: those of {_layers(vanished)} are below {VANISHED:g} of the "
             f"largest layer's (root mean square over the first epoch: {gradients[0]:.1e} in layer "
             f"0, {gradients.max():.1e} at most), so these layers hardly learn; use "
-            "activation='relu' or 'gelu' with init='auto', or fewer layers"
+            "activation='relu' or 'gelu' with init='auto', norm='layer', or fewer layers"
         )
     exploded = np.flatnonzero(np.asarray(grad_norms) > EXPLODED * np.asarray(weight_norms))
     if len(exploded):

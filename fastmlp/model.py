@@ -136,6 +136,8 @@ class Model:
             around += f"norm={(norms[0] if len(set(norms)) == 1 else list(norms))!r}, "
         if any(self.spec.residual):
             around += f"residual={list(self.spec.residual)}, "
+        if self.spec.embeddings:
+            around += f"embeddings of {len(self.spec.embeddings)} columns, "
         return (
             f"{type(self).__name__}({list(self.sizes)}, activation={activation!r}, {around}"
             f"loss={str(self.loss)!r}, dtype={self.dtype!r}, {self.n_parameters:,} parameters)"

@@ -46,7 +46,8 @@ class Network(Model):
     norm : str or sequence of str
         "none", "layer", "rms" or "batch": normalisation of the sums of a hidden layer, before its
         activation, for all hidden layers or for each. Batch normalisation predicts with running
-        means and variances of the minibatches trained on.
+        means and variances of the minibatches trained on, which lag behind where inputs are far
+        from mean 0 and deviation 1.
     residual : bool or sequence of bool
         Whether a hidden layer's input is added to its output: True for every hidden layer as wide
         as the one before, or one for each.

@@ -29,7 +29,7 @@ class Program(NamedTuple):
     rows: np.ndarray  # int64 (batch_size + 16,): row of the table behind each row of the minibatch
     job: np.ndarray  # int64 (N_JOB_FIELDS,)
     floats: np.ndarray  # float64 (N_FLOAT_FIELDS,)
-    sync: np.ndarray  # int64 (N_SYNC_FIELDS + L,): barrier, stop and progress words
+    sync: np.ndarray  # int64 (Sync.N_FIELDS + 3 L,): barrier, stop and progress words
     norms: np.ndarray  # float64 (N,): squared norm of each task's gradient in this step
     seen: np.ndarray  # float64 (2 + N,): loss and weight so far in the epoch, dW^2 of each task
     loss_parameters: np.ndarray  # float64: see kernels/cpu/losses.py
@@ -218,7 +218,8 @@ class _Sync(NamedTuple):
     STATUS: int = 34
     ABORTED: int = 36  # 1: a thread left its rows phase for the stop word
     SPINS: int = 35  # turns that a barrier waits before it sleeps
-    FAULTY_LAYER: int = 40  # one word a layer: its update was not finite
+    FAULTY_LAYER: int = 40  # one word a layer: its update was not finite; behind them two a layer:
+    # the stop word as seen where threads meet, forward and backward
     N_FIELDS: int = 40
 
 

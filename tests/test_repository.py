@@ -30,7 +30,7 @@ LAYERS = (
     ("trainer",),
     ("report.progress",),
     ("model", "network"),
-    ("tables", "sources", "preparation"),
+    ("sources", "preparation"),
     ("report",),
     ("cli", "__main__"),
 )

@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import math
 import sys
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
@@ -16,8 +19,8 @@ from fastmlp.cli.output import Output
 from fastmlp.csv_file import HEADERS
 from fastmlp.errors import OptionError
 from fastmlp.network import Network
-from fastmlp.preparation import Preparation
-from fastmlp.tables import read_table
+from fastmlp.preparation import TablePreparation
+from fastmlp.preparation.inputs import UNKNOWN
 
 
 @click.command()
@@ -31,70 +34,98 @@ from fastmlp.tables import read_table
     show_default=True,
     help="Whether the first row of the file holds the names of the columns.",
 )
+@click.option(
+    "--unknown",
+    type=click.Choice(UNKNOWN),
+    default="error",
+    show_default=True,
+    help="What a category is that training did not have: an error, or none of those it had.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Report as a JSON object; needs --out.")
-def predict(model: str, data: str, out: str, header: str, as_json: bool) -> None:
+def predict(model: str, data: str, out: str, header: str, unknown: str, as_json: bool) -> None:
     """Predict the target of every row of DATA with MODEL, a file that 'fastmlp train' wrote.
 
     DATA has the columns that the model was trained on, in any order, raw; other columns are left
-    out. The predictions are in the order of the rows: for classes the label and the probability
-    of each class, for values the value.
+    out. It is read, predicted and written a block of rows at a time. The predictions are in the
+    order of the rows: for classes the label and the probability of each class, for values the
+    value.
     """
     if as_json and out == "-":
         raise OptionError("--json needs --out FILE, as the predictions would go to stdout too")
     network = Network.load(model)
-    preparation = Preparation.from_extra(network.extra, model)
-    table = read_table(data, features=preparation.features, header=header)
-    X = preparation.inputs(table.X, network.dtype)
-    names, columns = _columns(network, preparation, X)
-    rows = zip(*columns, strict=True)
+    preparation = TablePreparation.from_extra(network.extra, model)
+    names = _names(network, preparation)
+    blocks = preparation.blocks(data, dtype=network.dtype, unknown=unknown, header=header)
+    first = _columns(network, preparation, next(blocks))
+    # A table that is refused at its beginning prints nothing.
+    parts = chain([first], (_columns(network, preparation, X) for X in blocks))
     if out == "-":
-        _write(sys.stdout, names, rows)
+        _write(sys.stdout, names, parts)
         return
     try:
-        with Path(out).open("w", newline="", encoding="utf-8") as file:
-            _write(file, names, rows)
+        with _replaced(Path(out)) as file:
+            n_rows = _write(file, names, parts)
     except OSError as error:
         raise OptionError(
             f"--out must be a file that can be written, got {out}: {error.strerror}"
         ) from None
-    values = {"rows": len(X), "out": out, "columns": names}
-    Output(as_json).event("predicted", f"{len(X)} predictions in {out}", values)
+    values = {"rows": n_rows, "out": out, "columns": names}
+    Output(as_json).event("predicted", f"{n_rows} predictions in {out}", values)
 
 
-def _columns(
-    network: Network, preparation: Preparation, X: np.ndarray
-) -> tuple[list[str], list[list[str]]]:
-    """Names and cells of the columns to write."""
+@contextmanager
+def _replaced(path: Path) -> Iterator[TextIO]:
+    """A file that takes the place of `path` at the end, or is gone where an error came first.
+
+    What is no plain file, such as a pipe, is written as it stands.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("w", newline="", encoding="utf-8") as file:
+            yield file
+        return
+    path = path.resolve()
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with unfinished.open("x", newline="", encoding="utf-8") as file:
+            yield file
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _names(network: Network, preparation: TablePreparation) -> list[str]:
+    """The columns to write; for quantiles one each, for gaussian_nll a standard deviation too."""
+    target = preparation.target
+    if preparation.task == "classification":
+        assert network.classes_ is not None, "the command line saves trained networks only"
+        return [target, *(f"p_{label}" for label in network.classes_)]
+    if network.loss.name == "quantiles":
+        return [f"{target}_q{level:g}" for level in network.loss.parameters]
+    return [target, f"{target}_std"] if network.loss.name == "gaussian_nll" else [target]
+
+
+def _columns(network: Network, preparation: TablePreparation, X: np.ndarray) -> list[list[str]]:
+    """Cells of the columns to write, for the inputs X of some rows."""
     if preparation.task == "regression":
         return _value_columns(network, preparation, X)
     probabilities = network.predict_proba(X)
-    classes = network.classes_
-    assert classes is not None, "the command line saves trained networks only"
-    labels = classes[probabilities.argmax(axis=1)]
-    names = [preparation.target, *(f"p_{label}" for label in classes)]
-    columns = [_cells(column, network.dtype) for column in probabilities.T]
-    return names, [labels.astype(str).tolist(), *columns]
+    assert network.classes_ is not None
+    labels = network.classes_[probabilities.argmax(axis=1)]
+    return [labels.astype(str).tolist(), *(_cells(p, network.dtype) for p in probabilities.T)]
 
 
 def _value_columns(
-    network: Network, preparation: Preparation, X: np.ndarray
-) -> tuple[list[str], list[list[str]]]:
-    """The value; for quantiles one column each, for gaussian_nll its standard deviation too."""
-    target, values = preparation.target, preparation.values(network.predict(X))
-    if network.loss.name == "quantiles":
-        names = [f"{target}_q{level:g}" for level in network.loss.parameters]
-        return names, [
-            _value_cells(column, preparation, network.dtype)
-            for column in values.reshape(len(X), -1).T
-        ]
-    columns = [_value_cells(values, preparation, network.dtype)]
+    network: Network, preparation: TablePreparation, X: np.ndarray
+) -> list[list[str]]:
+    values = preparation.values(network.predict(X)).reshape(len(X), -1)
+    columns = [_value_cells(column, preparation, network.dtype) for column in values.T]
     if network.loss.name == "gaussian_nll":
         deviations = network.predict_std(X) * preparation.target_scale
-        return [target, f"{target}_std"], [*columns, _cells(deviations, network.dtype)]
-    return [target], columns
+        columns.append(_cells(deviations, network.dtype))
+    return columns
 
 
-def _value_cells(values: np.ndarray, preparation: Preparation, dtype: str) -> list[str]:
+def _value_cells(values: np.ndarray, preparation: TablePreparation, dtype: str) -> list[str]:
     """Values with as many decimals as the network computes of the target's own spread.
 
     The network computes deviations from the mean: a target of 1.7e9 +- 3 has more digits than its
@@ -110,7 +141,12 @@ def _cells(values: np.ndarray, dtype: str) -> list[str]:
     return values.astype(dtype).astype(str).tolist()
 
 
-def _write(file: TextIO, names: list[str], rows: Iterable[tuple]) -> None:
+def _write(file: TextIO, names: list[str], parts: Iterable[list[list[str]]]) -> int:
+    """Write the rows of all parts; returns how many."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows(rows)
+    n_rows = 0
+    for columns in parts:
+        writer.writerows(zip(*columns, strict=True))
+        n_rows += len(columns[0])
+    return n_rows

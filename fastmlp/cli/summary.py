@@ -6,22 +6,21 @@ from pathlib import Path
 
 from fastmlp.callbacks import Run
 from fastmlp.cli.output import Output, command_line, program
+from fastmlp.cli.training_table import TrainingTable
 from fastmlp.history import History
+from fastmlp.io.source import listed
 from fastmlp.network import Network
 from fastmlp.optim import Optimizer
-from fastmlp.preparation import Split, Target
+from fastmlp.preparation.inputs import Inputs
 from fastmlp.report.progress import duration_text
-from fastmlp.tables import Table
 
 
 class Summary:
     """The events of one training."""
 
-    def __init__(
-        self, output: Output, table: Table, target: Target, split: Split, network: Network
-    ) -> None:
-        self._output, self._table, self._target = output, table, target
-        self._split, self._network = split, network
+    def __init__(self, output: Output, table: TrainingTable, network: Network) -> None:
+        self._output, self._table, self._target = output, table, table.target
+        self._split, self._network = table.split, network
 
     def begin(self, optimizer: Optimizer, batch_size: int, seed: int) -> None:
         """Say what was understood of the data and the options."""
@@ -31,10 +30,12 @@ class Summary:
             "validation": len(split.validation),
             "test": len(split.test),
         }
-        n_rows, n_features = self._table.X.shape
+        n_rows, n_features = self._table.n_rows, len(self._table.features)
+        inputs = self._table.preparation.inputs_of
         learnt = f"{self._target.n_classes} classes" if self._is_classes else "values"
         text = (
             f"data     {self._table.name}: {n_rows} rows, {n_features} features\n"
+            f"columns  {columns_text(inputs)}\n"
             f"split    {', '.join(f'{n} {name}' for name, n in sizes.items() if n)}\n"
             f"target   {self._target.name}: {learnt}\n"
             f"network  {'-'.join(map(str, network.sizes))}, "
@@ -47,6 +48,11 @@ class Summary:
             "data": self._table.name,
             "rows": sizes,
             "features": n_features,
+            "inputs": inputs.n_inputs,
+            "missing": inputs.indicators,
+            "one_hot": {name: len(found) for name, found in inputs.one_hot.items()},
+            "embedded": {name: [c.n_codes, c.width] for name, c in inputs.embedded.items()},
+            "constant": inputs.constant,
             "target": self._target.name,
             "task": self._target.task,
             "classes": self._target.n_classes if self._is_classes else None,
@@ -116,3 +122,22 @@ class Summary:
                 f"R2 {score['r2']:.4f}, root mean square error {score['rmse']:.4g} ({n_rows} rows)"
             )
         return "no rows were held back to test on"
+
+
+def columns_text(inputs: Inputs) -> str:
+    """What is made of the columns, such as ``4 numeric, 2 one-hot (5 inputs)``."""
+    parts = []
+    if inputs.numbers:
+        gaps = f" ({len(inputs.indicators)} with missing values)" if inputs.indicators else ""
+        parts.append(f"{len(inputs.numbers)} numeric{gaps}")
+    if inputs.one_hot:
+        n = sum(len(categories) for categories in inputs.one_hot.values())
+        parts.append(f"{len(inputs.one_hot)} one-hot ({n} inputs)")
+    if inputs.embedded:
+        sizes = ", ".join(
+            f"{name} {column.n_codes} x {column.width}" for name, column in inputs.embedded.items()
+        )
+        parts.append(f"{len(inputs.embedded)} embedded ({sizes})")
+    if inputs.constant:
+        parts.append(f"constant and of no use: {listed(inputs.constant)}")
+    return ", ".join(parts)

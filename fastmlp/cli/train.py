@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from fastmlp.cli.columns import column_options
 from fastmlp.cli.kinds import CallKind, EachKind, WeightsKind
 from fastmlp.cli.options import OPTIMIZERS, SCHEDULES
 from fastmlp.cli.precedence import left_out, table_of, take_run_file
@@ -13,15 +14,15 @@ from fastmlp.cli.record import Record
 from fastmlp.cli.training import Job, TrainOptions
 from fastmlp.csv_file import HEADERS
 from fastmlp.engine.names import ACTIVATIONS, INITIALIZERS, NORMS
+from fastmlp.io.bundled import BUNDLED
 from fastmlp.losses import NAMES
 from fastmlp.preparation import TASKS
-from fastmlp.tables import BUNDLED
 
 
 @click.command(epilog=f"Bundled data sets: {', '.join(BUNDLED)}.")
 @click.argument("data_or_run", metavar="DATA", is_eager=True, callback=take_run_file)
 @click.option("--data", type=click.Path(), help="The table, where DATA is a run file.")
-@click.option("--target", metavar="COL", help="Column to learn; needed for a CSV file.")
+@click.option("--target", metavar="COL", help="Column to learn, unless the format has its own.")
 @click.option(
     "--task",
     type=click.Choice(TASKS),
@@ -30,6 +31,7 @@ from fastmlp.tables import BUNDLED
     help="Auto: text and few different whole numbers are classes.",
 )
 @click.option("--drop", metavar="COL", multiple=True, help="Column to leave out; may be repeated.")
+@column_options
 @click.option(
     "--header",
     type=click.Choice(HEADERS),
@@ -241,14 +243,16 @@ def train(
     save_config: str | None,
     **options: Any,
 ) -> int:
-    """Train a network on DATA: a CSV file, or a data set bundled with scikit-learn.
+    """Train a network on DATA: a CSV, Parquet, Arrow, Feather, NPY, NPZ or SVMlight file, a folder
+    of IDX files such as MNIST's, or a data set bundled with scikit-learn.
 
     DATA may be a run file too, FILE.toml: its keys are the options below, 'data' the table, paths
     are relative to it, and options of the command line win over it.
 
     The rows are split into three parts: one to train on, one that decides when to stop, one that
-    the result is measured on. Columns are standardised as learnt from the first part; all that
-    'fastmlp predict' needs lies in the model file.
+    the result is measured on (that of the folder, where it has one). Numbers are standardised and
+    filled in where they are missing, text becomes one-hot inputs or embeddings, all as learnt from
+    the first part; what 'fastmlp predict' needs lies in the model file.
     """
     table = table_of(data_or_run, data)
     options |= left_out(context, options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from fastmlp.callbacks import EarlyStopping
 from fastmlp.checks import integer, real
+from fastmlp.cli.columns import wishes_of
 from fastmlp.cli.defaults import PATIENCE, default_batch_size, default_l2, start_at_constant
 from fastmlp.cli.in_force import functions_in_force
 from fastmlp.cli.kinds import Call
@@ -31,12 +33,12 @@ from fastmlp.cli.options import (
 from fastmlp.cli.output import Output
 from fastmlp.cli.record import Record
 from fastmlp.cli.summary import Summary
-from fastmlp.csv_file import TableError
-from fastmlp.errors import OptionError, TrainingInterruptedWarning
+from fastmlp.cli.training_table import TrainingTable
+from fastmlp.errors import OptionError, TableError, TrainingInterruptedWarning
 from fastmlp.losses import Loss
 from fastmlp.network import Network
-from fastmlp.preparation import Preparation, Split, Target, read_target, split_rows
-from fastmlp.tables import BUNDLED, Table, column_names, listed, read_table
+from fastmlp.preparation import TablePreparation
+from fastmlp.preparation.choice import choose
 
 _INTERRUPTED = 130
 
@@ -48,6 +50,10 @@ class TrainOptions:
     target: str | None
     task: str
     drop: tuple[str, ...]
+    categorical: tuple[str, ...]
+    one_hot: tuple[str, ...]
+    embed: tuple[str, ...]
+    in_memory: bool | None
     header: str
     hidden: str
     activation: str
@@ -104,6 +110,10 @@ class Job:
 
     def run(self) -> int:
         """Train, save, report; returns the exit code. Raises FastmlpError for bad input."""
+        with ExitStack() as until_end:
+            return self._run(until_end)
+
+    def _run(self, until_end: ExitStack) -> int:
         options = self._options
         options.check()
         optimizer = optimizer_for(
@@ -121,8 +131,9 @@ class Job:
         hidden = hidden_sizes(options.hidden)
         check_layer_lr(optimizer, hidden)
         callbacks = self._stopping()
-        table, target = self._read()
-        split = split_rows(target, options.val_fraction, options.test_fraction, options.seed)
+        table = self._read()
+        target = table.target
+        split = table.split_rows(options.val_fraction, options.test_fraction, options.seed)
         loss = loss_for(options.loss, target.task, target.name)
         if options.class_weight is not None and target.task != "classification":
             raise OptionError(
@@ -130,35 +141,35 @@ class Job:
                 "values; leave it out"
             )
         class_weight = class_weights_for(options.class_weight, target.values, target.name)
-        network = self._network(table, target, split, hidden, loss)
+        # A count has a rate, exp(z): it cannot be shifted.
+        scale_target = target.task == "regression" and loss.name != "poisson"
+        _check_counts(table, loss)
+        preparation = table.learn(scale_target)
+        network = self._network(table, hidden, loss)
+        preparation.begin(network)
+        network.extra = preparation.to_extra()
         batch_size = options.batch_size
         if batch_size is None:
             batch_size = default_batch_size(len(split.train))
-        # A count has a rate, exp(z): it cannot be shifted.
-        scale_target = target.task == "regression" and loss.name != "poisson"
-        preparation = Preparation.learn(
-            table.X, table.features, target, split.train, scale_target=scale_target
-        )
-        network.extra = preparation.to_extra()
-        X = preparation.inputs(table.X, options.dtype)
         y = preparation.outputs(target.values) if scale_target else target.values
         start_at_constant(network, y[split.train], class_weight)
         folder = _writable_folder(options.out or f"runs/{table.name}")
         self._record.check(folder, self._data)
-        summary = Summary(self._output, table, target, split, network)
+        summary = Summary(self._output, table, network)
         summary.begin(optimizer, batch_size, options.seed)
         if self._output.as_json:
             callbacks = [*callbacks, summary.epoch]
+        train, validation, test = until_end.enter_context(table.parts(folder, options.dtype))
         with warnings.catch_warnings():
             # The summary says it in its own words.
             warnings.simplefilter("ignore", TrainingInterruptedWarning)
             history = network.fit(
-                X[split.train],
-                y[split.train],
+                train.X,
+                train.y,
                 optimizer=optimizer,
                 epochs=options.epochs,
                 batch_size=batch_size,
-                eval_set=[(X[rows], y[rows]) for rows in [split.validation] if len(rows)],
+                eval_set=[(part.X, part.y) for part in [validation] if len(part.y)],
                 callbacks=callbacks,
                 class_weight=class_weight,
                 schedule=schedule,
@@ -179,7 +190,7 @@ class Job:
             **functions_in_force(network, optimizer, schedule),
         }
         run_file = self._record.write(folder, settings)
-        score = test_score(network, preparation, X[split.test], y[split.test])
+        score = test_score(network, preparation, test.X, test.y)
         summary.end(history, score, path, run_file, self._data)
         return _INTERRUPTED if history.stopped_by == "interrupt" else 0
 
@@ -193,20 +204,17 @@ class Job:
             )
         return []
 
-    def _read(self) -> tuple[Table, Target]:
-        options, data = self._options, self._data
-        if options.target is None and data not in BUNDLED:
-            raise TableError(
-                f"--target must name the column to learn; {data} has "
-                f"{listed(column_names(data, options.header))}"
-            )
-        table = read_table(data, target=options.target, drop=options.drop, header=options.header)
-        return table, read_target(table, options.target or "target", options.task)
-
-    def _network(
-        self, table: Table, target: Target, split: Split, hidden: list[int], loss: Loss
-    ) -> Network:
+    def _read(self) -> TrainingTable:
         options = self._options
+        wishes = wishes_of(options.drop, options.categorical, options.one_hot, options.embed)
+        choice = choose(
+            self._data, options.target, wishes, task=options.task, header=options.header
+        )
+        return TrainingTable(choice, options.task, options.in_memory)
+
+    def _network(self, table: TrainingTable, hidden: list[int], loss: Loss) -> Network:
+        options, target = self._options, table.target
+        inputs = table.preparation.inputs_of
         classes = target.task == "classification"
         n_outputs = target.n_classes if classes else loss.outputs_per_target
         if loss.name == "binary_cross_entropy":
@@ -216,9 +224,10 @@ class Job:
                     f"has {n_outputs}; use cross_entropy"
                 )
             n_outputs = 1
-        l2 = default_l2(len(split.train)) if options.l2 is None else options.l2
+        l2 = default_l2(len(table.split.train)) if options.l2 is None else options.l2
         return Network(
-            [len(table.features), *hidden, n_outputs],
+            [inputs.n_inputs, *hidden, n_outputs],
+            embeddings=inputs.embeddings,
             activation=one_or_each(options.activation),
             loss=loss,
             dropout=dropout_rates(options.dropout),
@@ -236,7 +245,7 @@ class Job:
 
 
 def test_score(
-    network: Network, preparation: Preparation, X: np.ndarray, y: np.ndarray
+    network: Network, preparation: TablePreparation, X: np.ndarray, y: np.ndarray
 ) -> dict[str, float]:
     """The score on rows that had no part in the training; empty where none were held back.
 
@@ -253,6 +262,17 @@ def test_score(
         errors = preparation.values(predicted) - preparation.values(y)
         scores["rmse"] = float(np.sqrt(np.mean(errors**2)))
     return scores
+
+
+def _check_counts(table: TrainingTable, loss: Loss) -> None:
+    """Raise TableError for a negative count."""
+    values = table.target.values
+    if loss.name == "poisson" and values.min() < 0:
+        row = int(np.argmax(values < 0))
+        raise TableError(
+            f"the target {table.target.name!r} must be >= 0 for the poisson loss, got "
+            f"{values[row]:g} in row {row + 1}; mend it, or take another loss"
+        )
 
 
 def _writable_folder(name: str) -> Path:

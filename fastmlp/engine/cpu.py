@@ -155,7 +155,10 @@ class CpuEngine(ParameterStore):
                     on_poll(Progress(epoch, done - epoch * n_steps, n_steps, float(loss)))
 
             flops = self._flops(n_rows * n_epochs, 3)
-            outcome = self._run(program, flops, deadline_s, report, interrupted)
+            try:
+                outcome = self._run(program, flops, deadline_s, report, interrupted)
+            finally:
+                self._version += 1
             return self._train_result(program, outcome, first_step)
 
     def _describe_update(self, floats: np.ndarray) -> None:
@@ -182,7 +185,6 @@ class CpuEngine(ParameterStore):
         status, done = int(sync[Sync.STATUS]), int(sync[Sync.STEP])
         n_updates = done - (status in (structs.STATUS_BAD_LOSS, structs.STATUS_ABORTED))
         self.n_updates += n_updates
-        self._folded = None
         n_epochs_done = int(sync[Sync.EPOCH])
         seen = done - (status == structs.STATUS_ABORTED)
         begun = min(n_epochs, -(-(first_step + seen) // n_steps))
@@ -202,7 +204,8 @@ class CpuEngine(ParameterStore):
         )
 
     def _non_finite(self, program: Program, step: int, epoch: int) -> NonFinite:
-        faulty = np.flatnonzero(program.sync[Sync.FAULTY_LAYER :])
+        first, n_layers = Sync.FAULTY_LAYER, len(self.plan.layers)
+        faulty = np.flatnonzero(program.sync[first : first + n_layers])
         weights, _ = self.get_parameters()
         # A first step with a bad loss has no gradient: the norms known last tell more than zeros.
         return NonFinite(

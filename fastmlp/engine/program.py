@@ -74,7 +74,7 @@ class Workspace:
         # On lines of their own: some of these are written by all threads, others read all the time.
         ints, floats = np.dtype(np.int64), np.dtype(np.float64)
         self.rows = aligned_zeros(batch_size + SHUFFLE_LANES, ints)
-        self.sync = aligned_zeros(Sync.N_FIELDS + len(parameters.layers), ints)
+        self.sync = aligned_zeros(Sync.N_FIELDS + 3 * len(parameters.layers), ints)
         self.seen = aligned_zeros(2 + len(self.tasks), floats)
         self.layers = self._layer_table(store.running_offsets(), folds)
         self.meets = not folds and "batch" in spec.norms

@@ -63,7 +63,9 @@ class ParameterStore:
         self.average: np.ndarray | None = None
         self.state = aligned_zeros(0, self.dtype)
         self.n_updates = 0
-        self._folded: np.ndarray | None = None
+        # Counts changes of what predicts; the fold is kept with the count that it was made at.
+        self._version = 0
+        self._fold: tuple[int, np.ndarray] | None = None
 
     # ---- parameters ------------------------------------------------------------------------
 
@@ -81,14 +83,14 @@ class ParameterStore:
         self.plan.pack_layers(self.params, weights, biases)
         if self.average is not None:
             self.plan.pack_layers(self.average, weights, biases)
-        self._folded = None
+        self._version += 1
 
     def set_all_parameters(self, plain: Parameters) -> None:
         """Set every parameter; a moving average goes on from there."""
         self.plan.pack(self.params, plain)
         if self.average is not None:
             self.average[:] = self.params
-        self._folded = None
+        self._version += 1
 
     def get_training_parameters(self) -> Parameters:
         """Copies of the parameters that training goes on from, which a moving average follows."""
@@ -112,7 +114,7 @@ class ParameterStore:
         if self.average is not None:
             self.average[:] = snapshot.params
         self.running[:] = snapshot.running
-        self._folded = None
+        self._version += 1
 
     # ---- batch normalisation ---------------------------------------------------------------
 
@@ -144,7 +146,7 @@ class ParameterStore:
         for i, views in self._running_views():
             for view, values in zip(views, running[i], strict=True):
                 view[...] = values
-        self._folded = None
+        self._version += 1
 
     def folded(self) -> np.ndarray:
         """What predicts, with batch normalisation made part of weights and biases.
@@ -154,12 +156,14 @@ class ParameterStore:
         used = self._used()
         if not len(self.running):
             return used
-        if self._folded is None:
+        version, fold = self._version, self._fold
+        if fold is None or fold[0] != version:
             folded = used.copy()
             for i, (mean, variance) in self._running_views():
-                _fold(folded, self.plan.layers[i], self.plan.lanes, mean, variance)
-            self._folded = folded
-        return self._folded
+                _fold_layer(folded, self.plan.layers[i], self.plan.lanes, mean, variance)
+            # Another thread may train meanwhile: then the version is another at its end.
+            self._fold = fold = (version, folded)
+        return fold[1]
 
     # ---- optimizer -------------------------------------------------------------------------
     def set_optimizer(
@@ -175,6 +179,7 @@ class ParameterStore:
             self.rule, self.n_updates = rule, 0
         self.hyper = tuple(hyper) + (0.0,) * (3 - len(hyper))
         self.options = options or UpdateOptions()
+        self._version += 1
         if not self.options.ema:
             self.average = None
         elif self.average is None:
@@ -200,7 +205,7 @@ class ParameterStore:
             self.plan.pack(self._slot(number), plain)
 
 
-def _fold(
+def _fold_layer(
     params: np.ndarray, layer: LayerPlan, lanes: int, mean: np.ndarray, variance: np.ndarray
 ) -> None:
     """One layer in place, in float64 until the end."""

@@ -26,6 +26,8 @@ class Source(Protocol):
     ----------
     name : str
         For the folder of a run: a file's name without its suffix, a data set's name.
+    where : str
+        The table as the subject of a message.
     columns : list of str
         In the table's order.
     has_names : bool
@@ -41,6 +43,7 @@ class Source(Protocol):
     """
 
     name: str
+    where: str
     columns: list[str]
     has_names: bool
     kinds: dict[str, str]

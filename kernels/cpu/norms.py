@@ -16,12 +16,14 @@ thread's rows are whole chunks, so the terms and their order do not depend on th
 
 import math
 
+import numpy as np
+
 from .. import codes
 from ..jit import njit
-from ..structs import Job
+from ..structs import Job, Sync
 from .records import layer_at
-from .simd import keep_lanes, lanes_of, like, load, reduce_add, sqrt, store
-from .sync import barrier
+from .simd import keep_lanes, lanes_of, like, load, reduce_add, select, sqrt, store
+from .sync import atomic_load, atomic_store, barrier
 from .width import TILE
 
 LAYER, BATCH = codes.NORMS.index("layer"), codes.NORMS.index("batch")
@@ -30,15 +32,40 @@ EPS = 1e-5  # added to the variance, or to the mean square
 MOMENTUM = 0.1  # what a step contributes to the running statistics
 
 
+FORWARD, BACKWARD = np.int64(0), np.int64(1)
+
+
 @njit
-def normalise(p, layer, r0, r1, n_rows):
-    """Z^ in place of Z in layer.normed, and N in layer.act_out, for rows r0 to r1 of n_rows."""
+def meet(p, number, direction, has_first_row):
+    """Wait for all threads in layer `number`; whether to leave the step, the same in all of them.
+
+    Python may write the stop word at any time: the thread of row 0 reads it, for all. Each
+    meeting of a step has a word of its own, as a thread may be slow to read it.
+    """
+    word = Sync.FAULTY_LAYER + p.job[Job.N_LAYERS] + 2 * number + direction
+    if has_first_row:
+        atomic_store(p.sync, word, atomic_load(p.sync, Sync.STOP))
+    barrier(p.sync, p.job[Job.N_THREADS])
+    if atomic_load(p.sync, word) == 0:
+        return False
+    atomic_store(p.sync, Sync.ABORTED, 1)
+    return True
+
+
+@njit
+def normalise(p, layer, number, r0, r1, n_rows):
+    """Z^ in place of Z in layer.normed, and N in layer.act_out, for rows r0 to r1 of n_rows.
+
+    Returns whether to leave the step: then nothing was done.
+    """
     if layer.norm == BATCH:
         chunk_moments(p.work, layer, r0, r1)
-        barrier(p.sync, p.job[Job.N_THREADS])
+        if meet(p, number, FORWARD, r0 == 0 and r1 > 0):
+            return True
         normalise_columns(p.params, p.work, layer, r0, r1, n_rows)
     else:
         normalise_rows(p.params, p.work, layer, r0, r1)
+    return False
 
 
 @njit
@@ -129,14 +156,19 @@ def normalise_columns(params, work, layer, r0, r1, n_rows):
 
 
 @njit
-def normalise_backward(p, layer, r0, r1, n_rows):
-    """dZ in place of dN in layer.dz, and the sums over chunks that dscale and dbias are made of."""
+def normalise_backward(p, layer, number, r0, r1, n_rows):
+    """dZ in place of dN in layer.dz, and the sums over chunks that dscale and dbias are made of.
+
+    Returns whether to leave the step.
+    """
     chunk_sums(p.work, layer, r0, r1)
     if layer.norm == BATCH:
-        barrier(p.sync, p.job[Job.N_THREADS])
+        if meet(p, number, BACKWARD, r0 == 0 and r1 > 0):
+            return True
         columns_backward(p.params, p.work, layer, r0, r1, n_rows)
     else:
         rows_backward(p.params, p.work, layer, r0, r1)
+    return False
 
 
 @njit
@@ -198,7 +230,8 @@ def rows_backward(params, work, layer, r0, r1):
 def update_running(p, n_rows):
     """running: (2, out_pad) of each batch-normalised layer, means and unbiased variances.
 
-    By one thread, once a step; a single row has no variance and is left out.
+    By one thread, once a step; a single row has no variance and is left out. Statistics that would
+    not be finite keep their values, and the layer is marked as one whose update is not.
     """
     if n_rows < 2:
         return
@@ -206,11 +239,19 @@ def update_running(p, n_rows):
         layer = layer_at(p, i)
         if layer.norm == BATCH:
             unbiased, out_pad = n_rows / (n_rows - 1), layer.out_pad
+            faults = like(load(p.work, layer.statistics), 0.0)
             for j in range(0, out_pad, lanes_of(p.work)):
                 mean = load(p.work, layer.statistics + j)
                 variance = load(p.work, layer.statistics + 2 * out_pad + j) * unbiased
                 at = layer.running + j
                 old_mean, old_variance = load(p.running, at), load(p.running, at + out_pad)
-                store(p.running, at, old_mean + (mean - old_mean) * MOMENTUM)
-                new = old_variance + (variance - old_variance) * MOMENTUM
-                store(p.running, at + out_pad, new)
+                new_mean = old_mean + (mean - old_mean) * MOMENTUM
+                new_variance = old_variance + (variance - old_variance) * MOMENTUM
+                # x - x is 0 for a finite x and NaN for others.
+                fault = (new_mean - new_mean) + (new_variance - new_variance)
+                finite = fault == 0.0
+                faults = faults + fault
+                store(p.running, at, select(finite, new_mean, old_mean))
+                store(p.running, at + out_pad, select(finite, new_variance, old_variance))
+            if reduce_add(faults) != 0.0:
+                p.sync[Sync.FAULTY_LAYER + i] = 1

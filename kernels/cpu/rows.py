@@ -22,7 +22,8 @@ from .tile import PLAIN, SCALE
 def aborted(p):
     """Whether the stop word is set: a step of a large network lasts seconds.
 
-    Never where threads meet within this phase: one would leave, and the others wait for it.
+    Not where threads meet within this phase, as one would leave and the others wait for it: there
+    they ask together (norms.meet).
     """
     if p.job[Job.ROWS_MEET] != 0 or atomic_load(p.sync, Sync.STOP) == 0:
         return False
@@ -73,12 +74,15 @@ def multiply_rows(work, out_at, at, ld, n_columns, r0, r1):
 
 @njit
 def forward(p, r0, r1, n_rows, epoch, step):
-    """Activations and f'(Z) of every layer, for rows r0 to r1; dropout in training only."""
+    """Activations and f'(Z) of every layer, for rows r0 to r1; dropout in training only.
+
+    Returns whether it was left for the stop word.
+    """
     training = p.job[Job.KIND] == KIND_TRAIN
     n_layers = p.job[Job.N_LAYERS]
     for i in range(n_layers):
         if aborted(p):
-            return
+            return True
         layer = layer_at(p, i)
         normed = layer.norm != 0
         forward_rows(
@@ -89,7 +93,8 @@ def forward(p, r0, r1, n_rows, epoch, step):
             normed or i == n_layers - 1,
         )  # fmt: skip
         if normed:
-            normalise(p, layer, r0, r1, n_rows)
+            if normalise(p, layer, i, r0, r1, n_rows):
+                return True
             activate_block(
                 p.work, layer.act_out, layer.dz, layer.ld_out, r0, r1, layer.n_out,
                 layer.activation,
@@ -102,6 +107,7 @@ def forward(p, r0, r1, n_rows, epoch, step):
             )  # fmt: skip
         if layer.residual != 0:
             add_rows(p.work, layer.act_out, layer.act_in, layer.ld_out, layer.out_pad, r0, r1)
+    return False
 
 
 @njit
@@ -152,8 +158,8 @@ def backward(p, r0, r1, n_rows):
         if aborted(p):
             return
         layer = layer_at(p, i)
-        if layer.norm != 0:
-            normalise_backward(p, layer, r0, r1, n_rows)
+        if layer.norm != 0 and normalise_backward(p, layer, i, r0, r1, n_rows):
+            return
         if layer.in_t == 0:
             return
         kept = layer.da_in != 0
@@ -181,7 +187,8 @@ def rows_phase(p, r0, r1, n_rows, epoch, step):
     """
     kind = p.job[Job.KIND]
     read_inputs(p, r0, r1, epoch, step)
-    forward(p, r0, r1, n_rows, epoch, step)
+    if forward(p, r0, r1, n_rows, epoch, step):
+        return
     if kind == KIND_PREDICT:
         last = layer_at(p, p.job[Job.N_LAYERS] - 1)
         for r in range(r0, r1):

@@ -1,6 +1,7 @@
 """Small data, and what a refused call must leave alone."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import fastmlp
@@ -114,3 +115,25 @@ def flowers(tmp_path):
     path = tmp_path / "flowers.csv"
     path.write_text("id,len,wide,kind\n" + "\n".join(lines) + "\n")
     return path
+
+
+@pytest.fixture
+def mixed_frame():
+    """200 rows of numbers, text, gaps and a target y of 0 and 1."""
+    n = 200
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "age": rng.normal(30, 10, n),
+            "fare": rng.normal(1e6, 5, n),
+            "sex": rng.choice(["f", "m"], n),
+            "port": rng.choice(["C", "Q", "S"], n).astype(object),
+            "deck": [f"D{i % 20}" for i in range(n)],
+            "rank": rng.integers(1, 4, n),
+            "y": rng.integers(0, 2, n),
+        }
+    )
+    frame.loc[3:9, "age"] = np.nan
+    frame.loc[5:6, "port"] = None
+    frame.loc[7, "deck"] = None
+    return frame

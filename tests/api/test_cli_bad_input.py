@@ -15,13 +15,13 @@ pytestmark = pytest.mark.usefixtures("in_own_folder")
     ("text", "words"),
     [
         ("", "is empty"),
-        ("a,y\n", "only a header"),
+        ("a,y\n", "must have rows of data"),
         ("a,b\n1,2\n", "no column 'y'"),
         ("a,Y\n1,2\n", "did you mean 'Y'?"),
-        ("a,y\n1,0\nhigh,1\n", "'high'"),
+        ("a,y\n" + "1,0\n2,1\n" * 6 + "high,1\n", "'high'"),
         ("a,y\n1,0\n2\n", "row 2 (line 3)"),
         ("a,y\n1,0\n2,0\n", "two classes"),
-        ("a,y\n1,0\n2,1\n", "too few rows"),
+        ("a,y\n1,0\n2,1\n", "two rows of each class"),
     ],
 )
 def test_bad_table_is_one_sentence(run, tmp_path, text, words):
@@ -98,10 +98,11 @@ def test_predict_names_missing_columns_and_a_bad_cell(run, flowers, tmp_path):
     code, out, err = run("predict", "m/model.safetensors", "t.csv")
     assert (code, out) == (2, "")
     assert "missing: wide" in err
-    (tmp_path / "t.csv").write_text("len,wide\n1,2\n?,2\n")
+    (tmp_path / "t.csv").write_text("len,wide\n1,2\nlong,2\n")
     code, out, err = run("predict", "m/model.safetensors", "t.csv", "--out", "p.csv")
     assert (code, out) == (2, "")
-    assert "row 2 (line 3), column 'len'" in err
+    assert "column 'len' of t.csv must hold numbers" in err
+    assert "'long' in row 2" in err
     assert not os.path.exists("p.csv")
 
 

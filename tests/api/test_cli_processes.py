@@ -15,9 +15,10 @@ import fastmlp
 pytestmark = pytest.mark.usefixtures("in_own_folder")
 
 
-def test_ctrl_c_saves_the_network(tmp_path):
-    """SIGINT in mid-training: exit code 130, and a model file that predicts."""
-    command = [sys.executable, "-m", "fastmlp", "train", "digits", "--json", "--out", "m",
+@pytest.mark.parametrize("place", ["--in-memory", "--on-disk"])
+def test_ctrl_c_saves_the_network(tmp_path, place):
+    """SIGINT in mid-training: exit code 130, a model file that predicts, no prepared rows left."""
+    command = [sys.executable, "-m", "fastmlp", "train", "digits", "--json", "--out", "m", place,
                "--epochs", "1000000", "--patience", "1000000"]  # fmt: skip
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
@@ -33,6 +34,8 @@ def test_ctrl_c_saves_the_network(tmp_path):
     assert "Traceback" not in err, err
     net = fastmlp.Network.load(tmp_path / "m" / "model.safetensors")
     assert net.predict(np.zeros((2, 64))).shape == (2,)
+    files = {path.name for path in (tmp_path / "m").iterdir()}
+    assert files == {"model.safetensors", "history.json", "run.toml"}
 
 
 def test_import_and_help_load_neither_sklearn_nor_scipy_nor_matplotlib():

@@ -119,7 +119,8 @@ def test_categories_that_are_refused(value, shown, state_of):
     X[31, 1] = value
     sentence = (
         "column 1 of {} is embedded and must hold categories, whole numbers from 0 to 5, "
-        f"got {shown} at row 31"
+        f"got {shown} at row 31; number the categories from 0, or give the column more of them in "
+        "embeddings"
     )
     for refused in (lambda: net.predict(X), lambda: net.fit(X, y), lambda: net.trace(X)):
         with pytest.raises(errors.DataError, match=f"^{re.escape(sentence.format('X'))}$"):
@@ -127,6 +128,15 @@ def test_categories_that_are_refused(value, shown, state_of):
     with pytest.raises(errors.DataError, match=re.escape(sentence.format("X of eval_set[0]"))):
         net.fit(*table(40), eval_set=[(X, y)])
     assert state_of(net) == before
+
+
+def test_categories_in_half_precision_are_compared_as_what_they_are():
+    """In float16 the bound 2049 would be 2048, and 70,000 no number at all."""
+    for n_categories in (2049, 70_000):
+        net = fastmlp.Network([1, 2, 1], embeddings={0: (n_categories, 2)})
+        assert net.predict(np.array([[2048]], np.float16)).shape == (1,)
+    with pytest.raises(errors.DataError, match=r"got 2050\.0 at row 0"):
+        fastmlp.Network([1, 2, 1], embeddings={0: (2049, 2)}).predict(np.array([[2050]], "f2"))
 
 
 def test_missing_categories_are_refused_as_all_missing_values():

@@ -29,12 +29,12 @@ class Part(NamedTuple):
 
 @compiled
 def normalise(p, layer, r0, r1, n_rows):
-    norms.normalise(p, layer, r0, r1, n_rows)
+    return norms.normalise(p, layer, 0, r0, r1, n_rows)
 
 
 @compiled
 def normalise_backward(p, layer, r0, r1, n_rows):
-    norms.normalise_backward(p, layer, r0, r1, n_rows)
+    return norms.normalise_backward(p, layer, 0, r0, r1, n_rows)
 
 
 class Case:
@@ -62,7 +62,8 @@ class Case:
         self.scale, self.bias = (self.params[name][:n_units].astype(float)
                                  for name in ("scale", "bias"))  # fmt: skip
         self.dn = self.work["dz"][:, :n_units].astype(float)
-        self.job, self.sync = np.zeros(Job.N_FIELDS, np.int64), np.zeros(Sync.N_FIELDS, np.int64)
+        self.job = np.zeros(Job.N_FIELDS, np.int64)
+        self.sync = np.zeros(Sync.N_FIELDS + 3, np.int64)
         self.job[Job.N_THREADS], self.job[Job.N_LAYERS], self.sync[Sync.SPINS] = 1, 1, 1
 
     def vector(self, values):

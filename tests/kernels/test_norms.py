@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from fastmlp.kernels.cpu import norms
 from fastmlp.kernels.cpu.width import LANES
-from fastmlp.kernels.structs import Job
+from fastmlp.kernels.structs import Job, Sync
 from tests.reference import norms as reference
 
 from .norm_case import Case, normalise, normalise_backward
@@ -213,8 +214,8 @@ def test_normalise_and_its_way_back_have_the_same_bits_on_any_number_of_threads(
                 min(n_chunks * number // n_threads * TALLEST, n_rows)
                 for number in (thread, thread + 1)
             )
-            normalise(part, layer, r0, r1, n_rows)
-            normalise_backward(part, layer, r0, r1, n_rows)
+            assert not normalise(part, layer, r0, r1, n_rows)
+            assert not normalise_backward(part, layer, r0, r1, n_rows)
 
         threads = [threading.Thread(target=work, args=(i,)) for i in range(n_threads)]
         for thread in threads:
@@ -232,6 +233,44 @@ def test_normalise_and_its_way_back_have_the_same_bits_on_any_number_of_threads(
         np.testing.assert_allclose(
             found[:, :, :n_units], wanted, rtol=0, atol=2000 * np.finfo(dtype).eps
         )
+
+
+@each_dtype
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_threads_that_meet_leave_a_step_together(n_threads, dtype):
+    """The stop word is read by one of them, whenever it was written."""
+    case = Case(dtype, "batch", 2 * TALLEST + 1, 5)
+    case.job[Job.N_THREADS], case.sync[Sync.STOP] = n_threads, 1
+    for meeting in (normalise, normalise_backward):
+        case.sync[Sync.ABORTED], left = 0, []
+
+        def work(r0, r1, meeting=meeting, left=left):
+            left.append(meeting(case.part, case.layer, r0, r1, case.n_rows))
+
+        # More threads than chunks: the first one has no rows.
+        ends = (0, case.n_rows) if n_threads == 1 else (0, 0, TALLEST, case.n_rows)
+        rows = itertools.pairwise(ends)
+        threads = [threading.Thread(target=work, args=pair) for pair in rows]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert left == [True] * n_threads
+        assert case.sync[Sync.ABORTED] == 1
+        np.testing.assert_array_equal(case.work["normed"][:, :5], case.z.astype(dtype))
+
+
+@each_dtype
+def test_update_running_keeps_what_is_finite_and_marks_the_layer(dtype):
+    case = Case(dtype, "batch", 5, 7)
+    case.forward()
+    before = case.running["running"].copy()
+    case.of_columns()[0][2, 3] = np.inf
+    update_running(case.part, 5)
+    changed = case.running["running"] != before
+    assert changed[:, :7].sum() == 12
+    assert not changed[:, 3].any()
+    assert case.sync[Sync.FAULTY_LAYER] == 1
 
 
 @each_dtype

@@ -41,22 +41,36 @@ def build(drawn: dict) -> Problem:
     )  # fmt: skip
 
 
+# Largest error against the oracle, relative to the largest gradient of an array, and against
+# differences. A normalisation over two values or three cancels nearly all of a gradient, and bends
+# within |w x| = 3e-3, which large x make less than a step.
+LIMITS = {"plain": (1e-10, 1e-6), "normalised": (1e-8, 2e-5)}
+
+
 def test_gradients_of_random_networks(record_property):
-    findings, oracle_errors = Findings(), []
+    findings: dict[str, Findings] = {kind: Findings() for kind in LIMITS}
+    oracle_errors: dict[str, list[float]] = {kind: [] for kind in LIMITS}
 
     @given(networks)
     def check(drawn):
         p = build(drawn)
-        oracle_errors.append(p.error_against_oracle())
-        assert oracle_errors[-1] <= 1e-10
-        rng = np.random.default_rng(drawn["seed"])
-        compare(p.engine, p.data, p.net, p.X, p.y, rng=rng, limit=COORDINATES, findings=findings)
-        assert findings.largest <= 1e-6
+        kind = "normalised" if set(p.engine.spec.norms) - {"none"} else "plain"
+        from_oracle, from_differences = LIMITS[kind]
+        error = p.error_against_oracle(smallest=0.0 if kind == "plain" else 1e-3)
+        assert error <= from_oracle
+        oracle_errors[kind].append(error)
+        rng, found = np.random.default_rng(drawn["seed"]), Findings()
+        compare(p.engine, p.data, p.net, p.X, p.y, rng=rng, limit=COORDINATES, findings=found)
+        assert found.largest <= from_differences
+        findings[kind].add(found)
 
     check()
-    record_property(
-        f"gradients of {len(oracle_errors)} random networks, largest relative error",
-        f"against central differences {findings}, against the oracle {max(oracle_errors):.1e}",
-    )
-    assert len(oracle_errors) >= 300
-    assert findings.checked >= 10 * (findings.at_kinks + findings.too_small)
+    for kind, errors in oracle_errors.items():
+        record_property(
+            f"gradients of {len(errors)} random {kind} networks, largest relative error",
+            f"against central differences {findings[kind]}, against the oracle {max(errors):.1e}",
+        )
+        assert len(errors) >= 25
+        checked = findings[kind]
+        assert checked.checked >= 5 * (checked.at_kinks + checked.too_small)
+    assert sum(map(len, oracle_errors.values())) >= 300

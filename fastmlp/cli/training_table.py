@@ -1,0 +1,125 @@
+"""The table of one training: read, split, learnt from, and its parts prepared."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from fastmlp.errors import TableError
+from fastmlp.preparation import Split, TablePreparation, Target, read_target, split_rows
+from fastmlp.preparation.choice import Choice
+from fastmlp.preparation.held import HeldSource
+from fastmlp.preparation.parts import fits_memory, prepared_parts
+from fastmlp.preparation.table import feature_rows
+from fastmlp.preparation.target import read_like
+
+
+@dataclass
+class Part:
+    """Prepared rows: `X` (n, n_inputs), and `y` (n,) as the network learns it."""
+
+    X: np.ndarray
+    y: np.ndarray
+
+
+class TrainingTable:
+    """What a training reads; call `split_rows`, `learn` and `parts` in this order.
+
+    Parameters
+    ----------
+    in_memory : whether the rows are held in memory, None to decide by their size.
+    """
+
+    split: Split
+    preparation: TablePreparation
+
+    def __init__(self, choice: Choice, task: str, in_memory: bool | None) -> None:
+        source = choice.source
+        self._in_memory = in_memory
+        self._held: HeldSource | None = None
+        columns = [*choice.features, choice.target]
+        # An array that is all numbers is in memory, or mapped, as it is.
+        if source.matrix(choice.features) is None and self._fits(8 * source.n_rows * len(columns)):
+            self._held = HeldSource(source, columns)
+            choice = replace(choice, source=self._held)
+        self._choice = choice
+        self.name, self.features, self.n_rows = source.name, choice.features, source.n_rows
+        self.target: Target = read_target(choice.source, choice.target, task)
+        self._rows = feature_rows(choice.source, choice.features)
+        self._test: np.ndarray | None = None
+
+    def split_rows(self, val_fraction: float, test_fraction: float, seed: int) -> Split:
+        """As `preparation.split_rows`, but that rows the format keeps for a test are the test part.
+
+        There is none with a fraction of 0.
+        """
+        source = self._choice.source
+        if source.test is None or not test_fraction:
+            self.split = split_rows(self.target, val_fraction, test_fraction, seed)
+            return self.split
+        labels = self.target
+        self._test = read_like(source.test, labels.name, labels.task, labels.is_whole)
+        new = set(self._test.tolist()) - set(labels.values.tolist())
+        if new and labels.task == "classification":
+            raise TableError(
+                f"{source.test.where} must have classes of {source.where} alone, got "
+                f"{min(new)!r}; leave its rows out"
+            )
+        split = split_rows(self.target, val_fraction, 0.0, seed)
+        self.split = Split(split.train, split.validation, np.arange(source.test.n_rows))
+        return self.split
+
+    def learn(self, scale_target: bool) -> TablePreparation:
+        """Learn the preparation from the training part."""
+        self.preparation = TablePreparation.of_rows(
+            self._choice, self._rows, self.target, self.split.train, scale_target
+        )
+        return self.preparation
+
+    @contextmanager
+    def parts(self, folder: Path, dtype: str) -> Iterator[tuple[Part, Part, Part]]:
+        """The prepared rows for training, validation and test.
+
+        What is not held in memory lies in files in `folder` until the end of the context.
+        """
+        split = self.split
+        n_rows = len(split.train) + len(split.validation) + len(split.test)
+        n_bytes = n_rows * self.preparation.inputs_of.n_inputs * np.dtype(dtype).itemsize
+        with ExitStack() as until_end:
+            files = None
+            if not self._fits(n_bytes):
+                made = tempfile.TemporaryDirectory(prefix=".prepared-", dir=folder)
+                files = Path(until_end.enter_context(made))
+            parts = self._prepared(files, dtype)
+            if self._held is not None:
+                self._held.release()
+            yield parts
+
+    def _fits(self, n_bytes: int) -> bool:
+        return fits_memory(n_bytes) if self._in_memory is None else self._in_memory
+
+    def _prepared(self, files: Path | None, dtype: str) -> tuple[Part, Part, Part]:
+        inputs, values = self.preparation.inputs_of, self.target.values
+        train, validation, test = self.split.train, self.split.validation, self.split.test
+        if self._test is None:
+            X = prepared_parts(self._rows, inputs, [train, validation, test], dtype, files)
+            test_values = values[test]
+        else:
+            X = prepared_parts(self._rows, inputs, [train, validation], dtype, files)
+            if files is not None:
+                files /= "test"
+                files.mkdir()
+            assert self._choice.source.test is not None
+            rows = feature_rows(self._choice.source.test, self._choice.features)
+            X += prepared_parts(rows, inputs, [test], dtype, files)
+            test_values = self._test
+        y = [values[train], values[validation], test_values]
+        if self.target.task == "regression":
+            y = [self.preparation.outputs(part) for part in y]
+        first, second, third = (Part(*part) for part in zip(X, y, strict=True))
+        return first, second, third
