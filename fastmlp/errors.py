@@ -28,6 +28,10 @@ class NotRegisteredError(OptionError):
     """A network needs a function of a user's that has not been registered in this process."""
 
 
+class OptionFileError(OptionError, OSError):
+    """A file that a setting names cannot be written."""
+
+
 class NetworkBusyError(FastmlpError, RuntimeError):
     """A network that is being trained was asked to train, by another thread or a callback."""
 

@@ -14,19 +14,22 @@ class History:
     epochs : list of int
         The number of each epoch, counted from 1 over all fits of the network.
     loss : list of float
-        Mean loss over the rows of the epoch, each at the time it was used, penalties left out.
+        Mean loss over the rows of the epoch, each at the time it was used, penalties left out;
+        of LBFGS at the point that the iteration reached.
     lr : list of float
-        Learning rate of the epoch's last step.
+        Learning rate of the epoch's last step; LBFGS has none.
     seconds : list of float
         Time that training took, in seconds; evaluation is not counted.
     grad_norm : list of list of float
         For each layer the root mean square over the steps of its weight gradient's norm.
     val_loss, val_accuracy or val_r2 : list of float
-        Of the eval set. With several they are eval0_loss, eval1_loss and so on. An epoch that was
-        cut short (Ctrl-C, max_time_s) holds nan.
+        Of the eval set, or the metrics asked for in place of the score. With several they are
+        eval0_loss, eval1_loss and so on, or have their own names. An epoch that was cut short
+        (Ctrl-C, max_time_s) holds nan.
     stopped_by : str or None
-        "epochs", "early_stopping", "callback", "max_time" or "interrupt"; "diverged" or "error"
-        where fit raised; None while it runs.
+        "epochs", "early_stopping", "callback", "max_time" or "interrupt"; of LBFGS also
+        "tolerance", at a minimum, or "line_search", which found no better point; "diverged" or
+        "error" where fit raised; None while it runs.
     best_epoch : int or None
         The epoch whose weights EarlyStopping kept.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastmlp.data import Dataset
 from fastmlp.losses import Loss
+from fastmlp.scoring import Metric, Outputs, check_metrics
 from fastmlp.targets import Task, predictions
 
 if TYPE_CHECKING:
@@ -24,33 +26,65 @@ def metric_of(task: Task) -> str:
     return "r2" if task == "regression" else "accuracy"
 
 
+@dataclass(frozen=True)
+class Scoring:
+    """What is found out about data beside the loss.
+
+    metrics: None for the default score; classes: the labels, for metrics that are functions.
+    """
+
+    task: Task
+    metrics: list[Metric] | None = None
+    classes: np.ndarray | None = None
+
+    @property
+    def directions(self) -> dict[str, str | None]:
+        """The names of all that `evaluate` finds: "min" or "max", whichever is better, or None."""
+        if self.metrics is None:
+            return {"loss": "min", metric_of(self.task): "max"}
+        return {"loss": "min"} | {metric.name: metric.direction for metric in self.metrics}
+
+    def check(self, engine: CpuEngine, data: Dataset) -> None:
+        """Raise OptionError or OptionTypeError for a metric that cannot be computed of `data`."""
+        if self.metrics:
+            outputs = Outputs(self.task, engine.spec.loss, data, self.classes)
+            outputs.add(engine.predict(data.X))
+            check_metrics(self.metrics, outputs)
+
+
 def evaluate(
     engine: CpuEngine,
     data: Dataset,
-    task: Task,
+    scoring: Scoring,
     out_of_time: Callable[[], bool] = lambda: False,
 ) -> dict[str, float] | None:
-    """Mean loss (penalties left out) and score, both weighted where there are sample weights.
+    """Mean loss (penalties left out) and scores, weighted where there are sample weights.
 
-    The score is the share of rows whose labels are all right, or R^2, the mean of it over the
-    outputs. None once `out_of_time()` says so.
+    The default score is the share of rows whose labels are all right, or R^2, the mean of it over
+    the outputs. None once `out_of_time()` says so.
     """
-    n_rows = len(data.X)
+    n_rows, loss = len(data.X), engine.spec.loss
     step = int(_BLOCK_FLOP / (4 * engine.spec.n_parameters))
     step = min(max(step, _MIN_ROWS), _MAX_ROWS)
-    score = R2() if task == "regression" else Accuracy(task)
+    score = R2() if scoring.task == "regression" else Accuracy(scoring.task)
+    outputs = Outputs(scoring.task, loss, data, scoring.classes)
     loss_sum = weight_sum = 0.0
     for start in range(0, n_rows, step):
         if out_of_time():
             return None
         block = data.rows(start, start + step)
         weight = _total(block)
-        if weight == 0.0:
-            continue  # its weighted mean would be 0 / 0
-        loss_sum += weight * engine.evaluate(block)
-        weight_sum += weight
-        score.add(engine.predict(block.X), block, engine.spec.loss)
-    return {"loss": loss_sum / weight_sum, metric_of(task): score.value()}
+        if weight > 0.0:  # or its weighted mean would be 0 / 0
+            loss_sum += weight * engine.evaluate(block)
+            weight_sum += weight
+        if scoring.metrics:
+            outputs.add(engine.predict(block.X))
+        elif scoring.metrics is None and weight > 0.0:
+            score.add(engine.predict(block.X), block, loss)
+    found = {"loss": loss_sum / weight_sum}
+    if scoring.metrics is None:
+        return found | {metric_of(scoring.task): score.value()}
+    return found | {metric.name: metric.value(outputs) for metric in scoring.metrics}
 
 
 class Accuracy:

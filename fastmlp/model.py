@@ -11,18 +11,21 @@ from typing import Any, Self
 import numpy as np
 
 from fastmlp import targets
-from fastmlp.engine import OptimizerState, make_engine
+from fastmlp.checks import shown
+from fastmlp.engine import OptimizerState, Snapshot, make_engine
 from fastmlp.engine.names import OPTIMIZER_SLOTS
 from fastmlp.errors import (
     FastmlpError,
     NetworkBusyError,
     NetworkTooLargeError,
     NotRegisteredError,
+    OptionTypeError,
+    ShapeError,
 )
 from fastmlp.history import History
 from fastmlp.io.model_file import ModelState, damaged, read_model, write_model
 from fastmlp.losses import Loss
-from fastmlp.optim import Optimizer, optimizer_from_dict
+from fastmlp.optim import LBFGS, Optimizer, optimizer_from_dict
 from fastmlp.parameters import (
     checked_embeddings,
     checked_layers,
@@ -169,6 +172,32 @@ class Model:
         """
         self._engine.set_parameters(*checked_layers(self._spec, weights, biases))
 
+    def snapshot(self) -> Snapshot:
+        """A copy of all that predicts, for `restore`; what the optimizer keeps is left out."""
+        return self._engine.snapshot()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Predict, and train on, as at the time of a `snapshot` of this network or its like.
+
+        Raises OptionTypeError or ShapeError, with nothing changed.
+
+        >>> import fastmlp
+        >>> net = fastmlp.Network([1, 1])
+        >>> kept = net.snapshot()
+        >>> history = net.fit([[0.0], [1.0]], [5.0, 6.0], epochs=9)
+        >>> net.restore(kept)
+        >>> bool(net.weights[0] == fastmlp.Network([1, 1]).weights[0])
+        True
+        """
+        if not isinstance(snapshot, Snapshot):
+            raise OptionTypeError(f"restore needs what snapshot() gave, got {shown(snapshot)}")
+        if not self._engine.fits(snapshot):
+            raise ShapeError(
+                f"restore needs a snapshot of a network like this one, {self!r}, got one of "
+                "other sizes or another dtype; make it with snapshot() of this network"
+            )
+        self._engine.restore(snapshot)
+
     @property
     def weights(self) -> list[np.ndarray]:
         """Copies of the weights, (in, out) for each layer; assign a list to set them."""
@@ -288,8 +317,12 @@ class Model:
             return
         optimizer = optimizer_from_dict(values["optimizer"])
         averaged = optimizer.ema is not None
-        if len(state.slots) != OPTIMIZER_SLOTS[optimizer.rule] + averaged:
+        # LBFGS, which has no kernel, keeps nothing from one fit to the next.
+        if len(state.slots) != OPTIMIZER_SLOTS.get(optimizer.rule, 0) + averaged:
             raise ValueError(f"{len(state.slots)} state arrays of {optimizer.rule}")
+        if isinstance(optimizer, LBFGS):
+            self._optimizer = optimizer
+            return
         slots = [
             checked_parameters(self._spec, slot, prefix=f"optimizer.slot{i}.")
             for i, slot in enumerate(state.slots)

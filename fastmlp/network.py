@@ -8,18 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp import metrics, targets
+from fastmlp import targets
 from fastmlp.checks import is_sequence, shown
 from fastmlp.data import Dataset, as_inputs
-from fastmlp.errors import OptionError, OptionTypeError
+from fastmlp.errors import OptionError
+from fastmlp.eval_sets import eval_parts
+from fastmlp.full_batch import FullBatch
 from fastmlp.history import History
 from fastmlp.losses import Loss
+from fastmlp.metrics import Scoring, evaluate
+from fastmlp.minibatches import Minibatches
 from fastmlp.model import Model
-from fastmlp.optim import Adam, Optimizer, as_optimizer
+from fastmlp.optim import LBFGS, Adam, Optimizer, as_optimizer
 from fastmlp.plan import Parameters
 from fastmlp.report.progress import make_display
+from fastmlp.scoring import as_metrics
 from fastmlp.spec import ARRAYS, NetworkSpec
-from fastmlp.trainer import FitOptions, Trainer
+from fastmlp.trainer import FitOptions
 
 
 class Network(Model):
@@ -151,8 +156,9 @@ class Network(Model):
         *,
         optimizer: str | Optimizer | None = None,
         epochs: int = 10,
-        batch_size: int = 128,
-        eval_set: Sequence[tuple[Any, Any]] | None = None,
+        batch_size: int | None = None,
+        eval_set: Any = None,
+        metrics: Sequence[Any] | None = None,
         sample_weight: Any = None,
         class_weight: Any = None,
         schedule: Any = None,
@@ -176,11 +182,22 @@ class Network(Model):
         optimizer : Optimizer or str or None
             Of `fastmlp.optim`; None keeps the last fit's, at first Adam(lr=1e-3). The same rule
             goes on with its momenta and step count, another begins anew.
-        epochs, batch_size : int
-            Passes over the data, and rows in a step.
-        eval_set : list of (X, y)
+        epochs : int
+            Passes over the data; iterations of LBFGS.
+        batch_size : int or None
+            Rows in a step, 128 unless said; LBFGS takes all.
+        eval_set : list of (X, y), or mapping of names to (X, y)
             Data to evaluate after every epoch: val_loss and val_accuracy (or val_r2) of the
-            history, eval0_loss, eval1_loss and so on where there are several.
+            history, eval0_loss, eval1_loss and so on where a list has several, and with names
+            ``{"test": (X, y)}`` test_loss and so on. (X, y, sample_weight) has weights of its own.
+        metrics : list of str and functions
+            What to compute of the eval sets in place of accuracy or r2, all rows at once. A name
+            is one of scikit-learn's scorers ("roc_auc", "f1_macro") with its value, where greater
+            is better ("neg_log_loss" is negative), or such a name without its "neg_": the error
+            itself, where less is better ("log_loss", "mean_absolute_error"). A function takes
+            (y_true, y_pred), as from `predict`, and sample_weight if it has an argument of that
+            name. For two classes the second of `classes_` is the positive one. Of the losses with
+            several outputs a target, the quantile nearest to 1/2 and the mean are scored.
         sample_weight : array-like (n,)
             Weights >= 0 of the rows in the mean loss.
         class_weight : "balanced" or mapping
@@ -223,15 +240,10 @@ class Network(Model):
         started_s = time.perf_counter()
         last = self._optimizer or Adam()
         chosen = last if optimizer is None else as_optimizer(optimizer)
-        if chosen.layer_lr and len(chosen.layer_lr) != len(self.sizes) - 1:
-            raise OptionError(
-                f"layer_lr of {type(chosen).__name__} must have a factor for each of the "
-                f"{len(self.sizes) - 1} layers, got {len(chosen.layer_lr)}"
-            )
         options = FitOptions.make(
+            optimizer=chosen,
             epochs=epochs,
             batch_size=batch_size,
-            lr=chosen.lr,
             schedule=schedule,
             callbacks=callbacks,
             shuffle=shuffle,
@@ -241,25 +253,32 @@ class Network(Model):
             raise OptionError(f"verbose must be True, False or 'auto', got {shown(verbose)}")
         data, classes = self._dataset(X, y, sample_weight, self.classes_, class_weight=class_weight)
         eval_weight = targets.weights_of_training(class_weight, data, classes)
-        eval_sets = [
-            self._dataset(Xe, ye, None, classes, f" of eval_set[{i}]", eval_weight)[0]
-            for i, (Xe, ye) in enumerate(_pairs(eval_set))
-        ]
+        eval_sets = {
+            name: self._dataset(*part, classes, f" of {where}", eval_weight)[0]
+            for name, where, part in eval_parts(eval_set)
+        }
+        scoring = Scoring(
+            self._task, as_metrics(metrics, self._task, self.loss, self.sizes[-1]), classes
+        )
+        if metrics is not None and not eval_sets:
+            raise OptionError(
+                f"metrics are computed of eval sets, got {shown(metrics)} and no eval_set; "
+                "pass eval_set=[(X, y)] too, or call evaluate after the fit"
+            )
         display = make_display(verbose)
-        trainer = Trainer(
-            self, self._engine, self._counters, self._task, data, eval_sets, options, display,
+        kind = FullBatch if isinstance(chosen, LBFGS) else Minibatches
+        trainer = kind(
+            self, self._engine, self._counters, data, eval_sets, scoring, options, display,
             started_s,
         )  # fmt: skip
-        if "batch" in self.spec.norms and trainer.batch_size < 2:
-            raise OptionError(
-                "norm='batch' needs minibatches of at least 2 rows, as one row has no variance, "
-                f"got {trainer.batch_size}; use a larger batch_size, or norm='layer'"
-            )
         with self._being_trained():
             trainer.prepare()
             # Nothing refuses from here on.
             self.classes_, self._optimizer, self.history_ = classes, chosen, trainer.history
-            self._engine.set_optimizer(chosen.rule, chosen.hyper, chosen.options)
+            if isinstance(chosen, LBFGS):
+                self._engine.clear_optimizer()
+            else:
+                self._engine.set_optimizer(chosen.rule, chosen.hyper, chosen.options)
             return trainer.run()
 
     def _dataset(
@@ -308,16 +327,30 @@ class Network(Model):
         deviations = np.exp(0.5 * z[:, z.shape[1] // 2 :])
         return deviations[:, 0] if deviations.shape[1] == 1 else deviations
 
-    def evaluate(self, X: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
-        """Mean loss and score on data, weighted where there are sample weights.
+    def evaluate(
+        self, X: Any, y: Any, sample_weight: Any = None, metrics: Sequence[Any] | None = None
+    ) -> dict[str, float]:
+        """Mean loss and scores on data, weighted where there are sample weights.
 
-        Returns {"loss", "accuracy"} for classes, {"loss", "r2"} for values. Penalties are left
-        out of the loss. Raises as `fit`.
+        Returns {"loss", "accuracy"} for classes, {"loss", "r2"} for values, or loss and `metrics`
+        as in `fit`. Penalties are left out of the loss. Raises as `fit`.
+
+        >>> import fastmlp
+        >>> net = fastmlp.Network([1, 1], init="zeros")
+        >>> net.evaluate([[0.0], [1.0]], [1.0, -1.0], metrics=["mean_absolute_error"])
+        {'loss': 0.5, 'mean_absolute_error': 1.0}
         """
-        data, _ = self._dataset(X, y, sample_weight, self.classes_)
-        scores = metrics.evaluate(self._engine, data, self._task)
+        data, classes = self._dataset(X, y, sample_weight, self.classes_)
+        scoring = Scoring(
+            self._task, as_metrics(metrics, self._task, self.loss, self.sizes[-1]), classes
+        )
+        scores = evaluate(self._engine, data, scoring)
         assert scores is not None  # only a time limit gives None
         return scores
+
+    def _scoring(self, metrics: Any, classes: np.ndarray | None) -> Scoring:
+        chosen = as_metrics(metrics, self._task, self.loss, self.sizes[-1])
+        return Scoring(self._task, chosen, classes)
 
     def loss_and_gradients(
         self, X: Any, y: Any, sample_weight: Any = None
@@ -358,21 +391,3 @@ class Network(Model):
 
     def _inputs(self, X: Any) -> np.ndarray:
         return as_inputs(X, self.sizes[0], self.dtype, embeddings=self.spec.embeddings)
-
-
-def _pairs(eval_set: Any) -> list[tuple[Any, Any]]:
-    """The (X, y) of each eval set."""
-    if eval_set is None:
-        return []
-    if not isinstance(eval_set, list):
-        raise OptionTypeError(
-            f"eval_set must be a list of (X, y), got a {type(eval_set).__name__}; "
-            "write eval_set=[(X, y)]"
-        )
-    for i, pair in enumerate(eval_set):
-        if not isinstance(pair, list | tuple) or len(pair) != 2:
-            what = type(pair).__name__
-            if isinstance(pair, list | tuple):
-                what += f" of {len(pair)} items"
-            raise OptionTypeError(f"eval_set[{i}] must be a pair (X, y), got a {what}")
-    return [(pair[0], pair[1]) for pair in eval_set]

@@ -1,4 +1,4 @@
-"""What all optimizers have: options around the update rule, and checks of their numbers."""
+"""The base of optimizers: a learning rate, and what goes on around the update rule."""
 
 from __future__ import annotations
 

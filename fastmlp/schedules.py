@@ -8,32 +8,17 @@ give the factors of many steps at once.
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp.checks import integer, real, shown
-from fastmlp.errors import OptionError, OptionTypeError
-
-Factors = NDArray[np.float64]
-
-
-class Schedule:
-    """The base of the schedules here: a subclass gives `factors`."""
-
-    def factors(self, steps: Factors, n_steps: int) -> Factors:
-        """The factor of each of `steps` (float64, whole numbers), of the same shape."""
-        raise NotImplementedError(
-            f"{type(self).__name__} must define factors(steps, n_steps); a plain function "
-            "(step, n_steps) -> factor is a schedule too"
-        )
-
-    def __call__(self, step: int, n_steps: int) -> float:
-        return float(self.factors(np.array([step], dtype=np.float64), n_steps)[0])
+from fastmlp.errors import OptionTypeError
+from fastmlp.learning_rates import Factors
+from fastmlp.learning_rates import Schedule as Schedule
+from fastmlp.plateau import ReduceOnPlateau as ReduceOnPlateau
 
 
 @dataclass(frozen=True)
@@ -249,45 +234,3 @@ def as_schedule(schedule: object) -> Callable[[int, int], Any]:
             f"got {shown(schedule)}"
         )
     return schedule
-
-
-def learning_rates(
-    schedule: Callable[[int, int], Any], lr: float, first: int, n: int, n_steps: int
-) -> Factors:
-    """lr times the factors of the `n` steps from `first` on, (n,) float64.
-
-    Raises OptionTypeError or OptionError that names the first step whose factor is no number,
-    not finite or negative.
-    """
-    if isinstance(schedule, Schedule):
-        factors = np.asarray(schedule.factors(np.arange(first, first + n, dtype=float), n_steps))
-        if factors.shape != (n,) or factors.dtype.kind not in "biuf":
-            raise OptionTypeError(
-                f"factors of {type(schedule).__name__} must give a number for each of the {n} "
-                f"steps, got dtype {factors.dtype} of shape {factors.shape}"
-            )
-        rates = lr * factors.astype(np.float64)
-        wrong = ~((rates >= 0.0) & (rates < math.inf))
-        if wrong.any():
-            step = int(np.argmax(wrong))
-            raise _bad_factor(float(factors[step]), first + step, n_steps)
-        return rates
-    rates = np.empty(n, dtype=np.float64)
-    for i in range(n):
-        factor = schedule(first + i, n_steps)
-        if not isinstance(factor, numbers.Real):
-            raise OptionTypeError(
-                f"schedule must give a number for every step, got {shown(factor)} "
-                f"at step {first + i} of {n_steps}"
-            )
-        rates[i] = lr * float(factor)
-        if not 0.0 <= rates[i] < math.inf:
-            raise _bad_factor(float(factor), first + i, n_steps)
-    return rates
-
-
-def _bad_factor(factor: float, step: int, n_steps: int) -> OptionError:
-    return OptionError(
-        f"schedule must give a finite factor >= 0 for every step, got {factor:g} "
-        f"at step {step} of {n_steps}"
-    )

@@ -255,7 +255,7 @@ def make_dataset(
         if task == "multilabel":
             classes = np.arange(n_outputs)
     if weights is not None:
-        data.weights = as_weights(weights, n_rows, spec.dtype)
+        data.weights = as_weights(weights, n_rows, spec.dtype, f"sample_weight{of}")
     if class_weight is not None:
         factors = class_weights(class_weight, classes, indices, spec.loss)
         rows = factors[indices] * (1.0 if data.weights is None else data.weights)

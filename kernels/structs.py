@@ -180,11 +180,13 @@ class _Job(NamedTuple):
     INPUT_THRESHOLD: int = 38  # of dropout of the inputs, as Layer.keep_threshold
     INPUT_MASK: int = 39  # (batch_size, ld_in of the first layer) in work where dA of it is wanted
     ROWS_MEET: int = 40  # 1: threads wait for one another in the rows phase
-    MUON_Y: int = 41  # in work, where the rule is muon: see kernels/cpu/muon.py
-    MUON_AFTER: int = 42  # Y after an iteration, in turn with MUON_Y
-    MUON_GRAM: int = 43
-    MUON_POLYNOMIAL: int = 44
-    N_FIELDS: int = 45
+    STEPS_LEFT: int = 41  # steps of the last epoch that are left to a later job
+    STEPS_SEEN: int = 42  # steps of the first epoch whose sums are in `seen` already
+    MUON_Y: int = 43  # in work, where the rule is muon: see kernels/cpu/muon.py
+    MUON_AFTER: int = 44  # Y after an iteration, in turn with MUON_Y
+    MUON_GRAM: int = 45
+    MUON_POLYNOMIAL: int = 46
+    N_FIELDS: int = 47
 
 
 Job = _Job()

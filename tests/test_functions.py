@@ -50,7 +50,7 @@ def expression(cell: str) -> str | None:
     [
         ("Activations", ACTIVATIONS),
         ("Losses", LOSSES),
-        ("Optimizers", OPTIMIZERS),
+        ("Optimizers", [*OPTIMIZERS, "lbfgs"]),  # SciPy's, without a kernel
         ("Initialisers", INITIALIZERS),
         (
             "Schedules",
@@ -155,7 +155,9 @@ def test_schedules(schedule):
 
 
 def test_every_schedule_is_tested():
-    assert {type(schedule).__name__ for schedule in SCHEDULES} == set(rows("Schedules"))
+    # That of a plateau depends on the fit: tests/api/test_plateau.py.
+    tested = {type(schedule).__name__ for schedule in SCHEDULES} | {"ReduceOnPlateau"}
+    assert tested == set(rows("Schedules"))
 
 
 @pytest.mark.parametrize("name", sorted(set(INITIALIZERS) - {"auto"}))

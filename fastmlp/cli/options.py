@@ -23,6 +23,7 @@ from fastmlp.schedules import (
     InverseScaling,
     OneCycle,
     Polynomial,
+    ReduceOnPlateau,
     Schedule,
     Step,
 )
@@ -37,6 +38,7 @@ SCHEDULES: dict[str, type[Schedule]] = {
     "polynomial": Polynomial,
     "one_cycle": OneCycle,
     "inverse_scaling": InverseScaling,
+    "reduce_on_plateau": ReduceOnPlateau,
 }
 _VALUE_LOSSES = tuple(name for name in NAMES if name not in CLASS_LOSSES)
 _MOMENTUM = 0.9

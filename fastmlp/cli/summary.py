@@ -108,6 +108,8 @@ class Summary:
         return {
             "epochs": f"after all {n_epochs} epochs",
             "early_stopping": f"after {n_epochs} epochs, the validation loss fell no more",
+            "tolerance": f"after {n_epochs} epochs, at a minimum",
+            "line_search": f"after {n_epochs} epochs, no better point was found",
             "max_time": f"by --max-time in epoch {n_epochs}",
             "interrupt": f"by Ctrl-C in epoch {n_epochs}, the network is saved as it stands",
         }[str(history.stopped_by)]

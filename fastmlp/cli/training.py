@@ -37,6 +37,7 @@ from fastmlp.cli.training_table import TrainingTable
 from fastmlp.errors import OptionError, TableError, TrainingInterruptedWarning
 from fastmlp.losses import Loss
 from fastmlp.network import Network
+from fastmlp.optim import LBFGS
 from fastmlp.preparation import TablePreparation
 from fastmlp.preparation.choice import choose
 
@@ -149,6 +150,8 @@ class Job:
         preparation.begin(network)
         network.extra = preparation.to_extra()
         batch_size = options.batch_size
+        if batch_size is None and isinstance(optimizer, LBFGS):
+            batch_size = len(split.train)
         if batch_size is None:
             batch_size = default_batch_size(len(split.train))
         y = preparation.outputs(target.values) if scale_target else target.values

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastmlp.engine.results import NonFinite, OptimizerState, Progress, TrainResult
+from fastmlp.engine.results import NonFinite, OptimizerState, Progress, Snapshot, TrainResult
 
 if TYPE_CHECKING:
     from fastmlp.engine.cpu import CpuEngine
     from fastmlp.spec import NetworkSpec
 
-__all__ = ["NonFinite", "OptimizerState", "Progress", "TrainResult", "make_engine"]
+__all__ = ["NonFinite", "OptimizerState", "Progress", "Snapshot", "TrainResult", "make_engine"]
 
 
 def make_engine(spec: NetworkSpec) -> CpuEngine:

@@ -124,15 +124,19 @@ class CpuEngine(ParameterStore):
         first_step: int,
         learning_rates: np.ndarray,
         shuffle: bool,
+        n_steps_left: int = 0,
+        seen: np.ndarray | None = None,
         deadline_s: float | None = None,
         on_poll: Callable[[Progress], None] | None = None,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> TrainResult:
-        """Whole epochs of minibatch steps in one compiled call.
+        """Epochs of minibatch steps in one compiled call.
 
-        first_epoch numbers the epoch for shuffle and dropout; first_step steps of it are
-        skipped. learning_rates: one a step of these epochs. Ends early once `interrupted()` says
-        so, which is asked some twenty times a second. See results.TrainResult.
+        first_epoch numbers the epoch for shuffle and dropout; first_step steps of it are skipped,
+        and n_steps_left of the last one left. A call that goes on there with the `seen` of this
+        call's result trains and records bitwise what one call would. learning_rates: one a step
+        trained. Ends early once `interrupted()` says so, which is asked some twenty times a
+        second. See results.TrainResult.
         """
         n_rows = data.X.shape[0]
         batch_size = min(batch_size, n_rows)
@@ -156,6 +160,9 @@ class CpuEngine(ParameterStore):
             job, sync = program.job, program.sync
             describe_table(data.X, job)
             job[Job.FIRST_EPOCH], job[Job.FIRST_STEP] = first_epoch, first_step
+            job[Job.STEPS_LEFT] = n_steps_left
+            if seen is not None:
+                job[Job.STEPS_SEEN], program.seen[:] = first_step, seen
             job[Job.UPDATES_DONE], job[Job.SHUFFLE] = self.n_updates, shuffle
             job[Job.RULE] = names.OPTIMIZERS.index(self.rule)
             job[Job.N_SLOTS] = names.OPTIMIZER_SLOTS[self.rule]
@@ -217,6 +224,7 @@ class CpuEngine(ParameterStore):
             loss=program.losses[:begun],
             grad_norm=program.grad_norms[:begun],
             seconds=program.seconds[:begun],
+            seen=program.seen.copy(),
             non_finite=self._non_finite(program, done, begun - 1) if bad else None,
         )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastmlp.plan import Parameters
+from fastmlp.plan import ParameterPlan, Parameters
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class TrainResult:
 
     status: "done", "interrupted", "deadline" or "non_finite". The arrays have a row for each
     epoch begun: mean loss, root mean square over the steps of each layer's gradient norm
-    (epochs, layers), seconds.
+    (epochs, layers), seconds. seen: sums of the last one, with which another call may go on.
     """
 
     status: str
@@ -50,6 +50,7 @@ class TrainResult:
     loss: np.ndarray
     grad_norm: np.ndarray
     seconds: np.ndarray
+    seen: np.ndarray
     non_finite: NonFinite | None = None
 
 
@@ -60,3 +61,12 @@ class OptimizerState:
     rule: str
     n_steps: int
     slots: list[Parameters]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Copies of all that predicts, to be put back later into a store of the same plan."""
+
+    plan: ParameterPlan
+    params: np.ndarray
+    running: np.ndarray

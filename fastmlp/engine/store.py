@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from fastmlp.engine import names, registered
 from fastmlp.engine.initial import initial_parameters
-from fastmlp.engine.results import OptimizerState
+from fastmlp.engine.results import OptimizerState, Snapshot
 from fastmlp.kernels.cpu.norms import EPS
 from fastmlp.kernels.cpu.width import LANES
 from fastmlp.optim import UpdateOptions
@@ -16,14 +14,6 @@ from fastmlp.plan import LayerPlan, ParameterPlan, Parameters, aligned_zeros
 from fastmlp.spec import NetworkSpec
 
 N_HYPER = 9  # the most numbers that a rule has, with lr apart: those of muon
-
-
-@dataclass
-class Snapshot:
-    """Copies of all that predicts, to be put back later."""
-
-    params: np.ndarray
-    running: np.ndarray
 
 
 class ParameterStore:
@@ -108,7 +98,7 @@ class ParameterStore:
 
     def snapshot(self) -> Snapshot:
         """What predicts now."""
-        return Snapshot(self._used().copy(), self.running.copy())
+        return Snapshot(self.plan, self._used().copy(), self.running.copy())
 
     def restore(self, snapshot: Snapshot) -> None:
         """Predict, and train on, as at the time of the snapshot."""
@@ -117,6 +107,14 @@ class ParameterStore:
             self.average[:] = snapshot.params
         self.running[:] = snapshot.running
         self._version += 1
+
+    def fits(self, snapshot: Snapshot) -> bool:
+        """Whether `restore` can put it back: layers and element type are those of this network."""
+        return (
+            snapshot.plan == self.plan
+            and snapshot.params.dtype == self.dtype
+            and snapshot.running.shape == self.running.shape
+        )
 
     # ---- batch normalisation ---------------------------------------------------------------
 
@@ -168,6 +166,12 @@ class ParameterStore:
         return fold[1]
 
     # ---- optimizer -------------------------------------------------------------------------
+
+    def clear_optimizer(self) -> None:
+        """Forget rule, state and moving average: another rule begins anew."""
+        self.state, self.average = aligned_zeros(0, self.dtype), None
+        self.rule, self.n_updates, self._folded = "", 0, None
+
     def set_optimizer(
         self, rule: str, hyper: tuple[float, ...], options: UpdateOptions | None = None
     ) -> None:

@@ -56,17 +56,7 @@ def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    target = _as_path(path)
-    if not target.parent.is_dir():
-        raise ModelFileNotFoundError(
-            f"the folder of a model file must exist, got {str(target)!r}; "
-            f"make {target.parent} first"
-        )
-    if target.is_dir():
-        raise ModelFileError(
-            f"a model file must have a name of its own, got the folder {str(target)!r}; "
-            f"write for example {target / 'model.safetensors'}"
-        )
+    target = check_target(path)
     content = {
         **state.values,
         "format_version": FORMAT_VERSION,
@@ -102,6 +92,22 @@ def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
             unfinished.unlink(missing_ok=True)
 
 
+def check_target(path: str | os.PathLike[str]) -> Path:
+    """`path` if a model file can have this name; ModelFileNotFoundError or ModelFileError."""
+    target = as_path(path)
+    if not target.parent.is_dir():
+        raise ModelFileNotFoundError(
+            f"the folder of a model file must exist, got {str(target)!r}; "
+            f"make {target.parent} first"
+        )
+    if target.is_dir():
+        raise ModelFileError(
+            f"a model file must have a name of its own, got the folder {str(target)!r}; "
+            f"write for example {target / 'model.safetensors'}"
+        )
+    return target
+
+
 def _mode_of(target: Path) -> int:
     """Permissions of the file that is replaced, or those of a new one: safetensors writes 0600."""
     if target.exists():
@@ -115,7 +121,7 @@ def read_model(path: str | os.PathLike[str]) -> ModelState:
     """The state in the file `path`; ModelFileError says what is wrong with a file."""
     from safetensors.numpy import load_file
 
-    source = _as_path(path)
+    source = as_path(path)
     if not source.is_file():
         what = "a folder" if source.is_dir() else "no such file"
         raise ModelFileNotFoundError(
@@ -160,7 +166,8 @@ def damaged(path: str | os.PathLike[str], error: Exception) -> ModelFileError:
     )
 
 
-def _as_path(path: object) -> Path:
+def as_path(path: object) -> Path:
+    """`path` as a Path; OptionTypeError where it is no name of a file."""
     if not isinstance(path, str | os.PathLike):
         raise OptionTypeError(f"path must be a file name or a pathlib.Path, got {shown(path)}")
     return Path(path)

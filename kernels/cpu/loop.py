@@ -86,9 +86,9 @@ def faulty(p):
 
 @njit
 def record_epoch(p, e, n_steps, started_s):
-    """Mean loss, root mean square of each layer's gradient norm, seconds; then begin anew."""
+    """Mean loss, root mean square of each layer's gradient norm, seconds."""
     p.losses[e] = p.seen[0] / p.seen[1] if p.seen[1] > 0.0 else 0.0
-    n_layers, n_tasks = p.job[Job.N_LAYERS], p.job[Job.N_TASKS]
+    n_layers = p.job[Job.N_LAYERS]
     norms = e * n_layers
     for layer in range(n_layers):
         p.grad_norms[norms + layer] = 0.0
@@ -96,8 +96,6 @@ def record_epoch(p, e, n_steps, started_s):
         p.grad_norms[norms + task_at(p, number).layer] += p.seen[2 + number]
     for layer in range(n_layers):
         p.grad_norms[norms + layer] = math.sqrt(p.grad_norms[norms + layer] / max(n_steps, 1))
-    for i in range(2 + n_tasks):
-        p.seen[i] = 0.0
     now_s = monotonic_s()
     p.seconds[e] = now_s - started_s
     return now_s
@@ -198,7 +196,13 @@ def run(program, thread):
     status, step_in_job, started_s = STATUS_RUNNING, np.int64(0), monotonic_s()
     for e in range(job[Job.N_EPOCHS]):
         first = job[Job.FIRST_STEP] if e == 0 else 0
-        for s in range(first, n_steps):
+        end = n_steps - (job[Job.STEPS_LEFT] if e == job[Job.N_EPOCHS] - 1 else 0)
+        not_seen = first - (job[Job.STEPS_SEEN] if e == 0 else 0)
+        if thread == 0 and e > 0:
+            # The last epoch's sums stay: the next job may go on with them.
+            for i in range(2 + job[Job.N_TASKS]):
+                p.seen[i] = 0.0
+        for s in range(first, end):
             if job[Job.RULE] == NADAM:
                 product *= momentum_at(beta1, job[Job.UPDATES_DONE] + step_in_job + 1)
             status = step(p, thread, job[Job.FIRST_EPOCH] + e, s, step_in_job, n_bits, product)
@@ -207,14 +211,14 @@ def run(program, thread):
                 atomic_store(p.sync, Sync.STEP, step_in_job)
             if status != STATUS_RUNNING:
                 if thread == 0:
-                    record_epoch(p, e, s + 1 - first, started_s)
+                    record_epoch(p, e, s + 1 - not_seen, started_s)
                     updated = status not in (STATUS_BAD_LOSS, STATUS_ABORTED)
                     whole = s == n_steps - 1 and updated
                     atomic_store(p.sync, Sync.EPOCH, e + 1 if whole else e)
                     atomic_store(p.sync, Sync.STATUS, status)
                 return
         if thread == 0:
-            started_s = record_epoch(p, e, n_steps - first, started_s)
-            atomic_store(p.sync, Sync.EPOCH, e + 1)
+            started_s = record_epoch(p, e, end - not_seen, started_s)
+            atomic_store(p.sync, Sync.EPOCH, e + 1 if end == n_steps else e)
     if thread == 0:
         atomic_store(p.sync, Sync.STATUS, STATUS_DONE)

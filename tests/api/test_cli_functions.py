@@ -151,7 +151,28 @@ def test_every_schedule_by_its_name(run, schedule):
     code, _, err = run(f"train iris --schedule {schedule}{needed} --json --epochs 4 --out m")
     assert (code, err) == (0, "")
     rates = json.loads(Path("m/history.json").read_text())["lr"]
-    assert (len(set(rates)) == 1) == (schedule == "constant")
+    assert (len(set(rates)) == 1) == (schedule in ("constant", "reduce_on_plateau"))
+
+
+def test_a_plateau_of_the_command_line(run):
+    schedule = "reduce_on_plateau:monitor=loss,patience=0,min_delta=9,factor=0.5"
+    code, _, err = run(f"train iris --schedule {schedule} --json --epochs 4 --out m")
+    assert (code, err) == (0, "")
+    rates = json.loads(Path("m/history.json").read_text())["lr"]
+    assert rates == pytest.approx([1e-3, 1e-3, 5e-4, 2.5e-4])
+
+
+def test_lbfgs_of_the_command_line(run):
+    code, out, err = run("train iris --optimizer lbfgs:memory=5 --hidden 8 --json --out m")
+    assert (code, err) == (0, "")
+    assert last_event(out)["stopped_by"] in ("tolerance", "line_search", "early_stopping")
+    net = fastmlp.Network.load("m/model.safetensors")
+    assert net.optimizer == optim.LBFGS(memory=5)
+    assert run("predict m/model.safetensors iris --out p.csv")[0] == 0
+    # What was written beside it repeats it, bit by bit.
+    first = Path("m/model.safetensors").read_bytes()
+    assert run("train m/run.toml --json")[0] == 0
+    assert Path("m/model.safetensors").read_bytes() == first
 
 
 @pytest.mark.parametrize(

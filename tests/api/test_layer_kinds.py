@@ -171,7 +171,6 @@ def test_a_short_last_minibatch_of_one_row_moves_no_statistics():
     assert np.isfinite(with_last.predict_proba(X)).all()
 
 
-@pytest.mark.xfail(strict=True, reason="EarlyStopping keeps weights and biases alone")
 @pytest.mark.parametrize("kind", ["batch", "all"])
 @pytest.mark.parametrize("ema", [None, 0.5])
 def test_early_stopping_puts_everything_back_that_predicts(kind, ema):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import trainer
+from fastmlp import minibatches
 from fastmlp.optim import SGD, Adam
 
 
@@ -134,13 +134,13 @@ def test_epochs_go_one_by_one_where_somebody_asks(X, y, calls, asks):
 def test_the_table_of_learning_rates_is_bounded(X, y, calls, monkeypatch, same_weights):
     whole = classifier()
     whole.fit(X, y, epochs=10, batch_size=16, schedule=fastmlp.schedules.Cosine())
-    monkeypatch.setattr(trainer, "_TABLE_STEPS", 13)
+    monkeypatch.setattr(minibatches, "_TABLE_STEPS", 13)
     net = classifier()
     net.fit(X, y, epochs=10, batch_size=16, schedule=fastmlp.schedules.Cosine())
     assert [call["n_epochs"] for call in calls] == [10, 3, 3, 3, 1]
     assert same_weights(net, whole)
     assert net.history_.lr == whole.history_.lr
     # An epoch longer than the table goes alone.
-    monkeypatch.setattr(trainer, "_TABLE_STEPS", 1)
+    monkeypatch.setattr(minibatches, "_TABLE_STEPS", 1)
     net.fit(X, y, epochs=2, batch_size=16)
     assert [call["n_epochs"] for call in calls[-2:]] == [1, 1]

@@ -169,6 +169,36 @@ def test_steps_of_the_first_epoch_can_be_left_out(dtype):
 
 
 @each_dtype
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("cut", [1, 3, 4])
+def test_a_training_in_pieces_is_bitwise_that_in_one(dtype, n_threads, cut):
+    """Three epochs of 5 steps, the last of them in two calls that part before step `cut`."""
+    (whole, _, _, data), (pieces, *_) = make(dtype, n_threads=n_threads), make(dtype)
+    rates = np.linspace(0.1, 0.01, 15)
+    settings = {"batch_size": 8, "shuffle": True}
+    for engine in (whole, pieces):
+        engine.set_optimizer("nadam", (0.9, 0.999, 1e-8))
+    wanted = whole.train(
+        data, n_epochs=3, first_epoch=4, first_step=0, learning_rates=rates, **settings
+    )
+    first = pieces.train(
+        data, n_epochs=3, first_epoch=4, first_step=0, n_steps_left=5 - cut,
+        learning_rates=rates[: 10 + cut], **settings,
+    )  # fmt: skip
+    assert (first.status, first.n_epochs_done, first.n_steps_done) == ("done", 2, 10 + cut)
+    np.testing.assert_array_equal(first.loss[:2], wanted.loss[:2])
+    last = pieces.train(
+        data, n_epochs=1, first_epoch=6, first_step=cut, seen=first.seen,
+        learning_rates=rates[10 + cut :], **settings,
+    )  # fmt: skip
+    assert (last.status, last.n_epochs_done, last.n_steps_done) == ("done", 1, 5 - cut)
+    np.testing.assert_array_equal(last.loss, wanted.loss[2:])
+    np.testing.assert_array_equal(last.grad_norm, wanted.grad_norm[2:])
+    np.testing.assert_array_equal(pieces.params, whole.params)
+    np.testing.assert_array_equal(pieces.state, whole.state)
+
+
+@each_dtype
 @pytest.mark.parametrize("loss", ["quantiles", "cross_entropy"])
 def test_what_is_compiled_beforehand_is_what_trains(loss, dtype):
     """Another type of any array of a program would compile the whole loop a second time."""
