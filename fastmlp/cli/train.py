@@ -7,11 +7,14 @@ from typing import Any
 import click
 
 from fastmlp.cli.columns import column_options
+from fastmlp.cli.functions import functions_option
 from fastmlp.cli.kinds import CallKind, EachKind, WeightsKind
 from fastmlp.cli.options import OPTIMIZERS, SCHEDULES
 from fastmlp.cli.precedence import left_out, table_of, take_run_file
 from fastmlp.cli.record import Record
-from fastmlp.cli.training import Job, TrainOptions
+from fastmlp.cli.train_options import TrainOptions
+from fastmlp.cli.training import Job
+from fastmlp.cli.watch_options import watch_options
 from fastmlp.csv_file import HEADERS
 from fastmlp.engine.names import ACTIVATIONS, INITIALIZERS, NORMS
 from fastmlp.io.bundled import BUNDLED
@@ -21,6 +24,7 @@ from fastmlp.preparation import TASKS
 
 @click.command(epilog=f"Bundled data sets: {', '.join(BUNDLED)}.")
 @click.argument("data_or_run", metavar="DATA", is_eager=True, callback=take_run_file)
+@functions_option
 @click.option("--data", type=click.Path(), help="The table, where DATA is a run file.")
 @click.option("--target", metavar="COL", help="Column to learn, unless the format has its own.")
 @click.option(
@@ -173,6 +177,7 @@ from fastmlp.preparation import TASKS
     metavar="N",
     help="Epochs without a better validation loss after which to stop.  [default: 20]",
 )
+@watch_options
 @click.option(
     "--shuffle/--no-shuffle",
     default=True,

@@ -44,7 +44,7 @@ class TrainingTable:
         self._held: HeldSource | None = None
         columns = [*choice.features, choice.target]
         # An array that is all numbers is in memory, or mapped, as it is.
-        if source.matrix(choice.features) is None and self._fits(8 * source.n_rows * len(columns)):
+        if source.matrix(choice.features) is None and self.fits(8 * source.n_rows * len(columns)):
             self._held = HeldSource(source, columns)
             choice = replace(choice, source=self._held)
         self._choice = choice
@@ -92,7 +92,7 @@ class TrainingTable:
         n_bytes = n_rows * self.preparation.inputs_of.n_inputs * np.dtype(dtype).itemsize
         with ExitStack() as until_end:
             files = None
-            if not self._fits(n_bytes):
+            if not self.fits(n_bytes):
                 made = tempfile.TemporaryDirectory(prefix=".prepared-", dir=folder)
                 files = Path(until_end.enter_context(made))
             parts = self._prepared(files, dtype)
@@ -100,7 +100,8 @@ class TrainingTable:
                 self._held.release()
             yield parts
 
-    def _fits(self, n_bytes: int) -> bool:
+    def fits(self, n_bytes: int) -> bool:
+        """Whether so much is held in memory."""
         return fits_memory(n_bytes) if self._in_memory is None else self._in_memory
 
     def _prepared(self, files: Path | None, dtype: str) -> tuple[Part, Part, Part]:

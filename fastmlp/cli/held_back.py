@@ -1,0 +1,51 @@
+"""What a training is worth: its scores on rows that had no part in it."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from fastmlp.cli.training_table import Part
+from fastmlp.network import Network
+from fastmlp.preparation import TablePreparation, Target
+from fastmlp.scoring import Metric
+
+
+def held_back_score(
+    network: Network, preparation: TablePreparation, test: Part, metrics: list[Metric]
+) -> dict[str, float]:
+    """The score on rows that had no part in the training; empty where none were held back.
+
+    "accuracy" for classes; for values "r2", and "rmse" in the target's own units; and `metrics`.
+    """
+    X, y = test.X, test.y
+    if not len(X):
+        return {}
+    scores = network.evaluate(X, y)
+    del scores["loss"]
+    if "r2" in scores:
+        predicted = network.predict(X)
+        if network.loss.name == "quantiles":
+            predicted = predicted[:, network.loss.middle]
+        errors = preparation.values(predicted) - preparation.values(y)
+        scores["rmse"] = float(np.sqrt(np.mean(errors**2)))
+    if metrics:
+        measured = network.evaluate(X, y, metrics=metrics)
+        del measured["loss"]
+        scores |= measured
+    return scores
+
+
+def check_metrics(network: Network, target: Target, test: Part, metrics: list[Metric]) -> None:
+    """Raise OptionError for a metric that the test part does not allow, before the training."""
+    if not metrics or not len(test.y):
+        return
+    y = test.y
+    if target.task == "classification":
+        # Before its first fit a network knows no labels.
+        y = np.searchsorted(np.unique(target.values), y)
+    with warnings.catch_warnings():
+        # What is ill-defined for an untrained network need not be so later.
+        warnings.simplefilter("ignore")
+        network.evaluate(test.X, y, metrics=metrics)
