@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fastmlp.cli.training_table import Part, TrainingTable
+from fastmlp.cli.weights import read_weights
 from fastmlp.errors import OptionError, TableError
 from fastmlp.io.source import Source, check_columns
 from fastmlp.preparation import TablePreparation
@@ -39,18 +40,25 @@ class EvalTable:
     """
 
     def __init__(
-        self, path: str, header: str, preparation: TablePreparation, target: Target
+        self,
+        path: str,
+        header: str,
+        preparation: TablePreparation,
+        target: Target,
+        weight: str | None,
     ) -> None:
+        beside = [target.name] if weight is None else [target.name, weight]
         source = open_checked(
             path,
             partial(_check_target, target.name),
             header=header,
-            expected=[*preparation.features, target.name],
+            expected=[*preparation.features, *beside],
             categorical=[target.name] if target.task == "classification" else [],
         )
         self._preparation, self._is_values = preparation, target.task == "regression"
         self.name, self.where = source.name, source.where
         self.values = read_like(source, target.name, target.task, target.is_whole)
+        self._weights = read_weights(source, weight)
         self._rows: TableRows = preparation.rows(path, header)
         self.n_bytes = 8 * len(self.values) * preparation.inputs_of.n_inputs
         new = set(self.values.tolist()) - set(target.values.tolist())
@@ -67,14 +75,15 @@ class EvalTable:
             folder.mkdir()
         every = np.arange(len(self.values))
         X = prepared_parts(self._rows, self._preparation.inputs_of, [every], dtype, folder)[0]
-        return Part(X, self._preparation.outputs(self.values) if self._is_values else self.values)
+        y = self._preparation.outputs(self.values) if self._is_values else self.values
+        return Part(X, y, self._weights)
 
 
 class EvalTables:
     """The tables of --eval, each by the name of its file.
 
-    `n_validation`: rows of the validation part, whose name is taken where there are some. Raises
-    OptionError where two share a name, and as `EvalTable`.
+    `n_validation`: rows of the validation part, whose name is taken where there are some; `weight`:
+    the column of the rows' weights. Raises OptionError where two share a name, and as `EvalTable`.
     """
 
     def __init__(
@@ -84,10 +93,11 @@ class EvalTables:
         preparation: TablePreparation,
         target: Target,
         n_validation: int,
+        weight: str | None,
     ) -> None:
         self._tables: dict[str, EvalTable] = {}
         for path in paths:
-            table = EvalTable(path, header, preparation, target)
+            table = EvalTable(path, header, preparation, target, weight)
             is_taken = n_validation > 0 and table.name == VALIDATION
             if is_taken or table.name in self._tables:
                 other = "the validation part" if is_taken else "another"

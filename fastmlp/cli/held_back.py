@@ -19,27 +19,28 @@ def held_back_score(
 
     "accuracy" for classes; for values "r2", and "rmse" in the target's own units; and `metrics`.
     """
-    X, y = test.X, test.y
+    X, y, weights = test.X, test.y, test.weights
     if not len(X):
         return {}
-    scores = network.evaluate(X, y)
+    scores = network.evaluate(X, y, weights)
     del scores["loss"]
     if "r2" in scores:
         predicted = network.predict(X)
         if network.loss.name == "quantiles":
             predicted = predicted[:, network.loss.middle]
         errors = preparation.values(predicted) - preparation.values(y)
-        scores["rmse"] = float(np.sqrt(np.mean(errors**2)))
+        scores["rmse"] = float(np.sqrt(np.average(errors**2, weights=weights)))
     if metrics:
-        measured = network.evaluate(X, y, metrics=metrics)
+        measured = network.evaluate(X, y, weights, metrics=metrics)
         del measured["loss"]
         scores |= measured
     return scores
 
 
-def check_metrics(network: Network, target: Target, test: Part, metrics: list[Metric]) -> None:
-    """Raise OptionError for a metric that the test part does not allow, before the training."""
-    if not metrics or not len(test.y):
+def check_scores(network: Network, target: Target, test: Part, metrics: list[Metric]) -> None:
+    """Raise before the training where its metrics or weights do not allow to score the test part."""
+    is_plain = not metrics and test.weights is None
+    if is_plain or not len(test.y):
         return
     y = test.y
     if target.task == "classification":
@@ -48,4 +49,4 @@ def check_metrics(network: Network, target: Target, test: Part, metrics: list[Me
     with warnings.catch_warnings():
         # What is ill-defined for an untrained network need not be so later.
         warnings.simplefilter("ignore")
-        network.evaluate(test.X, y, metrics=metrics)
+        network.evaluate(test.X, y, test.weights, metrics=metrics or None)

@@ -19,14 +19,20 @@ from fastmlp.report.progress import duration_text
 class Summary(Callback):
     """The events of one training; as a callback of its fit the first of them waits for it.
 
-    `monitor`: what early stopping watches.
+    `monitor`: what early stopping watches; `is_weighted`: whether rows have weights.
     """
 
     def __init__(
-        self, output: Output, table: TrainingTable, network: Network, monitor: str
+        self,
+        output: Output,
+        table: TrainingTable,
+        network: Network,
+        monitor: str,
+        is_weighted: bool,
     ) -> None:
         self._output, self._table, self._target = output, table, table.target
         self._split, self._network, self._monitor = table.split, network, monitor
+        self._is_weighted = is_weighted
         self._begin: tuple[str, dict[str, Any]] = ("", {})
 
     def settings(
@@ -158,7 +164,10 @@ class Summary(Callback):
         metrics = "".join(f", {name} {x:.4g}" for name, x in score.items() if name not in usual)
         if "rmse" in score:
             error = f"root mean square error {score['rmse']:.4g}"
+            error += ", weighted" if self._is_weighted else ""
             return f"R2 {score['r2']:.4f}, {error} ({n_rows} rows){metrics}"
+        if self._is_weighted:
+            return f"accuracy {score['accuracy']:.2%}, weighted ({n_rows} rows){metrics}"
         n_right = round(score["accuracy"] * n_rows)
         return f"accuracy {score['accuracy']:.2%} ({n_right} of {n_rows} rows){metrics}"
 

@@ -19,6 +19,7 @@ class TrainOptions:
     categorical: tuple[str, ...]
     one_hot: tuple[str, ...]
     embed: tuple[str, ...]
+    sample_weight: str | None
     in_memory: bool | None
     header: str
     hidden: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from fastmlp.cli.columns import wishes_of
 from fastmlp.cli.defaults import can_be_shifted, default_batch_size, default_l2, start_at_constant
 from fastmlp.cli.eval_tables import VALIDATION, EvalTables
 from fastmlp.cli.files import HISTORY, MODEL, check_files, writable_folder
-from fastmlp.cli.held_back import check_metrics, held_back_score
+from fastmlp.cli.held_back import check_scores, held_back_score
 from fastmlp.cli.in_force import functions_in_force
 from fastmlp.cli.options import (
     check_layer_lr,
@@ -96,7 +97,12 @@ class Job:
         y = preparation.outputs(target.values) if scale_target else target.values
         start_at_constant(network, y[split.train], class_weight)
         others = EvalTables(
-            options.eval_files, options.header, preparation, target, len(split.validation)
+            options.eval_files,
+            options.header,
+            preparation,
+            target,
+            len(split.validation),
+            options.sample_weight,
         )
         metrics = metrics_for(options.metrics, network, preparation)
         check_watched(options, network, metrics, others.names, len(split.test))
@@ -116,8 +122,10 @@ class Job:
         parts = until_end.enter_context(others.parts(table, folder, options.dtype))
         if len(validation.y):
             parts = {VALIDATION: validation, **parts}
-        check_metrics(network, target, test, metrics)
-        summary = Summary(self._output, table, network, watch.monitor)
+        check_scores(network, target, test, metrics)
+        summary = Summary(
+            self._output, table, network, watch.monitor, options.sample_weight is not None
+        )
         summary.settings(optimizer, batch_size, options.seed, others.sizes)
         with warnings.catch_warnings():
             # The summary says it in its own words.
@@ -128,10 +136,11 @@ class Job:
                 optimizer=optimizer,
                 epochs=options.epochs,
                 batch_size=batch_size,
-                eval_set={name: (part.X, part.y) for name, part in parts.items()},
+                eval_set={name: (part.X, part.y, part.weights) for name, part in parts.items()},
                 metrics=metrics if metrics and parts else None,
                 # The summary comes last: what refuses has done so before it.
                 callbacks=[*watch.callbacks, summary],
+                sample_weight=train.weights,
                 class_weight=class_weight,
                 schedule=schedule,
                 shuffle=options.shuffle,
@@ -160,6 +169,7 @@ class Job:
     def _read(self) -> TrainingTable:
         options = self._options
         wishes = wishes_of(options.drop, options.categorical, options.one_hot, options.embed)
+        wishes = replace(wishes, weight=options.sample_weight)
         choice = choose(
             self._data, options.target, wishes, task=options.task, header=options.header
         )
