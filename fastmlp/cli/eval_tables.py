@@ -117,7 +117,8 @@ class EvalTables:
         """
         with ExitStack() as until_end:
             files = None
-            if not table.fits(sum(other.n_bytes for other in self._tables.values())):
+            n_bytes = sum(other.n_bytes for other in self._tables.values())
+            if self._tables and not table.fits(n_bytes):
                 made = tempfile.TemporaryDirectory(prefix=".prepared-", dir=folder)
                 files = Path(until_end.enter_context(made))
             yield {name: other.part(files, dtype) for name, other in self._tables.items()}

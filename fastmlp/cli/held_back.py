@@ -38,7 +38,7 @@ def held_back_score(
 
 
 def check_scores(network: Network, target: Target, test: Part, metrics: list[Metric]) -> None:
-    """Raise before the training where its metrics or weights do not allow to score the test part."""
+    """Raise before the training where metrics or weights forbid to score the test part."""
     is_plain = not metrics and test.weights is None
     if is_plain or not len(test.y):
         return
