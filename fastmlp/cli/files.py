@@ -33,7 +33,7 @@ def writable_folder(name: str) -> Iterator[Path]:
         yield folder
     finally:
         for path in made:
-            if any(path.iterdir()):
+            if not path.is_dir() or any(path.iterdir()):
                 break
             path.rmdir()
 

@@ -116,7 +116,9 @@ from fastmlp.preparation import TASKS
     "adam:beta1=0.8,eps=1e-6, sgd:momentum=0.9,nesterov=true.",
 )
 @click.option(
-    "--weight-decay", type=float, help="Decoupled weight decay.  [default: 0.01 of adamw]"
+    "--weight-decay",
+    type=float,
+    help="Decoupled weight decay.  [default: 0.01 of adamw, 0.1 of muon]",
 )
 @click.option(
     "--decay-biases/--no-decay-biases",
@@ -156,7 +158,9 @@ from fastmlp.preparation import TASKS
     show_default=True,
     help="How the initial weights are drawn; auto fits the activation.",
 )
-@click.option("--lr", type=float, help="Learning rate.  [default: 0.001, 0.01 for the sgd kinds]")
+@click.option(
+    "--lr", type=float, help="Learning rate.  [default: the optimizer's own, 0.001 of adam]"
+)
 @click.option(
     "--batch-size",
     type=int,

@@ -93,6 +93,7 @@ def test_a_run_file_says_what_options_say(run):
         "--val-fraction 0 --log-csv l.csv --log-json a/l.jsonl --no-progress",
         "iris --checkpoint c{epoch}.safetensors --checkpoint-every 2 --checkpoint-best",
         "diabetes --metric mean_absolute_error --test-fraction 0 --eval diabetes",
+        "iris --optimizer muon:momentum=0.9,adjust_lr=match_rms_adamw --lr 0.01 --l2 0",
         "flowers.csv --target kind --sample-weight id --eval flowers.csv --metric accuracy",
         "diabetes --functions own.py --activation softsign,relu --loss log_cosh",
     ],
