@@ -104,5 +104,9 @@ class TrainingInterruptedWarning(UserWarning):
     """Ctrl-C ended a fit early; the network can be used, and trained on."""
 
 
+class MetricWarning(UserWarning):
+    """A metric could not be computed after an epoch of a fit; its series has nan there."""
+
+
 class GradientFlowWarning(UserWarning):
     """The gradients of the first layers vanish or explode; the message names them and a remedy."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastmlp.data import Dataset
+from fastmlp.errors import OptionError
 from fastmlp.losses import Loss
 from fastmlp.scoring import Metric, Outputs, check_metrics
 from fastmlp.targets import Task, predictions
@@ -57,11 +59,13 @@ def evaluate(
     data: Dataset,
     scoring: Scoring,
     out_of_time: Callable[[], bool] = lambda: False,
+    on_failure: Callable[[OptionError], None] | None = None,
 ) -> dict[str, float] | None:
     """Mean loss (penalties left out) and scores, weighted where there are sample weights.
 
     The default score is the share of rows whose labels are all right, or R^2, the mean of it over
-    the outputs. None once `out_of_time()` says so.
+    the outputs. None once `out_of_time()` says so. A metric that cannot be computed of these
+    predictions is nan after `on_failure` was told, and raises OptionError where there is none.
     """
     n_rows, loss = len(data.X), engine.spec.loss
     step = int(_BLOCK_FLOP / (4 * engine.spec.n_parameters))
@@ -84,7 +88,15 @@ def evaluate(
     found = {"loss": loss_sum / weight_sum}
     if scoring.metrics is None:
         return found | {metric_of(scoring.task): score.value()}
-    return found | {metric.name: metric.value(outputs) for metric in scoring.metrics}
+    for metric in scoring.metrics:
+        try:
+            found[metric.name] = metric.value(outputs)
+        except OptionError as error:
+            if on_failure is None:
+                raise
+            on_failure(error)
+            found[metric.name] = math.nan
+    return found
 
 
 class Accuracy:

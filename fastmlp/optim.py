@@ -12,6 +12,7 @@ from typing import Any
 from fastmlp.checks import flag, name_among, real, shown
 from fastmlp.errors import OptionError, OptionTypeError
 from fastmlp.lbfgs import LBFGS as LBFGS
+from fastmlp.muon import Muon as Muon
 from fastmlp.optimizer import Optimizer as Optimizer
 from fastmlp.optimizer import UpdateOptions as UpdateOptions
 
@@ -248,6 +249,7 @@ _CLASSES: tuple[type[Optimizer], ...] = (
     RMSprop,
     Adagrad,
     Lion,
+    Muon,
     LBFGS,
 )
 BY_NAME = {c.__name__.lower(): c for c in _CLASSES}

@@ -127,6 +127,5 @@ class Optimizer:
         value = real(self._called(name), getattr(self, name), 0.0, 1.0, high_open=True)
         self._set(name, value)
 
-    def _check_eps(self) -> None:
-        eps: float = self.eps  # type: ignore[attr-defined]
-        self._set("eps", real(self._called("eps"), eps, _SMALLEST_EPS))
+    def _check_eps(self, name: str = "eps") -> None:
+        self._set(name, real(self._called(name), getattr(self, name), _SMALLEST_EPS))

@@ -133,7 +133,7 @@ class Outputs:
 
 
 def as_metrics(metrics: object, task: Task, loss: Loss, n_outputs: int) -> list[Metric] | None:
-    """Metrics from names and functions; None for the default score.
+    """Metrics from names and functions, and from metrics themselves; None for the default score.
 
     A name is a scorer's of scikit-learn, with its value and sign: greater is better, so errors
     are negative (``neg_log_loss``). Without its ``neg_`` the name stands for the error itself
@@ -172,6 +172,8 @@ def check_metrics(metrics: Sequence[Metric], outputs: Outputs) -> None:
 
 
 def _as_metric(metric: Any, number: int, task: Task, loss: Loss, n_outputs: int) -> Metric:
+    if isinstance(metric, Metric):
+        return metric
     if isinstance(metric, str):
         return _scorer(metric, task, loss, n_outputs)
     if not callable(metric) or isinstance(metric, type):

@@ -17,7 +17,12 @@ from fastmlp import metrics
 from fastmlp.callbacks import Callback, EarlyStopping, Run, as_callbacks, asks_to_stop
 from fastmlp.checks import flag, integer, real
 from fastmlp.data import Dataset
-from fastmlp.errors import OptionError, TrainingDivergedError, TrainingInterruptedWarning
+from fastmlp.errors import (
+    MetricWarning,
+    OptionError,
+    TrainingDivergedError,
+    TrainingInterruptedWarning,
+)
 from fastmlp.history import History
 from fastmlp.interrupts import held_back
 from fastmlp.optim import Optimizer
@@ -124,6 +129,7 @@ class Trainer:
                     "names of eval sets and metrics must make series that differ from all others, "
                     f"got {name!r} twice; rename one of them"
                 )
+        self._metrics_failed = False
         self._run = Run(
             network, counters.n_epochs, counters.n_steps, self.history, names,
             {"loss": "min", **dict(evaluated)}, f"{[*eval_sets][-1]}_loss" if eval_sets else "loss",
@@ -187,13 +193,25 @@ class Trainer:
     def _evaluate(self) -> None:
         """Scores of the eval sets into the last epoch's record, as far as time allows."""
         for prefix, data in self._eval_sets.items():
-            found = metrics.evaluate(self._engine, data, self._scoring, self._out_of_time)
+            found = metrics.evaluate(
+                self._engine, data, self._scoring, self._out_of_time, self._metric_failed
+            )
             if found is None:
                 return
             scores = {f"{prefix}_{name}": value for name, value in found.items()}
             with held_back():
                 self._run.logs.update(scores)
                 self.history.amend(scores)
+
+    def _metric_failed(self, error: OptionError) -> None:
+        """Say so, once a fit: what was trained until then is worth more than a score."""
+        if not self._metrics_failed:
+            self._metrics_failed = True
+            warnings.warn(
+                f"epoch {self._run.epoch}: {error}; it is nan where it cannot be computed",
+                MetricWarning,
+                stacklevel=6,
+            )
 
     def _out_of_time(self) -> bool:
         return self._deadline_s is not None and time.perf_counter() >= self._deadline_s

@@ -36,6 +36,7 @@ class WorkPlan:
     zeros: int
     scratch: int
     scratch_elems: int
+    muon: tuple[int, int, int, int]  # offsets of Y twice, its Gram matrix and the polynomial
     n_elems: int
 
     @classmethod
@@ -48,9 +49,11 @@ class WorkPlan:
         tile_rows: int,
         residual: tuple[bool, ...] = (),
         input_dropout: bool = False,
+        orthogonalises: bool = False,
     ) -> WorkPlan:
         """`tile_rows`: height of the tallest register tile, whose multiples row blocks are;
-        `residual`: whether the input of each hidden layer is added to its output.
+        `residual`: whether the input of each hidden layer is added to its output;
+        `orthogonalises`: room for what kernels/cpu/muon.py makes of one matrix at a time.
         """
         lanes, layers = parameters.lanes, parameters.layers
         line = CACHE_LINE_BYTES // itemsize
@@ -101,10 +104,18 @@ class WorkPlan:
         widest = max((table.width for table in parameters.embeddings), default=0)
         scratch_elems = max((2 * lanes) ** 2, lanes * widest) + line
         scratch = take(n_threads * scratch_elems)
+        tall = square = 0
+        for layer, ld_in, ld_out in zip(layers[:-1], leading[:-2], leading[1:-1], strict=True):
+            wide = layer.n_out > layer.n_in
+            tall = max(tall, layer.out_pad * ld_in if wide else layer.in_pad * ld_out)
+            square = max(square, min(layer.in_pad, layer.out_pad) ** 2)
+        sizes = (tall, tall, square, square) if orthogonalises else (0, 0, 0, 0)
+        y, after, gram, polynomial = map(take, sizes)
         return cls(
             batch_size, n_threads, leading, activations, dz, weight_t, tuple(normed),
             tuple(statistics), tuple(sums), tuple(da), columns, columns_ld, input_mask, blocks,
-            target, padded[-1], row_loss, row_weight, zeros, scratch, scratch_elems, at,
+            target, padded[-1], row_loss, row_weight, zeros, scratch, scratch_elems,
+            (y, after, gram, polynomial), at,
         )  # fmt: skip
 
 

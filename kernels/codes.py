@@ -45,12 +45,13 @@ OPTIMIZERS = (
     "rmsprop",
     "adagrad",
     "lion",
+    "muon",
 )
 
 # How many state arrays of the parameters' size each update rule keeps.
 OPTIMIZER_SLOTS = {
     "sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "amsgrad": 3, "nadam": 2, "radam": 2,
-    "rmsprop": 2, "adagrad": 1, "lion": 1,
+    "rmsprop": 2, "adagrad": 1, "lion": 1, "muon": 2,
 }  # fmt: skip
 
 # Of the sums of a hidden layer, before its activation.

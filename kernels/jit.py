@@ -9,6 +9,7 @@ is wrong with one leads to a recompile, never to an exception.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import pickle
@@ -16,7 +17,8 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +249,20 @@ class _PartLibrary(JITCodeLibrary):
         self._finalized = True
 
 
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Python's collector looks at all objects again and again while a compiler makes millions of
+    them that live on: a ninth of the time of compiling the loop.
+    """
+    were_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if were_on:
+            gc.enable()
+
+
 class _Entry(CPUDispatcher):
     """A dispatcher whose helpers are compiled as parts of it."""
 
@@ -260,7 +276,7 @@ class _Entry(CPUDispatcher):
                 return create_library(name, **options)
             return _PartLibrary(codegen, name, **options)
 
-        with global_compiler_lock:
+        with global_compiler_lock, no_garbage_collection():
             # Read under the lock: another thread may be within this block.
             create_library, set_env = codegen.create_library, codegen.set_env
             try:

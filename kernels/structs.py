@@ -30,7 +30,7 @@ class Program(NamedTuple):
     job: np.ndarray  # int64 (N_JOB_FIELDS,)
     floats: np.ndarray  # float64 (N_FLOAT_FIELDS,)
     sync: np.ndarray  # int64 (Sync.N_FIELDS + 3 L,): barrier, stop and progress words
-    norms: np.ndarray  # float64 (N,): squared norm of each task's gradient in this step
+    norms: np.ndarray  # float64 (2 N,): squared norm of each task's gradient in this step; of its O
     seen: np.ndarray  # float64 (2 + N,): loss and weight so far in the epoch, dW^2 of each task
     loss_parameters: np.ndarray  # float64: see kernels/cpu/losses.py
     labels: np.ndarray  # int32 (n_rows,), or (1,)
@@ -182,7 +182,11 @@ class _Job(NamedTuple):
     ROWS_MEET: int = 40  # 1: threads wait for one another in the rows phase
     STEPS_LEFT: int = 41  # steps of the last epoch that are left to a later job
     STEPS_SEEN: int = 42  # steps of the first epoch whose sums are in `seen` already
-    N_FIELDS: int = 43
+    MUON_Y: int = 43  # in work, where the rule is muon: see kernels/cpu/muon.py
+    MUON_AFTER: int = 44  # Y after an iteration, in turn with MUON_Y
+    MUON_GRAM: int = 45
+    MUON_POLYNOMIAL: int = 46
+    N_FIELDS: int = 47
 
 
 Job = _Job()
@@ -202,7 +206,10 @@ class _Float(NamedTuple):
     AVERAGE: int = 8  # what a step leaves of the moving average
     MAX_NORM: int = 9  # 0: none
     INPUT_SCALE: int = 10  # 1 / (1 - p) of dropout of the inputs
-    PER_LAYER: int = 11  # a pair for each layer: 1 / (1 - p) of dropout, factor on lr
+    # Six of muon: momentum, what M is of O (momentum for nesterov, else 1), iterations, least norm,
+    # 1 to match Adam's steps, Adam's rate / lr.
+    MUON: int = 11
+    PER_LAYER: int = 17  # a pair for each layer: 1 / (1 - p) of dropout, factor on lr
 
 
 Float = _Float()

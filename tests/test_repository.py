@@ -21,7 +21,7 @@ LAYERS = (
     ("errors",),
     ("engine.names", "engine.registered"),
     ("checks", "csv_file", "frames", "gradient_flow", "history", "interrupts", "monitor"),
-    ("derivative_check", "learning_rates", "plateau", "optimizer", "lbfgs"),
+    ("derivative_check", "learning_rates", "plateau", "optimizer", "lbfgs", "muon"),
     ("losses", "layers", "optim", "schedules", "data", "eval_sets"),
     ("spec", "targets"),
     ("plan", "work_plan"),

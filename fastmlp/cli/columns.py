@@ -35,6 +35,11 @@ _OPTIONS = (
         f"[default: of more than {MOST_ONE_HOT}; width 1.6 n^0.56 of n]",
     ),
     click.option(
+        "--sample-weight",
+        metavar="COL",
+        help="Column with a weight >= 0 of each row in losses and scores; it is not learnt from.",
+    ),
+    click.option(
         "--in-memory/--on-disk",
         default=None,
         help="Where the prepared table lies while it is trained on.  "

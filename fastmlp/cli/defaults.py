@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.losses import Loss
 from fastmlp.network import Network
 
 PATIENCE = 20
@@ -34,6 +35,15 @@ def default_batch_size(n_rows: int) -> int:
     """A power of two that makes about 50 steps an epoch, within 32 and 256."""
     size = 2 ** round(math.log2(max(1.0, n_rows / _STEPS_PER_EPOCH)))
     return int(np.clip(size, *_BATCH_SIZES))
+
+
+def can_be_shifted(loss: Loss) -> bool:
+    """Whether a target may be standardised for `loss`.
+
+    A count has a rate, exp(z): it cannot be shifted. Nor can a target that a registered loss takes
+    within limits alone.
+    """
+    return loss.name != "poisson" and loss.y_limits == (-math.inf, math.inf)
 
 
 def start_at_constant(network: Network, y: np.ndarray, class_weight: Any = None) -> None:

@@ -14,13 +14,16 @@ from fastmlp.schedules import Schedule
 
 
 def functions_in_force(
-    network: Network, optimizer: Optimizer, schedule: Schedule
+    network: Network, optimizer: Optimizer, schedule: Schedule, monitor: str | None
 ) -> dict[str, Any]:
-    """Values of the options that a loss, a penalty, an optimizer and a schedule came from."""
+    """Values of the options that a loss, a penalty, an optimizer and a schedule came from.
+
+    `monitor`: of --monitor, which a schedule takes where it has none of its own.
+    """
     return {
         "loss": _loss(network.loss),
         "l2": network.spec.l2,
-        "schedule": _schedule(schedule),
+        "schedule": _schedule(schedule, monitor),
         **_optimizer(optimizer),
     }
 
@@ -33,10 +36,14 @@ def _loss(loss: Loss) -> Call:
     return Call(loss.name, (), dict(zip(loss_parameters(loss.name), numbers, strict=True)))
 
 
-def _schedule(schedule: Schedule) -> Call:
+def _schedule(schedule: Schedule, monitor: str | None) -> Call:
     """The schedule with all its numbers."""
     names = {kind: name for name, kind in SCHEDULES.items()}
-    return Call(names[type(schedule)], (), asdict(schedule))  # type: ignore[call-overload]
+    numbers = asdict(schedule)  # type: ignore[call-overload]
+    if monitor is not None and numbers.get("monitor") == monitor:
+        # Else another --monitor beside the run file would not reach the schedule.
+        del numbers["monitor"]
+    return Call(names[type(schedule)], (), numbers)
 
 
 def _optimizer(optimizer: Optimizer) -> dict[str, Any]:

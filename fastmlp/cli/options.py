@@ -12,6 +12,7 @@ import numpy as np
 from fastmlp import losses
 from fastmlp.checks import name_among, real, suggestion
 from fastmlp.cli.kinds import Call, as_plain
+from fastmlp.engine import registered
 from fastmlp.errors import OptionError
 from fastmlp.losses import NAMES, Loss, as_loss
 from fastmlp.optim import BY_NAME, SGD, Optimizer
@@ -104,7 +105,8 @@ def loss_for(call: Call | None, task: str, target: str) -> Loss:
             raise OptionError("--loss quantiles must have q once, got it by name and without")
         given = call.bound("--loss", names)
         loss = getattr(losses, call.name)(**given)
-    allowed = CLASS_LOSSES if task == "classification" else _VALUE_LOSSES
+    own = [name for name in registered.losses.names() if name not in registered.losses.built_in]
+    allowed = CLASS_LOSSES if task == "classification" else (*_VALUE_LOSSES, *own)
     if call.name not in allowed:
         holds, other = (
             ("classes", "regression") if task == "classification" else ("values", "classification")
@@ -168,11 +170,13 @@ def class_weights_for(
     }
 
 
-def schedule_for(call: Call) -> Schedule:
-    """A schedule from its name and numbers."""
+def schedule_for(call: Call, monitor: str | None = None) -> Schedule:
+    """A schedule from its name and numbers; `monitor` is what it watches unless it says so."""
     make = SCHEDULES[name_among("--schedule", call.name, SCHEDULES)]
     known = _in_order(make)
     given = call.bound("--schedule", [f.name for f in known])
+    if monitor is not None and make is ReduceOnPlateau:
+        given.setdefault("monitor", monitor)
     missing = [f.name for f in known if f.default is MISSING and f.name not in given]
     if missing:
         raise OptionError(

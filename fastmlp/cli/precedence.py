@@ -48,10 +48,15 @@ def left_out(context: click.Context, options: dict[str, Any]) -> dict[str, None]
             )
         if whole is ParameterSource.COMMANDLINE:
             names[name] = None
-    if options["val_fraction"] == 0:
-        sources = map(context.get_parameter_source, ("val_fraction", "patience"))
-        if list(sources) == [ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP]:
-            names["patience"] = None
+    of_file = ParameterSource.DEFAULT_MAP
+    is_new = context.get_parameter_source("val_fraction") is ParameterSource.COMMANDLINE
+    monitor = options["monitor"] or "val_loss"
+    is_asked = context.get_parameter_source("monitor") is ParameterSource.COMMANDLINE
+    is_watched = is_asked or not monitor.startswith("val_")
+    if options["val_fraction"] == 0 and is_new and not is_watched:
+        for name in ("patience", "monitor", "min_delta"):
+            if context.get_parameter_source(name) is of_file:
+                names[name] = None
     return names
 
 

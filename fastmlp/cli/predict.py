@@ -15,9 +15,10 @@ from typing import TextIO
 import click
 import numpy as np
 
+from fastmlp.cli.functions import functions_option
 from fastmlp.cli.output import Output
 from fastmlp.csv_file import HEADERS
-from fastmlp.errors import OptionError
+from fastmlp.errors import NotRegisteredError, OptionError
 from fastmlp.network import Network
 from fastmlp.preparation import TablePreparation
 from fastmlp.preparation.inputs import UNKNOWN
@@ -41,8 +42,17 @@ from fastmlp.preparation.inputs import UNKNOWN
     show_default=True,
     help="What a category is that training did not have: an error, or none of those it had.",
 )
+@functions_option
 @click.option("--json", "as_json", is_flag=True, help="Report as a JSON object; needs --out.")
-def predict(model: str, data: str, out: str, header: str, unknown: str, as_json: bool) -> None:
+def predict(
+    model: str,
+    data: str,
+    out: str,
+    header: str,
+    unknown: str,
+    functions: str | None,
+    as_json: bool,
+) -> None:
     """Predict the target of every row of DATA with MODEL, a file that 'fastmlp train' wrote.
 
     DATA has the columns that the model was trained on, in any order, raw; other columns are left
@@ -53,7 +63,7 @@ def predict(model: str, data: str, out: str, header: str, unknown: str, as_json:
     if as_json and out == "-":
         raise OptionError("--json needs --out FILE, as the predictions would go to stdout too")
     _check_out(out, model, data)
-    network = Network.load(model)
+    network = _loaded(model, functions)
     preparation = TablePreparation.from_extra(network.extra, model)
     names = _names(network, preparation)
     blocks = preparation.blocks(data, dtype=network.dtype, unknown=unknown, header=header)
@@ -82,6 +92,17 @@ def _check_out(out: str, model: str, data: str) -> None:
                 f"--out must be another file than the {what}, which would be lost, got {out}; "
                 "give it a name of its own"
             )
+
+
+def _loaded(model: str, functions: str | None) -> Network:
+    """The network in the file `model`; `functions`, which have been run, for the message alone."""
+    try:
+        return Network.load(model)
+    except NotRegisteredError as error:
+        hint = "give predict the file that does with --functions"
+        if functions is not None:
+            hint = f"--functions {functions} does not"
+        raise NotRegisteredError(f"{error}; {hint}") from None
 
 
 @contextmanager

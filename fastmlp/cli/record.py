@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 
+from fastmlp.cli.files import RUN_FILE, check_writable
 from fastmlp.cli.run_file import may_write_over, write_run_file
 from fastmlp.errors import OptionError
-
-_NAME = "run.toml"
 
 
 class Record:
@@ -21,15 +19,20 @@ class Record:
         self._context = context
         self._also = None if save_config is None else Path(save_config)
 
+    @property
+    def files(self) -> list[str]:
+        """Where else than in the folder of the model a run file goes."""
+        return [] if self._also is None else [str(self._also)]
+
     def check(self, folder: Path, data: str) -> None:
         """Raise OptionError where a file cannot be written, or somebody's own would be lost."""
-        for name in (data, str(folder)):
+        for name in (data, str(folder), *self._paths()):
             # Bytes of a name that are no UTF-8 come as halves of surrogate pairs.
             if any("\ud800" <= letter <= "\udfff" for letter in name):
                 raise OptionError(
                     f"names of files must be UTF-8 to stand in a run file, got {name!r}; rename it"
                 )
-        path = folder / _NAME
+        path = folder / RUN_FILE
         if not may_write_over(path):
             raise OptionError(
                 f"--out must be a folder whose run.toml fastmlp wrote, got {folder}, where a "
@@ -42,25 +45,25 @@ class Record:
                 f"--save-config must be a new file or a run file that fastmlp wrote, got "
                 f"{self._also}, which would be lost; give it another name"
             )
-        try:
-            if self._also.is_dir():
-                raise IsADirectoryError(None, "Is a directory")
-            with tempfile.TemporaryFile(dir=self._also.parent):
-                pass
-        except OSError as error:
-            raise OptionError(
-                f"--save-config must be a file that can be written, got {self._also}: "
-                f"{error.strerror}"
-            ) from None
+        check_writable("--save-config", self._also)
 
     def write(self, folder: Path, in_force: dict[str, Any]) -> Path:
         """Write run.toml into `folder` and where else was said; `in_force` replaces what was typed.
 
         Returns the path of run.toml.
         """
-        path = folder / _NAME
+        path = folder / RUN_FILE
         values = {**self._context.params, **in_force}
         for file in (path, self._also):
             if file is not None:
                 write_run_file(file, self._context.command.params, values)
         return path
+
+    def _paths(self) -> list[str]:
+        """All files and folders among the options."""
+        found: list[str] = []
+        for param in self._context.command.params:
+            value = self._context.params.get(str(param.name))
+            if isinstance(param.type, click.Path) and value is not None:
+                found += [value] if isinstance(value, str) else value
+        return found

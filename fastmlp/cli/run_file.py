@@ -27,6 +27,8 @@ from fastmlp.io.bundled import BUNDLED
 _HEADING = "# Written by fastmlp "
 # They say nothing of the run itself.
 _ABOUT_OUTPUT = ("as_json", "save_config")
+# They may be names of data sets, which are no paths.
+_TABLES = ("data", "eval_files")
 
 _EXPECTED: tuple[tuple[type[click.ParamType], tuple[type, ...], str], ...] = (
     (CallKind, (str, dict), "a name or a table with a name"),
@@ -131,7 +133,7 @@ def _from_file(param: click.Option, value: Any, path: str) -> Any:
         return value
     if isinstance(value, list):
         return [_from_file(param, item, path) for item in value]
-    if os.path.isabs(value) or (param.name == "data" and value in BUNDLED):
+    if os.path.isabs(value) or (param.name in _TABLES and value in BUNDLED):
         return value
     return os.path.relpath(Path(path).parent / value)
 
@@ -146,6 +148,6 @@ def _for_file(param: click.Option, value: Any, path: Path) -> Any:
         values = [as_plain(part.strip()) for part in value.split(",")]
         return values[0] if len(values) == 1 else values
     if isinstance(param.type, click.Path) and not os.path.isabs(value):
-        is_name = param.name == "data" and value in BUNDLED
+        is_name = param.name in _TABLES and value in BUNDLED
         return value if is_name else os.path.relpath(value, path.parent)
     return value

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from fastmlp.callbacks import Run
+from fastmlp.callbacks import Callback, Run
 from fastmlp.cli.output import Output, command_line, program
 from fastmlp.cli.training_table import TrainingTable
 from fastmlp.history import History
@@ -15,15 +16,32 @@ from fastmlp.preparation.inputs import Inputs
 from fastmlp.report.progress import duration_text
 
 
-class Summary:
-    """The events of one training."""
+class Summary(Callback):
+    """The events of one training; as a callback of its fit the first of them waits for it.
 
-    def __init__(self, output: Output, table: TrainingTable, network: Network) -> None:
+    `monitor`: what early stopping watches; `is_weighted`: whether rows have weights.
+    """
+
+    def __init__(
+        self,
+        output: Output,
+        table: TrainingTable,
+        network: Network,
+        monitor: str,
+        is_weighted: bool,
+    ) -> None:
         self._output, self._table, self._target = output, table, table.target
-        self._split, self._network = table.split, network
+        self._split, self._network, self._monitor = table.split, network, monitor
+        self._is_weighted = is_weighted
+        self._begin: tuple[str, dict[str, Any]] = ("", {})
 
-    def begin(self, optimizer: Optimizer, batch_size: int, seed: int) -> None:
-        """Say what was understood of the data and the options."""
+    def settings(
+        self, optimizer: Optimizer, batch_size: int, seed: int, others: dict[str, int]
+    ) -> None:
+        """What to say first: what was understood of the data and the options.
+
+        `others`: rows of the tables that are evaluated beside.
+        """
         network, split = self._network, self._split
         sizes = {
             "train": len(split.train),
@@ -33,10 +51,13 @@ class Summary:
         n_rows, n_features = self._table.n_rows, len(self._table.features)
         inputs = self._table.preparation.inputs_of
         learnt = f"{self._target.n_classes} classes" if self._is_classes else "values"
+        beside = ", ".join(f"{name} ({n} rows)" for name, n in others.items())
+        others_text = f"eval     {beside}\n" if others else ""
         text = (
             f"data     {self._table.name}: {n_rows} rows, {n_features} features\n"
             f"columns  {columns_text(inputs)}\n"
             f"split    {', '.join(f'{n} {name}' for name, n in sizes.items() if n)}\n"
+            f"{others_text}"
             f"target   {self._target.name}: {learnt}\n"
             f"network  {'-'.join(map(str, network.sizes))}, "
             f"{', '.join(self._layers()) or 'linear'}, {network.loss}, "
@@ -47,6 +68,7 @@ class Summary:
         values = {
             "data": self._table.name,
             "rows": sizes,
+            "eval": others,
             "features": n_features,
             "inputs": inputs.n_inputs,
             "missing": inputs.indicators,
@@ -62,17 +84,21 @@ class Summary:
             "batch_size": batch_size,
             "seed": seed,
         }
-        self._output.event("begin", text, values)
+        self._begin = text, values
+
+    def on_fit_begin(self, run: Run) -> None:
+        self._output.event("begin", *self._begin)
+
+    def on_epoch_end(self, run: Run) -> None:
+        """One event an epoch, for machines; people see the display of the fit."""
+        if self._output.as_json:
+            self._output.event("epoch", "", {"epoch": run.epoch, **run.logs})
 
     def _layers(self) -> list[str]:
         """What the hidden layers have, each once."""
         spec = self._network.spec
         norms = [f"{norm} norm" for norm in dict.fromkeys(spec.norms) if norm != "none"]
         return [*dict.fromkeys(spec.activations), *norms, *["residual"] * any(spec.residual)]
-
-    def epoch(self, run: Run) -> None:
-        """A callback: one event an epoch, for machines; people see the display of the fit."""
-        self._output.event("epoch", "", {"epoch": run.epoch, **run.logs})
 
     def end(
         self,
@@ -82,17 +108,20 @@ class Summary:
         run_file: Path,
         data: str,
         header: str,
+        functions: str | None,
     ) -> None:
         """Say how it ended, how good it is, where the model is, how to predict and to repeat it."""
         seconds = sum(history["seconds"]) if len(history) else 0.0
+        words: list[str | Path] = ["predict", path, data]
+        words += ["--header", header] if header != "auto" else []
         # The other parts of the table may have categories that the part trained on has not.
-        unknown = ["--unknown", "ignore"] if self._table.preparation.inputs_of.labels else []
-        names = ["--header", header] if header != "auto" else []
-        arguments = [str(path), data, *names, *unknown, "--out", "predictions.csv"]
-        command = f"{program()} {command_line('predict', *arguments)}"
+        words += ["--unknown", "ignore"] if self._table.preparation.inputs_of.labels else []
+        words += ["--out", "predictions.csv"]
+        words += ["--functions", functions] if functions else []
+        command = f"{program()} {command_line(*words)}"
         lines = [f"ended    {self._ending(history)} ({duration_text(seconds)} of training)"]
         if history.best_epoch is not None:
-            lines.append(f"weights  those of epoch {history.best_epoch}, the best on validation")
+            lines.append(f"weights  those of epoch {history.best_epoch}, {self._best()}")
         lines += [f"test     {self._score_text(score)}", f"model    {path}"]
         repeat = f"{program()} {command_line('train', run_file)}"
         lines += ["repeat with", f"  {repeat}", "predict with", f"  {command}"]
@@ -117,23 +146,35 @@ class Summary:
         n_epochs = len(history)
         return {
             "epochs": f"after all {n_epochs} epochs",
-            "early_stopping": f"after {n_epochs} epochs, the validation loss fell no more",
+            "early_stopping": f"after {n_epochs} epochs, {self._no_better()}",
             "tolerance": f"after {n_epochs} epochs, at a minimum",
             "line_search": f"after {n_epochs} epochs, no better point was found",
             "max_time": f"by --max-time in epoch {n_epochs}",
             "interrupt": f"by Ctrl-C in epoch {n_epochs}, the network is saved as it stands",
         }[str(history.stopped_by)]
 
+    def _no_better(self) -> str:
+        is_usual = self._monitor == "val_loss"
+        return "the validation loss fell no more" if is_usual else f"{self._monitor} got no better"
+
+    def _best(self) -> str:
+        is_usual = self._monitor == "val_loss"
+        return "the best on validation" if is_usual else f"the best by {self._monitor}"
+
     def _score_text(self, score: dict[str, float]) -> str:
         n_rows = len(self._split.test)
-        if "accuracy" in score:
-            n_right = round(score["accuracy"] * n_rows)
-            return f"accuracy {score['accuracy']:.2%} ({n_right} of {n_rows} rows)"
-        if "r2" in score:
-            return (
-                f"R2 {score['r2']:.4f}, root mean square error {score['rmse']:.4g} ({n_rows} rows)"
-            )
-        return "no rows were held back to test on"
+        if not score:
+            return "no rows were held back to test on"
+        usual = ("accuracy", "r2", "rmse")
+        metrics = "".join(f", {name} {x:.4g}" for name, x in score.items() if name not in usual)
+        if "rmse" in score:
+            error = f"root mean square error {score['rmse']:.4g}"
+            error += ", weighted" if self._is_weighted else ""
+            return f"R2 {score['r2']:.4f}, {error} ({n_rows} rows){metrics}"
+        if self._is_weighted:
+            return f"accuracy {score['accuracy']:.2%}, weighted ({n_rows} rows){metrics}"
+        n_right = round(score["accuracy"] * n_rows)
+        return f"accuracy {score['accuracy']:.2%} ({n_right} of {n_rows} rows){metrics}"
 
 
 def columns_text(inputs: Inputs) -> str:

@@ -7,11 +7,14 @@ from typing import Any
 import click
 
 from fastmlp.cli.columns import column_options
+from fastmlp.cli.functions import functions_option
 from fastmlp.cli.kinds import CallKind, EachKind, WeightsKind
 from fastmlp.cli.options import OPTIMIZERS, SCHEDULES
 from fastmlp.cli.precedence import left_out, table_of, take_run_file
 from fastmlp.cli.record import Record
-from fastmlp.cli.training import Job, TrainOptions
+from fastmlp.cli.train_options import TrainOptions
+from fastmlp.cli.training import Job
+from fastmlp.cli.watch_options import watch_options
 from fastmlp.csv_file import HEADERS
 from fastmlp.engine.names import ACTIVATIONS, INITIALIZERS, NORMS
 from fastmlp.io.bundled import BUNDLED
@@ -21,6 +24,7 @@ from fastmlp.preparation import TASKS
 
 @click.command(epilog=f"Bundled data sets: {', '.join(BUNDLED)}.")
 @click.argument("data_or_run", metavar="DATA", is_eager=True, callback=take_run_file)
+@functions_option
 @click.option("--data", type=click.Path(), help="The table, where DATA is a run file.")
 @click.option("--target", metavar="COL", help="Column to learn, unless the format has its own.")
 @click.option(
@@ -112,7 +116,9 @@ from fastmlp.preparation import TASKS
     "adam:beta1=0.8,eps=1e-6, sgd:momentum=0.9,nesterov=true.",
 )
 @click.option(
-    "--weight-decay", type=float, help="Decoupled weight decay.  [default: 0.01 of adamw]"
+    "--weight-decay",
+    type=float,
+    help="Decoupled weight decay.  [default: 0.01 of adamw, 0.1 of muon]",
 )
 @click.option(
     "--decay-biases/--no-decay-biases",
@@ -152,7 +158,9 @@ from fastmlp.preparation import TASKS
     show_default=True,
     help="How the initial weights are drawn; auto fits the activation.",
 )
-@click.option("--lr", type=float, help="Learning rate.  [default: 0.001, 0.01 for the sgd kinds]")
+@click.option(
+    "--lr", type=float, help="Learning rate.  [default: the optimizer's own, 0.001 of adam]"
+)
 @click.option(
     "--batch-size",
     type=int,
@@ -173,6 +181,7 @@ from fastmlp.preparation import TASKS
     metavar="N",
     help="Epochs without a better validation loss after which to stop.  [default: 20]",
 )
+@watch_options
 @click.option(
     "--shuffle/--no-shuffle",
     default=True,

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import warnings
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from fastmlp.callbacks import EarlyStopping
-from fastmlp.checks import integer, real
 from fastmlp.cli.columns import wishes_of
-from fastmlp.cli.defaults import PATIENCE, default_batch_size, default_l2, start_at_constant
+from fastmlp.cli.defaults import can_be_shifted, default_batch_size, default_l2, start_at_constant
+from fastmlp.cli.eval_tables import VALIDATION, EvalTables
+from fastmlp.cli.files import HISTORY, MODEL, check_files, writable_folder
+from fastmlp.cli.held_back import check_scores, held_back_score
 from fastmlp.cli.in_force import functions_in_force
-from fastmlp.cli.kinds import Call
 from fastmlp.cli.options import (
     check_layer_lr,
     class_weights_for,
@@ -33,73 +30,17 @@ from fastmlp.cli.options import (
 from fastmlp.cli.output import Output
 from fastmlp.cli.record import Record
 from fastmlp.cli.summary import Summary
+from fastmlp.cli.train_options import TrainOptions
 from fastmlp.cli.training_table import TrainingTable
+from fastmlp.cli.watch import Watch, check_watched, metrics_for
 from fastmlp.errors import OptionError, TableError, TrainingInterruptedWarning
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optim import LBFGS
-from fastmlp.preparation import TablePreparation
 from fastmlp.preparation.choice import choose
 
 _INTERRUPTED = 130
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """The options of the command line, as typed; None where the default depends on the data."""
-
-    target: str | None
-    task: str
-    drop: tuple[str, ...]
-    categorical: tuple[str, ...]
-    one_hot: tuple[str, ...]
-    embed: tuple[str, ...]
-    in_memory: bool | None
-    header: str
-    hidden: str
-    activation: str
-    loss: Call | None
-    dropout: str
-    input_dropout: float
-    norm: str
-    residual: str
-    l1: float
-    l2: float | None
-    init: str
-    class_weight: str | dict[str, Any] | None
-    schedule: Call
-    weight_decay: float | None
-    decay_biases: bool | None
-    clip_norm: float | None
-    clip_value: float | None
-    max_norm: float | None
-    ema: float | None
-    layer_lr: str | None
-    optimizer: Call
-    lr: float | None
-    batch_size: int | None
-    epochs: int
-    patience: int | None
-    shuffle: bool
-    val_fraction: float
-    test_fraction: float
-    max_time: float | None
-    seed: int
-    threads: int | None
-    dtype: str
-    device: str
-    out: str | None
-
-    def check(self) -> None:
-        """Raise OptionError for numbers out of range that nothing else looks at before the fit."""
-        integer("--epochs", self.epochs, 1)
-        integer("--seed", self.seed, 0)
-        if self.batch_size is not None:
-            integer("--batch-size", self.batch_size, 1)
-        if self.max_time is not None:
-            real("--max-time", self.max_time, 0.0, low_open=True)
-        real("--val-fraction", self.val_fraction, 0.0, 1.0, high_open=True)
-        real("--test-fraction", self.test_fraction, 0.0, 1.0, high_open=True)
+_WRITTEN = {"--log-csv": "log_csv", "--log-json": "log_json", "--checkpoint": "checkpoint"}
 
 
 class Job:
@@ -128,10 +69,10 @@ class Job:
             ema=options.ema,
             layer_lr=layer_factors(options.layer_lr),
         )
-        schedule = schedule_for(options.schedule)
+        schedule = schedule_for(options.schedule, options.monitor)
         hidden = hidden_sizes(options.hidden)
         check_layer_lr(optimizer, hidden)
-        callbacks = self._stopping()
+        watch = Watch(options)
         table = self._read()
         target = table.target
         split = table.split_rows(options.val_fraction, options.test_fraction, options.seed)
@@ -142,8 +83,7 @@ class Job:
                 "values; leave it out"
             )
         class_weight = class_weights_for(options.class_weight, target.values, target.name)
-        # A count has a rate, exp(z): it cannot be shifted.
-        scale_target = target.task == "regression" and loss.name != "poisson"
+        scale_target = target.task == "regression" and can_be_shifted(loss)
         _check_counts(table, loss)
         preparation = table.learn(scale_target)
         network = self._network(table, hidden, loss)
@@ -156,13 +96,37 @@ class Job:
             batch_size = default_batch_size(len(split.train))
         y = preparation.outputs(target.values) if scale_target else target.values
         start_at_constant(network, y[split.train], class_weight)
-        folder = _writable_folder(options.out or f"runs/{table.name}")
+        others = EvalTables(
+            options.eval_files,
+            options.header,
+            preparation,
+            target,
+            len(split.validation),
+            options.sample_weight,
+        )
+        metrics = metrics_for(options.metrics, network, preparation)
+        check_watched(options, network, metrics, others.names, len(split.test))
+        folder = until_end.enter_context(writable_folder(options.out or f"runs/{table.name}"))
         self._record.check(folder, self._data)
-        summary = Summary(self._output, table, network)
-        summary.begin(optimizer, batch_size, options.seed)
-        if self._output.as_json:
-            callbacks = [*callbacks, summary.epoch]
+        check_files(
+            {name: getattr(options, key) for name, key in _WRITTEN.items()},
+            {
+                "DATA": [self._data],
+                "that of --eval": options.eval_files,
+                "that of --functions": [options.functions] if options.functions else [],
+                "that of --save-config": self._record.files,
+            },
+            folder,
+        )
         train, validation, test = until_end.enter_context(table.parts(folder, options.dtype))
+        parts = until_end.enter_context(others.parts(table, folder, options.dtype))
+        if len(validation.y):
+            parts = {VALIDATION: validation, **parts}
+        check_scores(network, target, test, metrics)
+        summary = Summary(
+            self._output, table, network, watch.monitor, options.sample_weight is not None
+        )
+        summary.settings(optimizer, batch_size, options.seed, others.sizes)
         with warnings.catch_warnings():
             # The summary says it in its own words.
             warnings.simplefilter("ignore", TrainingInterruptedWarning)
@@ -172,44 +136,40 @@ class Job:
                 optimizer=optimizer,
                 epochs=options.epochs,
                 batch_size=batch_size,
-                eval_set=[(part.X, part.y) for part in [validation] if len(part.y)],
-                callbacks=callbacks,
+                eval_set={name: (part.X, part.y, part.weights) for name, part in parts.items()},
+                metrics=metrics if metrics and parts else None,
+                # The summary comes last: what refuses has done so before it.
+                callbacks=[*watch.callbacks, summary],
+                sample_weight=train.weights,
                 class_weight=class_weight,
                 schedule=schedule,
                 shuffle=options.shuffle,
                 max_time_s=options.max_time,
-                verbose=not self._output.as_json,
+                verbose=options.progress and not self._output.as_json,
             )
-        path = folder / "model.safetensors"
+        path = folder / MODEL
         network.save(path)
-        (folder / "history.json").write_text(json.dumps(history.to_dict()) + "\n")
+        score = held_back_score(network, preparation, test, metrics)
+        record = history.to_dict() | ({"test": score} if score else {})
+        (folder / HISTORY).write_text(json.dumps(record) + "\n")
+        watched = watch.in_force()
         settings = {
             "data": self._data,
             "out": str(folder),
             "target": target.name,
             "task": target.task,
             "batch_size": batch_size,
-            "patience": callbacks[0].patience if options.val_fraction else None,
-            **functions_in_force(network, optimizer, schedule),
+            **watched,
+            **functions_in_force(network, optimizer, schedule, watched["monitor"]),
         }
         run_file = self._record.write(folder, settings)
-        score = test_score(network, preparation, test.X, test.y)
-        summary.end(history, score, path, run_file, self._data, options.header)
+        summary.end(history, score, path, run_file, self._data, options.header, options.functions)
         return _INTERRUPTED if history.stopped_by == "interrupt" else 0
-
-    def _stopping(self) -> list[Any]:
-        patience, val_fraction = self._options.patience, self._options.val_fraction
-        if val_fraction:
-            return [EarlyStopping(patience=PATIENCE if patience is None else patience)]
-        if patience is not None:
-            raise OptionError(
-                "--patience needs a validation part to watch, got --val-fraction 0; leave one out"
-            )
-        return []
 
     def _read(self) -> TrainingTable:
         options = self._options
         wishes = wishes_of(options.drop, options.categorical, options.one_hot, options.embed)
+        wishes = replace(wishes, weight=options.sample_weight)
         choice = choose(
             self._data, options.target, wishes, task=options.task, header=options.header
         )
@@ -247,26 +207,6 @@ class Job:
         )
 
 
-def test_score(
-    network: Network, preparation: TablePreparation, X: np.ndarray, y: np.ndarray
-) -> dict[str, float]:
-    """The score on rows that had no part in the training; empty where none were held back.
-
-    "accuracy" for classes; for values "r2", and "rmse" in the target's own units.
-    """
-    if not len(X):
-        return {}
-    scores = network.evaluate(X, y)
-    del scores["loss"]
-    if "r2" in scores:
-        predicted = network.predict(X)
-        if network.loss.name == "quantiles":
-            predicted = predicted[:, network.loss.middle]
-        errors = preparation.values(predicted) - preparation.values(y)
-        scores["rmse"] = float(np.sqrt(np.mean(errors**2)))
-    return scores
-
-
 def _check_counts(table: TrainingTable, loss: Loss) -> None:
     """Raise TableError for a negative count."""
     values = table.target.values
@@ -276,17 +216,3 @@ def _check_counts(table: TrainingTable, loss: Loss) -> None:
             f"the target {table.target.name!r} must be >= 0 for the poisson loss, got "
             f"{values[row]:g} in row {row + 1}; mend it, or take another loss"
         )
-
-
-def _writable_folder(name: str) -> Path:
-    """The folder `name`, made if need be; refused before the training if it cannot be written."""
-    folder = Path(name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OptionError(
-            f"--out must be a folder that can be written, got {name}: {error.strerror}"
-        ) from None
-    return folder

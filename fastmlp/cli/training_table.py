@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fastmlp.cli.weights import read_weights
 from fastmlp.errors import TableError
 from fastmlp.preparation import Split, TablePreparation, Target, read_target, split_rows
 from fastmlp.preparation.choice import Choice
@@ -21,10 +22,12 @@ from fastmlp.preparation.target import read_like
 
 @dataclass
 class Part:
-    """Prepared rows: `X` (n, n_inputs), and `y` (n,) as the network learns it."""
+    """Prepared rows: `X` (n, n_inputs), `y` (n,) as the network learns it, and weights (n,) of the
+    rows, None where all are alike."""
 
     X: np.ndarray
     y: np.ndarray
+    weights: np.ndarray | None = None
 
 
 class TrainingTable:
@@ -42,14 +45,18 @@ class TrainingTable:
         source = choice.source
         self._in_memory = in_memory
         self._held: HeldSource | None = None
+        self._weight = choice.wishes.weight
         columns = [*choice.features, choice.target]
+        if self._weight is not None:
+            columns.append(self._weight)
         # An array that is all numbers is in memory, or mapped, as it is.
-        if source.matrix(choice.features) is None and self._fits(8 * source.n_rows * len(columns)):
+        if source.matrix(choice.features) is None and self.fits(8 * source.n_rows * len(columns)):
             self._held = HeldSource(source, columns)
             choice = replace(choice, source=self._held)
         self._choice = choice
         self.name, self.features, self.n_rows = source.name, choice.features, source.n_rows
         self.target: Target = read_target(choice.source, choice.target, task)
+        self._weights = read_weights(choice.source, self._weight)
         self._rows = feature_rows(choice.source, choice.features)
         self._test: np.ndarray | None = None
 
@@ -93,7 +100,7 @@ class TrainingTable:
         n_bytes = n_rows * self.preparation.inputs_of.n_inputs * np.dtype(dtype).itemsize
         with ExitStack() as until_mapped:
             files = None
-            if not self._fits(n_bytes):
+            if not self.fits(n_bytes):
                 made = tempfile.TemporaryDirectory(prefix=".prepared-", dir=folder)
                 files = Path(until_mapped.enter_context(made))
             parts = self._prepared(files, dtype)
@@ -101,7 +108,8 @@ class TrainingTable:
             self._held.release()
         yield parts
 
-    def _fits(self, n_bytes: int) -> bool:
+    def fits(self, n_bytes: int) -> bool:
+        """Whether so much is held in memory."""
         return fits_memory(n_bytes) if self._in_memory is None else self._in_memory
 
     def _prepared(self, files: Path | None, dtype: str) -> tuple[Part, Part, Part]:
@@ -120,7 +128,12 @@ class TrainingTable:
             X += prepared_parts(rows, inputs, [test], dtype, files)
             test_values = self._test
         y = [values[train], values[validation], test_values]
+        own = [train, validation, *([test] if self._test is None else [])]
+        weights = [None if self._weights is None else self._weights[rows] for rows in own]
+        if self._test is not None:
+            assert self._choice.source.test is not None
+            weights.append(read_weights(self._choice.source.test, self._weight))
         if self.target.task == "regression":
             y = [self.preparation.outputs(part) for part in y]
-        first, second, third = (Part(*part) for part in zip(X, y, strict=True))
+        first, second, third = (Part(*part) for part in zip(X, y, weights, strict=True))
         return first, second, third

@@ -23,6 +23,7 @@ from fastmlp.spec import NetworkSpec
 FLOPS_PER_THREAD = 1_000_000
 # Rows that predict, evaluate and loss_and_gradients take at a time.
 CHUNK_ROWS = 512
+MUON_STEPS = 5  # where the number of its iterations stands among the numbers of muon
 # Workspaces up to this size stay for the next call.
 KEPT_BYTES = 64 * 1024 * 1024
 # A job below this is over before Ctrl-C could be wanted: the calling thread runs it.
@@ -43,10 +44,21 @@ class CpuEngine(ParameterStore):
         """Of `products` matrix products a layer: 3 for a training step, 1 for the forward pass."""
         return sum(2 * n_rows * a.n_in * a.n_out * products for a in self.plan.layers)
 
-    def _n_threads(self, batch_size: int, products: int) -> int:
+    def _update_flops(self) -> int:
+        """Of the products in the update of a training step: those of kernels/cpu/muon.py."""
+        if not self._orthogonalises:
+            return 0
+        shapes = [(min(a.n_in, a.n_out), max(a.n_in, a.n_out)) for a in self.plan.layers[:-1]]
+        return int(self.hyper[MUON_STEPS]) * sum(3 * k * k * m + k**3 for k, m in shapes)
+
+    @property
+    def _orthogonalises(self) -> bool:
+        return self.rule == "muon"
+
+    def _n_threads(self, flops: int) -> int:
         if self.spec.n_threads is not None:
             return self.spec.n_threads
-        useful = self._flops(batch_size, products) // FLOPS_PER_THREAD
+        useful = flops // FLOPS_PER_THREAD
         return int(max(1, min(n_cores(), useful)))
 
     @contextmanager
@@ -55,12 +67,16 @@ class CpuEngine(ParameterStore):
 
         Threads may predict with one network at the same time, and the kernels run without the GIL.
         """
-        n_threads = self._n_threads(batch_size, products)
+        orthogonalises = use == "train" and self._orthogonalises
+        flops = self._flops(batch_size, products)
+        n_threads = self._n_threads(flops + (self._update_flops() if orthogonalises else 0))
         # dict.pop is atomic. The old one goes first: two could be more than the machine has.
         workspace = self._spare.pop(use, None)
-        if workspace is None or not workspace.serves(batch_size, n_threads):
+        if workspace is None or not workspace.serves(batch_size, n_threads, orthogonalises):
             workspace = None
-            workspace = Workspace(self, batch_size, n_threads, folds=use == "predict")
+            workspace = Workspace(
+                self, batch_size, n_threads, folds=use == "predict", orthogonalises=orthogonalises
+            )
         try:
             yield workspace
         finally:
@@ -161,7 +177,7 @@ class CpuEngine(ParameterStore):
                     loss = loss_sum / weight_sum if weight_sum > 0 else float("nan")
                     on_poll(Progress(epoch, done - epoch * n_steps, n_steps, float(loss)))
 
-            flops = self._flops(n_rows * n_epochs, 3)
+            flops = self._flops(n_rows * n_epochs, 3) + n_steps * n_epochs * self._update_flops()
             try:
                 outcome = self._run(program, flops, deadline_s, report, interrupted)
             finally:
@@ -171,15 +187,16 @@ class CpuEngine(ParameterStore):
     def _describe_update(self, floats: np.ndarray) -> None:
         """The numbers of the optimizer into a workspace's floats."""
         options = self.options
-        floats[Float.HYPER : Float.HYPER + 3] = self.hyper
+        floats[Float.HYPER : Float.HYPER + 3] = self.hyper[:3]
+        floats[Float.MUON : Float.PER_LAYER] = self.hyper[3:]
         floats[Float.DECAY], floats[Float.AVERAGE] = options.weight_decay, options.ema
         floats[Float.CLIP_NORM], floats[Float.CLIP_VALUE] = options.clip_norm, options.clip_value
         floats[Float.MAX_NORM] = options.max_norm
         floats[Float.PER_LAYER + 1 :: 2] = options.layer_lr or 1.0
 
     def _stored_gradient(self) -> np.ndarray | None:
-        """Where dW is kept for clipping by the global norm, which needs all of it first."""
-        if not self.options.clip_norm:
+        """Where dW is kept for clipping by the global norm and Muon: they need all of it first."""
+        if not self.options.clip_norm and not self._orthogonalises:
             self._grads = None
         elif self._grads is None:
             self._grads = aligned_zeros(self.plan.n_elems, self.dtype)

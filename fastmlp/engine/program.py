@@ -58,15 +58,24 @@ class Workspace:
     """Memory and tables for jobs of one batch size and number of threads."""
 
     def __init__(
-        self, store: ParameterStore, batch_size: int, n_threads: int, *, folds: bool
+        self,
+        store: ParameterStore,
+        batch_size: int,
+        n_threads: int,
+        *,
+        folds: bool = False,
+        orthogonalises: bool = False,
     ) -> None:
-        """`folds`: batch normalisation is part of the weights, as in `ParameterStore.folded`."""
+        """`folds`: batch normalisation is part of the weights, as in `ParameterStore.folded`;
+        `orthogonalises`: the update rule is muon, which needs room of its own.
+        """
         spec, parameters, dtype = store.spec, store.plan, store.dtype
         plan = WorkPlan.make(
             parameters, dtype.itemsize, batch_size, n_threads, TILE.rows[0], spec.residual,
-            spec.input_dropout > 0.0,
+            spec.input_dropout > 0.0, orthogonalises,
         )  # fmt: skip
         self.spec, self.parameters, self.plan = spec, parameters, plan
+        self.orthogonalises = orthogonalises
         self.activation_codes, self.loss_code = store.activation_codes, store.loss_code
         self.tasks = parameters.tasks()
         self.shares = parameters.shares(self.tasks, n_threads)
@@ -83,15 +92,16 @@ class Workspace:
         self.numbers = np.array(columns if embedded and columns else [0], np.int64)
         tables = [Embedding(e.column, e.width, e.at, e.position) for e in parameters.embeddings]
         self.embeddings = np.array(tables or [Embedding(0, 0, 0, 0)], np.int64)
-        self.norms = aligned_zeros(len(self.tasks), floats)
+        self.norms = aligned_zeros(2 * len(self.tasks), floats)
         self.floats = aligned_zeros(Float.PER_LAYER + 2 * len(parameters.layers), floats)
         self.floats[Float.L1], self.floats[Float.L2] = spec.l1, spec.l2
         self.floats[Float.INPUT_SCALE] = 1.0 / (1.0 - spec.input_dropout)
         for i, rate in enumerate(spec.dropout):
             self.floats[Float.PER_LAYER + 2 * i] = 1.0 / (1.0 - rate)
 
-    def serves(self, batch_size: int, n_threads: int) -> bool:
-        return (self.plan.batch_size, self.plan.n_threads) == (batch_size, n_threads)
+    def serves(self, batch_size: int, n_threads: int, orthogonalises: bool) -> bool:
+        own = (self.plan.batch_size, self.plan.n_threads, self.orthogonalises)
+        return own == (batch_size, n_threads, orthogonalises)
 
     @property
     def n_bytes(self) -> int:
@@ -176,6 +186,7 @@ class Workspace:
         job[Job.COLUMNS], job[Job.COLUMNS_LD] = plan.columns, plan.columns_ld
         job[Job.INPUT_THRESHOLD] = _keep_threshold(spec.input_dropout)
         job[Job.INPUT_MASK], job[Job.ROWS_MEET] = plan.input_mask, self.meets
+        job[Job.MUON_Y : Job.MUON_POLYNOMIAL + 1] = plan.muon
         self.sync[:], self.seen[:] = 0, 0.0
         self.sync[Sync.SPINS] = _SPINS if plan.n_threads <= n_cores() else 1
         return Program(

@@ -13,6 +13,8 @@ from fastmlp.optim import UpdateOptions
 from fastmlp.plan import LayerPlan, ParameterPlan, Parameters, aligned_zeros
 from fastmlp.spec import NetworkSpec
 
+N_HYPER = 9  # the most numbers that a rule has, with lr apart: those of muon
+
 
 class ParameterStore:
     """Parameters in panels and all that belongs to them, in one memory each.
@@ -48,7 +50,7 @@ class ParameterStore:
         for _, (_, variances) in self._running_views():
             variances[...] = 1.0
         self.rule = ""
-        self.hyper: tuple[float, ...] = (0.0,) * 3
+        self.hyper: tuple[float, ...] = (0.0,) * N_HYPER
         self.options = UpdateOptions()
         self.average: np.ndarray | None = None
         self.state = aligned_zeros(0, self.dtype)
@@ -181,7 +183,7 @@ class ParameterStore:
             n_slots = names.OPTIMIZER_SLOTS[rule]
             self.state = aligned_zeros(n_slots * self.plan.n_elems, self.dtype)
             self.rule, self.n_updates = rule, 0
-        self.hyper = tuple(hyper) + (0.0,) * (3 - len(hyper))
+        self.hyper = tuple(hyper) + (0.0,) * (N_HYPER - len(hyper))
         self.options = options or UpdateOptions()
         self._version += 1
         if not self.options.ema:

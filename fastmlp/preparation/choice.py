@@ -26,12 +26,14 @@ class Wishes:
     categorical : columns whose numbers are categories.
     one_hot : columns of categories to be one input a category.
     embed : columns of categories to be learnt embeddings, with a width or None for `width_of`.
+    weight : the column of the rows' weights, which is not learnt from.
     """
 
     drop: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     one_hot: tuple[str, ...] = ()
     embed: Mapping[str, int | None] = field(default_factory=dict)
+    weight: str | None = None
 
     @classmethod
     def make(
@@ -90,7 +92,8 @@ def choose(
     """
     asked = [] if target is None else [target]
     labels = [*wishes.labels, *(asked if task == "classification" else [])]
-    expected = [*labels, *wishes.drop, *asked]
+    weights = [] if wishes.weight is None else [wishes.weight]
+    expected = [*labels, *wishes.drop, *asked, *weights]
     source = open_checked(
         data,
         partial(_check, target, wishes),
@@ -103,7 +106,12 @@ def choose(
         raise TableError(
             f"--target must name the column to learn; {source.where} has {listed(source.columns)}"
         )
-    features = [column for column in source.columns if column not in {name, *wishes.drop}]
+    if name in weights:
+        raise TableError(
+            f"--sample-weight must be a column beside the target, got {name!r}; name another"
+        )
+    beside = {name, *wishes.drop, *weights}
+    features = [column for column in source.columns if column not in beside]
     if not features:
         raise TableError(f"{source.where} must have a column beside the target to learn from")
     for feature in features:
@@ -115,9 +123,12 @@ def choose(
             )
     for column in wishes.labels:
         if column not in features and not (column == name and column in wishes.categorical):
+            what = "the target" if column == name else "left out with --drop"
+            if column in weights:
+                what = "that of --sample-weight"
             raise TableError(
-                f"column {column!r} must be learnt from to be taken as categories, and is "
-                f"{'the target' if column == name else 'left out with --drop'}; say one of both"
+                f"column {column!r} must be learnt from to be taken as categories, and is {what}; "
+                "say one of both"
             )
     return Choice(source, name, features, wishes)
 
@@ -149,6 +160,7 @@ def _check(target: str | None, wishes: Wishes, source: Source) -> None:
         ("--one-hot", wishes.one_hot),
         ("--embed", wishes.embed),
         ("--target", [] if target is None else [target]),
+        ("--sample-weight", [] if wishes.weight is None else [wishes.weight]),
     ):
         check_columns(names, source.columns, source.where, option)
 

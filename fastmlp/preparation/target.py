@@ -66,13 +66,22 @@ def read_like(source: Source, name: str, task: str, whole: bool) -> np.ndarray:
     """The column `name` of another table of the same target: labels of the kind learnt, or values.
 
     `whole` says that the labels are whole numbers. Raises TableError for rows without a target, and
-    for text where numbers were learnt.
+    for text or fractions where whole numbers were learnt.
     """
     cells = _whole_column(source, name)
     if task == "classification" and not whole:
         return cells.astype(str)
     numbers = cells if source.kinds[name] == NUMBER else _as_numbers(name, cells)
-    return numbers.astype(np.int64) if task == "classification" else numbers
+    if task != "classification":
+        return numbers
+    odd = numbers != np.floor(numbers)
+    if odd.any():
+        row = int(np.argmax(odd))
+        raise TableError(
+            f"the target {name!r} must hold whole numbers, the classes that were learnt, got "
+            f"{numbers[row]:g} in row {row + 1}; leave this row out"
+        )
+    return numbers.astype(np.int64)
 
 
 def _whole_column(source: Source, name: str) -> np.ndarray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from ..jit import njit, njit_source
 from . import activations
 from .own import activate_own, is_own_activation
+from .records import panel_vectors
 from .simd import keep_lanes, lanes_of, like, load, store
 from .tile import PLAIN, RELU, make_nn, make_tn, transpose_square
 from .width import TILE
@@ -157,3 +158,15 @@ def transpose_panel(params, work, i0, i1, column, vectors, in_pad, out_pad, weig
                 params, source + i * width + j, width,
                 work, target + (column + j) * width_t, width_t,
             )  # fmt: skip
+
+
+@njit
+def transpose_rows(p, layer, column, i0, i1):
+    """W^T of rows i0 to i1 of the panel at `column`, as far as it is kept."""
+    end = min(i1, layer.in_t)
+    if i0 < end:
+        vectors = panel_vectors(layer, column, lanes_of(p.params))
+        transpose_panel(
+            p.params, p.work, i0, end, column, vectors, layer.in_pad, layer.out_pad,
+            layer.weight, layer.weight_t,
+        )  # fmt: skip

@@ -27,6 +27,7 @@ from ..structs import (
     Pointers,
     Sync,
 )
+from .gemm import transpose_rows
 from .norms import update_running
 from .optimizers import NADAM, momentum_at, momentum_product
 from .random import SHUFFLE_LANES, epoch_keys, shuffled_rows
@@ -34,7 +35,7 @@ from .records import layer_at, task_at
 from .rows import rows_phase
 from .simd import keep_lanes, lanes_of, like, load, pointer, reduce_add
 from .sync import atomic_load, atomic_store, barrier, monotonic_s
-from .tiles import tiles_phase, transpose_rows
+from .tiles import tiles_phase
 from .width import TILE
 
 TILE_ROWS = TILE.rows[0]

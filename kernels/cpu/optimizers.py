@@ -15,7 +15,7 @@ from .. import codes
 from ..jit import njit, switch
 from .simd import fma, like, select, sqrt
 
-RADAM, NADAM = (codes.OPTIMIZERS.index(name) for name in ("radam", "nadam"))
+RADAM, NADAM, MUON = (codes.OPTIMIZERS.index(name) for name in ("radam", "nadam", "muon"))
 NADAM_DECAY = 0.004
 
 
@@ -119,9 +119,11 @@ def lion(w, g, s1, s2, s3, h):
     return w - step, fma(g - s1, like(w, 1.0 - h.h1), s1), s2, s3
 
 
+# muon: of what is not a matrix of a hidden layer; see muon.py for those.
 TABLE = {
     "sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adam": adam, "amsgrad": amsgrad,
     "nadam": nadam, "radam": radam, "rmsprop": rmsprop, "adagrad": adagrad, "lion": lion,
+    "muon": adam,
 }  # fmt: skip
 
 # update(code, w, g, s1, s2, s3, h) -> (w, s1, s2, s3)

@@ -4,6 +4,8 @@ Rows do not depend on one another, so no thread waits for another here; but the 
 batch-normalised layer is one over all rows, so there they meet, once forward and once backward.
 """
 
+import numpy as np
+
 from ..jit import njit
 from ..structs import KIND_GRADIENTS, KIND_PREDICT, KIND_TRAIN, Float, Job, Sync
 from .dropout import INPUT, drop
@@ -52,7 +54,7 @@ def read_inputs(p, r0, r1, epoch, step):
                 store(p.work, mask + r * first.ld_in + j, one)
     drop(
         p.work, first.act_in, mask, first.ld_in, first.n_in, r0, r1, job[Job.INPUT_THRESHOLD],
-        p.floats[Float.INPUT_SCALE], INPUT, epoch, step, job[Job.SEED], mask != 0,
+        p.floats[Float.INPUT_SCALE], np.int64(INPUT), epoch, step, job[Job.SEED], mask != 0,
     )  # fmt: skip
 
 
@@ -103,7 +105,7 @@ def forward(p, r0, r1, n_rows, epoch, step):
             drop(
                 p.work, layer.act_out, layer.dz, layer.ld_out, layer.n_out,
                 r0, r1, layer.keep_threshold, p.floats[Float.PER_LAYER + 2 * i], i, epoch, step,
-                p.job[Job.SEED], True,
+                p.job[Job.SEED], training,
             )  # fmt: skip
         if layer.residual != 0:
             add_rows(p.work, layer.act_out, layer.act_in, layer.ld_out, layer.out_pad, r0, r1)

@@ -1,34 +1,39 @@
 """Tiles phase: a thread's own tiles of every weight matrix, each summed over all rows of the
 minibatch and updated while it lies in the first-level cache; dW as a whole never goes to memory.
 
-Clipping by the global norm needs all of dW first: then the gradient is stored, and the update is
-a second pass over the same tasks. A tile belongs to one task and a task to one thread, and no
-sum is split, so the result does not depend on the number of threads.
+Clipping by the global norm and Muon need all of dW first: then the gradient is stored, and the
+update is a second pass over the same tasks. A tile belongs to one task and a task to one thread,
+and no sum is split, so the result does not depend on the number of threads.
 """
 
 import math
 
+import numpy as np
+
 from ..jit import njit
 from ..structs import KIND_GRADIENTS, Float, Job
 from .embedding import embedding_gradient
-from .gemm import bias_gradient, transpose_panel, weight_gradient
+from .gemm import bias_gradient, transpose_rows, weight_gradient
+from .muon import momentum_block, orthogonal_steps, orthogonalises
 from .norms import CHUNK
+from .optimizers import MUON
 from .records import embedding_at, layer_at, panel_vectors, task_at
 from .simd import lanes_of, like, load, select, sqrt, store
 from .sync import barrier
-from .updates import averages_weights, bias_decay, hyper_at, update_block, use_block
+from .updates import (
+    averages_weights,
+    bias_decay,
+    hyper_at,
+    stores_gradient,
+    update_block,
+    use_block,
+)
 
 
 @njit
-def transpose_rows(p, layer, column, i0, i1):
-    """W^T of rows i0 to i1 of the panel at `column`, as far as it is kept."""
-    end = min(i1, layer.in_t)
-    if i0 < end:
-        vectors = panel_vectors(layer, column, lanes_of(p.params))
-        transpose_panel(
-            p.params, p.work, i0, end, column, vectors, layer.in_pad, layer.out_pad,
-            layer.weight, layer.weight_t,
-        )  # fmt: skip
+def rate_layer(p, number):
+    """The layer whose learning rate a task has; the first one's for embeddings."""
+    return task_at(p, number).layer if number < p.job[Job.N_WEIGHT_TASKS] else 0
 
 
 @njit
@@ -84,7 +89,7 @@ def run_task(p, number, n_rows, scratch_at, scale, decay, h):
         # Penalties are those of weight matrices; a table learns at the rate of the first layer.
         squares, vector_squares = 0.0, use_block(
             p, table.at + task.i0 * table.width, (task.i1 - task.i0) * table.width, scratch_at,
-            scale, 0.0, 0.0, decay, p.job[Job.HAS_AVERAGE] != 0, h, 0,
+            scale, 0.0, 0.0, decay, p.job[Job.HAS_AVERAGE] != 0, h, rate_layer(p, number),
         )  # fmt: skip
     p.seen[2 + number] += squares
     p.norms[number] = squares + vector_squares
@@ -105,20 +110,27 @@ def apply_task(p, number, factor, decay, h):
     if number >= p.job[Job.N_WEIGHT_TASKS]:
         table = embedding_at(p, task.layer)
         at, n_elems = table.at + task.i0 * table.width, (task.i1 - task.i0) * table.width
-        apply_block(p, at, n_elems, factor, decay, averaging, h, 0)
+        apply_block(p, at, n_elems, factor, decay, averaging, h, rate_layer(p, number))
         return
     column, layer = task.column, layer_at(p, task.layer)
     lanes = lanes_of(p.params)
     width = panel_vectors(layer, column, lanes) * lanes
     block = layer.weight + column * layer.in_pad + task.i0 * width
     n_elems = (task.i1 - task.i0) * width
-    apply_block(p, block, n_elems, factor, decay, averages_weights(p), h, task.layer)
+    moves_later = orthogonalises(p, task.layer)
+    if moves_later:
+        p.norms[p.job[Job.N_TASKS] + number] = momentum_block(
+            p, block, n_elems, factor, task.layer
+        )  # fmt: skip
+    else:
+        apply_block(p, block, n_elems, factor, decay, averages_weights(p), h, task.layer)
     if task.i0 == 0:
         rest = bias_decay(p, decay)
         for part in range(2 if layer.norm != 0 else 1):
             at = (layer.bias if part == 0 else layer.scale) + column
             apply_block(p, at, width, factor, rest, averaging, h, task.layer)
-    transpose_rows(p, layer, column, task.i0, task.i1)
+    if not moves_later:
+        transpose_rows(p, layer, column, task.i0, task.i1)
 
 
 @njit
@@ -148,22 +160,22 @@ def constrain_panel(p, number, limit):
             if averaged:
                 mean = load(p.average, at)
                 store(p.average, at, mean + (w - mean) * rest)
-    transpose_rows(p, layer, column, 0, layer.in_pad)
+    transpose_rows(p, layer, column, np.int64(0), layer.in_pad)
 
 
 @njit
 def clip_factor(p):
-    """min(1, limit / (norm + 1e-6)), as PyTorch's clip_grad_norm_; the same in all threads."""
+    """min(1, limit / (norm + 1e-6)), as PyTorch's clip_grad_norm_; the same in all threads.
+
+    1 where nothing is clipped.
+    """
+    if not p.floats[Float.CLIP_NORM] > 0.0:
+        return 1.0
+    barrier(p.sync, p.job[Job.N_THREADS])
     squares = 0.0
     for number in range(p.job[Job.N_TASKS]):
         squares += p.norms[number]
     return min(1.0, p.floats[Float.CLIP_NORM] / (math.sqrt(squares) + 1e-6))
-
-
-@njit
-def rate_layer(p, number):
-    """The layer whose learning rate a task has; the first one's for embeddings."""
-    return task_at(p, number).layer if number < p.job[Job.N_WEIGHT_TASKS] else 0
 
 
 @njit
@@ -172,7 +184,7 @@ def tiles_phase(p, thread, n_rows, weight_sum, step, t, product):
     scratch_at = p.job[Job.SCRATCH] + thread * p.job[Job.SCRATCH_ELEMS]
     first, last, n_threads = p.shares[thread], p.shares[thread + 1], p.job[Job.N_THREADS]
     layer, decay = -1, 1.0
-    h = hyper_at(p, 0, step, t, product)
+    h = hyper_at(p, np.int64(0), step, t, product)
     for number in range(first, last):
         if rate_layer(p, number) != layer:
             layer = rate_layer(p, number)
@@ -181,12 +193,13 @@ def tiles_phase(p, thread, n_rows, weight_sum, step, t, product):
         run_task(p, number, n_rows, scratch_at, 1.0 / weight_sum, decay, h)
     if p.job[Job.KIND] == KIND_GRADIENTS:
         return
-    if p.floats[Float.CLIP_NORM] > 0.0:
-        barrier(p.sync, n_threads)
+    if stores_gradient(p):
         factor = clip_factor(p)
         for number in range(first, last):
             h = hyper_at(p, rate_layer(p, number), step, t, product)
             apply_task(p, number, factor, 1.0 - h.lr * p.floats[Float.DECAY], h)
+    if p.job[Job.RULE] == MUON:
+        orthogonal_steps(p, thread, step)
     if p.floats[Float.MAX_NORM] > 0.0:
         barrier(p.sync, n_threads)
         for number in range(first, last):

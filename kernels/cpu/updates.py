@@ -7,6 +7,7 @@ from ..jit import njit
 from ..structs import KIND_GRADIENTS, Float, Job, Sync
 from . import functions as fn
 from . import optimizers
+from .optimizers import MUON
 from .simd import lanes_of, like, load, reduce_add, select, store
 
 
@@ -15,6 +16,8 @@ def hyper_at(p, layer, step, t, product):
     """The scalars of the update rule for one layer and step; t counts updates from 1."""
     lr = p.learning_rates[step] * p.floats[Float.PER_LAYER + 2 * layer + 1]
     h = p.floats
+    if p.job[Job.RULE] == MUON:
+        lr *= h[Float.MUON + 5]
     h0, h1, h2 = h[Float.HYPER], h[Float.HYPER + 1], h[Float.HYPER + 2]
     return optimizers.hyper(p.job[Job.RULE], lr, h0, h1, h2, t, product)
 
@@ -101,6 +104,12 @@ def add_block(p, at, n_elems, gradient_at):
 
 
 @njit
+def stores_gradient(p):
+    """Whether an update needs all of dW first: it is then a second pass."""
+    return p.floats[Float.CLIP_NORM] > 0.0 or p.job[Job.RULE] == MUON
+
+
+@njit
 def averages_weights(p):
     """Max-norm changes the weights after their update: then it averages them too."""
     return p.job[Job.HAS_AVERAGE] != 0 and not p.floats[Float.MAX_NORM] > 0.0
@@ -121,7 +130,7 @@ def use_block(p, at, n_elems, gradient_at, scale, l1, l2, decay, averaged, h, la
     if p.job[Job.KIND] == KIND_GRADIENTS:
         add_block(p, at, n_elems, gradient_at)
         return 0.0
-    if p.floats[Float.CLIP_NORM] > 0.0:
+    if stores_gradient(p):
         return float(store_block(p, at, n_elems, gradient_at, scale, l1, l2, limit))
     return float(
         update_block(

@@ -23,6 +23,11 @@ OPTIMIZERS = {
     "rmsprop": optim.RMSprop(lr=1e-3, momentum=0.5, max_norm=0.8),
     "adagrad": optim.Adagrad(weight_decay=0.2),
     "lion": optim.Lion(ema=0.99, weight_decay=1.0),
+    "muon": optim.Muon(lr=0.02, nesterov=False, ns_steps=3, adam_lr=0.01),
+    "muon, all": optim.Muon(
+        ema=0.8, clip_norm=0.5, clip_value=0.1, max_norm=1.0, decay_biases=True,
+        layer_lr=(0.5, 2.0), adjust_lr="match_rms_adamw",
+    ),
 }  # fmt: skip
 each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 

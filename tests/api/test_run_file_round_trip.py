@@ -23,6 +23,12 @@ VALUES = {
     "l2": NUMBERS,
     "seed": st.integers(0, 2**63 - 1),
     "shuffle": st.booleans(),
+    "metrics": st.lists(TEXTS, min_size=1).map(tuple),
+    "monitor": TEXTS,
+    "min_delta": NUMBERS,
+    "checkpoint_every": st.integers(1, 999),
+    "checkpoint_best": st.booleans(),
+    "progress": st.booleans(),
     "hidden": st.lists(st.integers(1, 999), min_size=1).map(lambda n: ",".join(map(str, n))),
     "dropout": st.lists(NUMBERS, min_size=1).map(lambda n: ",".join(map(repr, n))),
     "class_weight": st.dictionaries(TEXTS, NUMBERS, min_size=1),
@@ -74,6 +80,22 @@ def test_names_with_numbers(text, call):
     read = option.type_cast_value(TRAIN.make_context("train", ["iris"]), text)
     assert read == call
     assert option.type_cast_value(TRAIN.make_context("train", ["iris"]), str(call)) == call
+
+
+@pytest.mark.parametrize("folder", ["", "runs/a"])
+def test_files_come_back(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    values = {
+        "eval_files": ["late.csv", "../x/y.parquet", "/abs/z.csv", "iris"],
+        "log_csv": "l.csv",
+        "log_json": "runs/l.jsonl",
+        "checkpoint": "runs/a/c{epoch:03d}.safetensors",
+        "functions": "../f.py",
+    }
+    path = Path(folder, "run.toml")
+    write_run_file(path, TRAIN.params, values)
+    assert read_run_file(str(path), TRAIN.params) == values
 
 
 def test_infinity_comes_back(tmp_path):

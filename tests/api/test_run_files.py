@@ -16,6 +16,13 @@ from fastmlp.optim import optimizer_from_dict
 
 pytestmark = pytest.mark.usefixtures("in_own_folder")
 
+OWN_FUNCTIONS = """
+import fastmlp
+from tests import own_functions as own
+fastmlp.register_activation("softsign", own.softsign, own.softsign_derivative)
+fastmlp.register_loss("log_cosh", own.log_cosh, own.log_cosh_derivative)
+"""
+
 
 def write(text: str, path: str = "run.toml") -> str:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -80,9 +87,19 @@ def test_a_run_file_says_what_options_say(run):
         "wine --hidden 6,6,6 --norm rms --residual false,false,true --dropout 0.1 --l2 0.01",
         "iris --schedule one_cycle --batch-size 7 --patience 3 --task classification",
         "flowers.csv --target kind --drop id --class-weight balanced --schedule exponential:0.9,40",
+        "iris --metric f1_macro --metric log_loss --monitor val_log_loss --min-delta 0.01 "
+        "--schedule reduce_on_plateau:patience=0 --patience 2",
+        "flowers.csv --target kind --drop id --eval flowers.csv --monitor flowers_loss "
+        "--val-fraction 0 --log-csv l.csv --log-json a/l.jsonl --no-progress",
+        "iris --checkpoint c{epoch}.safetensors --checkpoint-every 2 --checkpoint-best",
+        "diabetes --metric mean_absolute_error --test-fraction 0 --eval diabetes",
+        "iris --optimizer muon:momentum=0.9,adjust_lr=match_rms_adamw --lr 0.01 --l2 0",
+        "flowers.csv --target kind --sample-weight id --eval flowers.csv --metric accuracy",
+        "diabetes --functions own.py --activation softsign,relu --loss log_cosh",
     ],
 )
 def test_a_saved_run_repeats_bit_by_bit(run, flowers, options):
+    write(OWN_FUNCTIONS, "own.py")
     words = f"train {options} --epochs 4".split()
     code, _, err = run(*words, "--out", "a", "--save-config", "a.toml")
     assert code == 0, err

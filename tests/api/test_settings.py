@@ -118,6 +118,15 @@ def test_one_name_and_rate_serve_all_hidden_layers():
         (lambda: optim.RAdam(beta2=0.6), ["beta2 of RAdam", "> 0.6", "got 0.6"]),
         (lambda: optim.Adagrad(eps=0), ["eps of Adagrad", "1e-37", "got 0"]),
         (lambda: optim.Lion(beta1=1), ["beta1 of Lion", "< 1", "got 1"]),
+        (lambda: optim.Muon(lr=0), ["lr of Muon must be > 0, got 0"]),
+        (lambda: optim.Muon(adam_lr=0), ["adam_lr of Muon must be > 0, got 0"]),
+        (lambda: optim.Muon(momentum=1), ["momentum of Muon", "< 1", "got 1"]),
+        (lambda: optim.Muon(beta2=1), ["beta2 of Muon", "< 1", "got 1"]),
+        (lambda: optim.Muon(eps=0), ["eps of Muon", "1e-37", "got 0"]),
+        (lambda: optim.Muon(adam_eps=0), ["adam_eps of Muon", "1e-37", "got 0"]),
+        (lambda: optim.Muon(ns_steps=0), ["ns_steps of Muon must be between 1 and 99, got 0"]),
+        (lambda: optim.Muon(ns_steps=100), ["ns_steps of Muon", "got 100"]),
+        (lambda: optim.Muon(adjust_lr="none"), ["adjust_lr of Muon", "'original'", "'none'"]),
         (lambda: optim.SGD(clip_norm=0), ["clip_norm of SGD must be > 0, got 0"]),
         (lambda: optim.SGD(clip_norm=-2), ["clip_norm of SGD must be > 0, got -2"]),
         (lambda: optim.SGD(clip_norm=math.nan), ["clip_norm of SGD", "finite", "nan"]),
@@ -142,6 +151,10 @@ def test_numbers_of_the_wrong_type():
         optim.SGD(lr="0.1")
     with pytest.raises(errors.OptionTypeError, match="nesterov of SGD must be True or False"):
         optim.SGD(momentum=0.9, nesterov=1)
+    with pytest.raises(errors.OptionTypeError, match=r"ns_steps of Muon must be an integer .* 2.5"):
+        optim.Muon(ns_steps=2.5)
+    with pytest.raises(errors.OptionTypeError, match=r"adjust_lr of Muon must be one of .* None"):
+        optim.Muon(adjust_lr=None)
     with pytest.raises(errors.OptionTypeError, match=r"layer_lr of SGD .* each layer, got 1.0"):
         optim.SGD(layer_lr=1.0)
     with pytest.raises(errors.OptionTypeError, match=r"layer_lr\[0\] of SGD .* got 'a'"):
@@ -182,6 +195,16 @@ def test_loss_by_name_has_a_usual_parameter():
         (optim.RMSprop(max_norm=2), "rmsprop", (0.99, 0.0, 1e-8)),
         (optim.Adagrad(decay_biases=True), "adagrad", (0.0, 0.0, 1e-10)),
         (optim.Lion(weight_decay=1), "lion", (0.9, 0.99)),
+        (
+            optim.Muon(lr=0.5, adam_lr=0.25, ns_steps=4),
+            "muon",
+            (0.9, 0.999, 1e-8, 0.95, 0.95, 4.0, 1e-7, 0.0, 0.5),
+        ),
+        (
+            optim.Muon(nesterov=False, adjust_lr="match_rms_adamw"),
+            "muon",
+            (0.9, 0.999, 1e-8, 0.95, 1.0, 5.0, 1e-7, 1.0, 1.0),
+        ),
     ],
 )
 def test_rule_and_numbers_for_the_engine(optimizer, rule, hyper):

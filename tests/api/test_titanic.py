@@ -104,7 +104,7 @@ def test_trained_from_files_the_model_is_the_same(run, raw, monkeypatch):
     fit = fastmlp.Network.fit
 
     def spy(self, X, y, **settings):
-        seen.extend([type(X), type(settings["eval_set"][0][0]), list(Path("n").iterdir())])
+        seen.extend([type(X), type(settings["eval_set"]["val"][0]), list(Path("n").iterdir())])
         return fit(self, X, y, **settings)
 
     monkeypatch.setattr(fastmlp.Network, "fit", spy)

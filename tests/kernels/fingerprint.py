@@ -55,6 +55,8 @@ KINDS = {
 TRAININGS += (
     ((8, 40, 40, 40, 3), "cross_entropy", "adam", 131, 50, {"clip_norm": 0.5}),
     ((33, 33, 33, 9, 4), "squared_error", "momentum", 90, 33, ALL),
+    ((13, 70, 101, 33, 5), "cross_entropy", "muon", 131, 40, {}),
+    ((70, 33, 65, 4), "squared_error", "muon", 90, 33, ALL),
 )
 
 

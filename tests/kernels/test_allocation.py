@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from numba.core.runtime import _nrt_python, rtsys
 
+from fastmlp.engine import cpu
 from fastmlp.optim import UpdateOptions
+from tests.reference.optimizers import HYPER
 
 from .tools import (
     DTYPES,
@@ -25,7 +27,7 @@ FEW, MANY = 10, 1000
 BATCH_SIZE = 4
 
 
-def job(dtype: str, n_threads: int, n_steps: int):
+def job(dtype: str, rule: str, n_threads: int, n_steps: int):
     """A function that trains for that many steps, with all that there is around a step."""
     sizes, rng, n_rows = (6, 12, 12, 9, 3), np.random.default_rng(0), n_steps * BATCH_SIZE
     spec = make_spec(
@@ -37,7 +39,7 @@ def job(dtype: str, n_threads: int, n_steps: int):
     options = UpdateOptions(
         weight_decay=0.01, clip_norm=0.5, clip_value=0.05, max_norm=1.0, ema=0.9
     )
-    engine.set_optimizer("adam", (0.9, 0.999, 1e-8), options)
+    engine.set_optimizer(rule, HYPER[rule], options)
     X, y = random_inputs(rng, spec, n_rows, "float64"), rng.integers(0, 3, n_rows)
     data = dataset(X, y, dtype, np.ones(n_rows))
 
@@ -80,9 +82,10 @@ def test_the_counter_sees_an_allocation(counting):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_numba_allocates_nothing_in_a_step(n_threads, dtype, counting):
-    few = allocations(counting, job(dtype, n_threads, FEW))
-    many = allocations(counting, job(dtype, n_threads, MANY))
+@pytest.mark.parametrize("rule", ["adam", "muon"])
+def test_numba_allocates_nothing_in_a_step(rule, n_threads, dtype, counting):
+    few = allocations(counting, job(dtype, rule, n_threads, FEW))
+    many = allocations(counting, job(dtype, rule, n_threads, MANY))
     np.testing.assert_array_equal(many, few)
 
 
@@ -98,8 +101,13 @@ def peak_bytes(run) -> int:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_python_and_numpy_allocate_nothing_in_a_step(n_threads, dtype, record_property):
-    few, many = job(dtype, n_threads, FEW), job(dtype, n_threads, MANY)
+@pytest.mark.parametrize("rule", ["adam", "muon"])
+def test_python_and_numpy_allocate_nothing_in_a_step(
+    rule, n_threads, dtype, record_property, monkeypatch
+):
+    # A short job runs without a thread of its own, which takes memory too: here both have one.
+    monkeypatch.setattr(cpu, "FLOPS_WITHOUT_THREADS", 0)
+    few, many = job(dtype, rule, n_threads, FEW), job(dtype, rule, n_threads, MANY)
     peaks = peak_bytes(few), peak_bytes(many)
     # The learning rates of the job: 8 bytes a step, made here before it begins.
     growth = peaks[1] - peaks[0] - 8 * (MANY - FEW)

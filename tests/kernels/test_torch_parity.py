@@ -14,8 +14,10 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 FIGURE = f"{N_STEPS} steps beside PyTorch, {{}}, largest relative error"
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
-# PyTorch has no Lion: see test_update_options.
-each_rule = pytest.mark.parametrize("rule", [rule for rule in codes.OPTIMIZERS if rule != "lion"])
+# PyTorch has no Lion, and its Muon is one of bfloat16: see test_update_options and test_muon.
+each_rule = pytest.mark.parametrize(
+    "rule", [rule for rule in codes.OPTIMIZERS if rule not in ("lion", "muon")]
+)
 
 SHAPES = {
     "one hidden layer, relu, classes": Case((12, 33, 5), ("relu",), "cross_entropy"),

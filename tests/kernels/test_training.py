@@ -37,14 +37,15 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-8}
 
 def both(dtype="float64", *, sizes, names, loss="squared_error", rule="sgd", n_rows, batch_size,
          n_epochs=2, dropout=0.0, l1=0.0, l2=0.0, shuffle=True, seed=0, sample_weight=None,
-         n_threads=None, lr=0.02, options=None, input_dropout=0.0, **around):  # fmt: skip
+         n_threads=None, lr=0.02, options=None, input_dropout=0.0, hyper=None,
+         **around):  # fmt: skip
     """Train an engine and the NumPy network alike: (engine, result, net, its epoch losses).
 
     Where there is a moving average, it is what the network is left with.
     """
     rng, made = np.random.default_rng(seed % 2**32), loss_of(loss)
     sizes, options = (*sizes[:-1], outputs_for(loss, sizes[-1])), options or UpdateOptions()
-    rates = (dropout,) * (len(sizes) - 2)
+    rates, hyper = (dropout,) * (len(sizes) - 2), hyper or HYPER[rule]
     spec = make_spec(
         sizes, activation=names, loss=made, dropout=rates, l1=l1, l2=l2,
         dtype=dtype, seed=seed, n_threads=n_threads, input_dropout=input_dropout, **around,
@@ -56,11 +57,11 @@ def both(dtype="float64", *, sizes, names, loss="squared_error", rule="sgd", n_r
         sample_weight = rng.uniform(0.0, 2.0, n_rows) if sample_weight else None
     data = dataset(X, y, dtype, sample_weight)
     net = oracle_of(engine, loss)
-    engine.set_optimizer(rule, HYPER[rule], options)
+    engine.set_optimizer(rule, hyper, options)
     result = train(engine, data, batch_size=batch_size, n_epochs=n_epochs, lr=lr, shuffle=shuffle)
     n_steps = -(-n_rows // batch_size)
     plan = Training(
-        rule, HYPER[rule], np.full(n_epochs * n_steps, lr), batch_size, n_epochs, shuffle, rates,
+        rule, hyper, np.full(n_epochs * n_steps, lr), batch_size, n_epochs, shuffle, rates,
         input_dropout, seed, options=options,
     )  # fmt: skip
     y = y if y.ndim == 1 else data.targets.astype(float)

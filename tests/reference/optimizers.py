@@ -83,13 +83,38 @@ def lion(w, g, states, lr, hyper, t):
     return w - lr * step
 
 
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+
+
+def newton_schulz(matrix, n_steps, eps):
+    """Singular values near 1 in place of the matrix's own, as in PyTorch."""
+    wide = matrix.shape[0] < matrix.shape[1]
+    x = matrix if wide else matrix.T
+    x, (a, b, c) = x / max(np.linalg.norm(x), eps), NEWTON_SCHULZ
+    for _ in range(n_steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x if wide else x.T
+
+
+def muon(w, g, states, lr, hyper, t):
+    """A matrix (in, out) of a hidden layer; all else takes `adam`, at hyper[8] lr."""
+    mu, ahead, n_steps, eps, match_rms = hyper[3:8]
+    states[0][...] = mu * states[0] + (1.0 - mu) * g
+    o = ahead * states[0] + (1.0 - ahead) * g
+    n_in, n_out = w.shape
+    factor = 0.2 * np.sqrt(max(n_in, n_out)) if match_rms else np.sqrt(max(1.0, n_out / n_in))
+    return w - lr * factor * newton_schulz(o, int(n_steps), eps)
+
+
 TABLE = {
     "sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adam": adam, "amsgrad": amsgrad,
     "nadam": nadam, "radam": radam, "rmsprop": rmsprop, "adagrad": adagrad, "lion": lion,
+    "muon": adam,
 }  # fmt: skip
 N_STATES = {
     "sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "amsgrad": 3, "nadam": 2, "radam": 2,
-    "rmsprop": 2, "adagrad": 1, "lion": 1,
+    "rmsprop": 2, "adagrad": 1, "lion": 1, "muon": 2,
 }  # fmt: skip
 
 # Numbers to test every rule with, in the order of its `hyper`.
@@ -104,4 +129,5 @@ HYPER = {
     "rmsprop": (0.95, 0.5, 1e-8),
     "adagrad": (0.0, 0.0, 1e-8),
     "lion": (0.9, 0.99),
+    "muon": (0.9, 0.999, 1e-8, 0.95, 0.95, 5.0, 1e-7, 0.0, 1.0),
 }

@@ -95,9 +95,13 @@ class Training:
             kind, number = name.split(".")
             w, layer = net.named()[name], 0 if kind == "embeddings" else int(number)
             rate = lr * (options.layer_lr[layer] if options.layer_lr else 1.0)
+            rule = optimizers.TABLE[self.rule]
+            if self.rule == "muon":
+                hidden = kind == "weights" and layer < len(net.weights) - 1
+                rule, rate = (optimizers.muon, rate) if hidden else (rule, rate * self.hyper[8])
             if kind in ("weights", "embeddings") or options.decay_biases:
                 w = w * (1.0 - rate * options.weight_decay)
-            w = optimizers.TABLE[self.rule](w, g, states[name], rate, self.hyper, t)
+            w = rule(w, g, states[name], rate, self.hyper, t)
             bounded = kind == "weights" and options.max_norm
             after[name] = constrained(w, options.max_norm) if bounded else w
         net.set_named(after)

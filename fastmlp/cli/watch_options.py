@@ -1,0 +1,84 @@
+"""Options of ``fastmlp train`` about what is measured, watched and written while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+_OPTIONS = (
+    click.option(
+        "--metric",
+        "metrics",
+        metavar="NAME",
+        multiple=True,
+        help="Measure this in place of accuracy or R2 after every epoch, and at the end on the "
+        "test part: a scorer of scikit-learn's (roc_auc, f1_macro), or the error itself (log_loss, "
+        "mean_absolute_error), in units of the target; may be repeated.",
+    ),
+    click.option(
+        "--eval",
+        "eval_files",
+        type=click.Path(),
+        metavar="FILE",
+        multiple=True,
+        help="Another table with the same columns, measured after every epoch under the name of "
+        "its file; may be repeated.",
+    ),
+    click.option(
+        "--monitor",
+        metavar="NAME",
+        help="What early stopping and reduce_on_plateau watch, such as loss, val_roc_auc or "
+        "NAME_loss of an --eval table.  [default: val_loss]",
+    ),
+    click.option(
+        "--min-delta",
+        type=float,
+        metavar="CHANGE",
+        help="Early stopping takes a change by more than this for an improvement.  [default: 0]",
+    ),
+    click.option(
+        "--log-csv",
+        type=click.Path(),
+        metavar="FILE",
+        help="Write a row of a CSV file when an epoch ends.",
+    ),
+    click.option(
+        "--log-json",
+        type=click.Path(),
+        metavar="FILE",
+        help="Write a JSON object, a line each, when an epoch ends.",
+    ),
+    click.option(
+        "--checkpoint",
+        type=click.Path(),
+        metavar="FILE",
+        help="Save the model here while it trains; {epoch} in the name keeps every file.",
+    ),
+    click.option(
+        "--checkpoint-every",
+        type=int,
+        metavar="N",
+        help="Save a checkpoint after every N epochs.  [default: 1]",
+    ),
+    click.option(
+        "--checkpoint-best/--no-checkpoint-best",
+        default=False,
+        show_default=True,
+        help="Save a checkpoint only where what --monitor names is better than ever before.",
+    ),
+    click.option(
+        "--progress/--no-progress",
+        default=True,
+        show_default=True,
+        help="Show every epoch on stderr.",
+    ),
+)
+
+
+def watch_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add these options to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
