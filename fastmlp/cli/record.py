@@ -54,10 +54,12 @@ class Record:
         """
         path = folder / RUN_FILE
         values = {**self._context.params, **in_force}
-        for file in (path, self._also):
-            if file is not None:
-                write_run_file(file, self._context.command.params, values)
-        return path
+        write_run_file(path, self._context.command.params, values)
+
+    def write_also(self, in_force: dict[str, Any]) -> None:
+        """Write the run file of --save-config, where there is one."""
+        if self._also is not None:
+            self.write(self._also, in_force)
 
     def _paths(self) -> list[str]:
         """All files and folders among the options."""
