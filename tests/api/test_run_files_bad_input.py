@@ -149,6 +149,22 @@ def test_a_run_file_of_ones_own_is_never_lost(run):
 def test_save_config_writes_over_run_files_of_fastmlp_alone(run, content):
     Path("mine.csv").write_bytes(content)
     words = ("train", "iris", "--epochs", "1", "--out", "m", "--save-config")
+@pytest.mark.parametrize("name", ["history.json", "model.safetensors"])
+def test_a_file_of_ones_own_beside_no_run_file_is_never_lost(run, name):
+    Path("m").mkdir()
+    Path("m", name).write_text("mine")
+    words = ("train", "iris", "--epochs", "1", "--out", "m")
+    assert run(*words) == (
+        2,
+        "",
+        f"fastmlp: --out must be a folder whose {name} fastmlp wrote, got m, where one without a "
+        "run.toml beside it would be lost; give it another name or take another folder\n",
+    )
+    assert Path("m", name).read_text() == "mine"
+    Path("m", name).unlink()
+    assert [run(*words)[0] for _ in range(2)] == [0, 0]
+
+
     code, out, err = run(*words, "mine.csv")
     assert (code, out) == (2, "")
     assert "must be a new file or a run file that fastmlp wrote, got mine.csv" in err
