@@ -24,7 +24,11 @@ def write(text: str, path: str = "run.toml") -> str:
          "'fastmlp train', got 'optimiser'; did you mean 'optimizer'?"),
         ('data = "iris"\n[loss]\nlr2 = 1\n[optimizer]\nname = "adam"\n[lr2]\nx = 1',
          "the keys of run.toml (line 6) must be"),
-        ('save_config = "x.toml"', "the keys of run.toml (line 1) must be"),
+        ('save_config = "x.toml"', "the keys of run.toml (line 1) must be options of "
+         "'fastmlp train', got 'save_config'; it is one of the command line alone"),
+        ("on_disk = true", "the keys of run.toml (line 1) must be options of 'fastmlp train', got "
+         "'on_disk'; write its opposite, in_memory"),
+        ("no-shuffle = true", "got 'no-shuffle'; write its opposite, shuffle"),
         ('data = "iris"\nepochs = "many"', "epochs in run.toml (line 2) must be a whole number, "
          "got 'many'"),
         ("epochs = 2.0", "epochs in run.toml (line 1) must be a whole number, got 2.0"),
@@ -145,10 +149,6 @@ def test_a_run_file_of_ones_own_is_never_lost(run):
     assert not Path("model.safetensors").exists()
 
 
-@pytest.mark.parametrize("content", [b"a,y\n1,2\n", bytes(range(256)), b""])
-def test_save_config_writes_over_run_files_of_fastmlp_alone(run, content):
-    Path("mine.csv").write_bytes(content)
-    words = ("train", "iris", "--epochs", "1", "--out", "m", "--save-config")
 @pytest.mark.parametrize("name", ["history.json", "model.safetensors"])
 def test_a_file_of_ones_own_beside_no_run_file_is_never_lost(run, name):
     Path("m").mkdir()
@@ -165,6 +165,10 @@ def test_a_file_of_ones_own_beside_no_run_file_is_never_lost(run, name):
     assert [run(*words)[0] for _ in range(2)] == [0, 0]
 
 
+@pytest.mark.parametrize("content", [b"a,y\n1,2\n", bytes(range(256)), b""])
+def test_save_config_writes_over_run_files_of_fastmlp_alone(run, content):
+    Path("mine.csv").write_bytes(content)
+    words = ("train", "iris", "--epochs", "1", "--out", "m", "--save-config")
     code, out, err = run(*words, "mine.csv")
     assert (code, out) == (2, "")
     assert "must be a new file or a run file that fastmlp wrote, got mine.csv" in err
