@@ -119,8 +119,8 @@ class Job:
             },
             folder,
         )
-        train, validation, test = until_end.enter_context(table.parts(folder, options.dtype))
-        parts = until_end.enter_context(others.parts(table, folder, options.dtype))
+        train, validation, test = table.parts(folder, options.dtype)
+        parts = others.parts(table, folder, options.dtype)
         if len(validation.y):
             parts = {VALIDATION: validation, **parts}
         check_scores(network, target, test, metrics)
