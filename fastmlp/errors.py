@@ -52,6 +52,25 @@ class TableError(DataError):
     """A file or frame that cannot be read, or is not the table that was asked for."""
 
 
+class ColumnError(TableError):
+    """A column that is neither numbers nor text.
+
+    `fault` says what is wrong with it and how to mend it, the whole message also what a training
+    can do without; `labels` is what of it can be taken as labels, "" where nothing can.
+    """
+
+    def __init__(self, fault: str, column: str, labels: str) -> None:
+        super().__init__(fault, column, labels)
+        self.fault, self.column, self.labels = fault, column, labels
+
+    def __str__(self) -> str:
+        drop = f"leave the column out with --drop {self.column}"
+        if not self.labels:
+            return f"{self.fault}, or {drop}"
+        categorical = f"take {self.labels} as labels with --categorical {self.column}"
+        return f"{self.fault}, {drop}, or {categorical}"
+
+
 class DataTypeError(FastmlpError, TypeError):
     """The data are of a kind that cannot be used: text, sparse, complex."""
 

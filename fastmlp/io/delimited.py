@@ -142,34 +142,34 @@ class _Tally:
     def kind(self) -> str:
         return NUMBER if self._mostly_numbers else TEXT
 
-    def fault(self, name: str, data: str) -> str | None:
-        """The message for who asks for this column, None where it can be read."""
+    def fault(self, name: str, data: str) -> tuple[str, str] | None:
+        """What is wrong with the column and what of it can be labels, None for nothing."""
         if self.n_texts == 0:
             return None
         got = f"{self.first_place}, column {name!r} of {data}"
-        ways = f"leave the column out with --drop {name}, or take"
         if self._mostly_numbers:
             return (
                 f"{got} must be a number as {self.n_numbers} other cells are, got "
-                f"{self.first_text!r}; mend it (an empty cell or NA is a missing value), {ways} "
-                f"its cells as labels with --categorical {name}"
+                f"{self.first_text!r}; mend it (an empty cell or NA is a missing value)",
+                "its cells",
             )
         if _DATE.fullmatch(self.first_text):
             return (
                 f"{got} must be a number or a label, got the date {self.first_text!r}; make "
-                f"numbers of it (such as days, or year and month), {ways} "
-                f"dates as labels with --categorical {name}"
+                "numbers of it (such as days, or year and month)",
+                "dates",
             )
         if self.all_thousands:
             return (
                 f"{got} must be a number without commas between its thousands, got "
-                f"{self.first_text!r}; leave the commas out, or put a point where they are decimal,"
-                f" {ways} its cells as labels with --categorical {name}"
+                f"{self.first_text!r}; leave the commas out, or put a point where they are decimal",
+                "its cells",
             )
         if _DECIMAL_COMMA.fullmatch(self.first_text):
             return (
                 f"{got} must be a number with a decimal point, got {self.first_text!r}; replace "
-                f"the comma, {ways} its cells as labels with --categorical {name}"
+                "the comma",
+                "its cells",
             )
         return None
 

@@ -49,8 +49,8 @@ class PandasSource(BaseSource):
             }
 
 
-def _kind(series: Any, name: str, where: str, as_text: bool) -> tuple[str, str | None]:
-    """NUMBER or TEXT, and what is wrong with the column."""
+def _kind(series: Any, name: str, where: str, as_text: bool) -> tuple[str, tuple[str, str] | None]:
+    """NUMBER or TEXT, and the fault of the column."""
     # numpy's letters, which pandas' own types have too: O for categories and text of most kinds.
     letter = getattr(series.dtype, "kind", "O")
     if letter in "biuf":
@@ -76,8 +76,8 @@ def _kind(series: Any, name: str, where: str, as_text: bool) -> tuple[str, str |
         (number_row, number), (text_row, text) = first[NUMBER], first[TEXT]
         return NUMBER, (
             f"column {name!r} of {where} must hold numbers or text alone, got {number} in row "
-            f"{number_row + 1} and {text!r} in row {text_row + 1}; mend it, leave the column out "
-            f"with --drop {name}, or take its values as labels with --categorical {name}"
+            f"{number_row + 1} and {text!r} in row {text_row + 1}; mend it",
+            "its values",
         )
     return next(iter(first), NUMBER), None
 

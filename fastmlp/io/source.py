@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fastmlp.checks import integer
-from fastmlp.errors import TableError
+from fastmlp.errors import ColumnError, TableError
 
 NUMBER, TEXT = "number", "text"
 
@@ -82,8 +82,8 @@ class BaseSource:
         self.n_rows = n_rows
         self.target_hint: str | None = None
         self.test: Source | None = None
-        # Columns that cannot be read, each with the message for who asks for it.
-        self.faults: dict[str, str] = {}
+        # Columns that cannot be read: what is wrong with each, and what of it can be labels.
+        self.faults: dict[str, tuple[str, str]] = {}
         if twice := [column for column, count in Counter(columns).items() if count > 1]:
             raise TableError(f"{where} must name a column once, got {twice[0]!r} twice")
         if not columns:
@@ -101,7 +101,8 @@ class BaseSource:
         check_columns(columns, self.columns, self.where, "columns")
         for column in columns:
             if column in self.faults:
-                raise TableError(self.faults[column])
+                fault, labels = self.faults[column]
+                raise ColumnError(fault, column, labels)
         return self._checked(regrouped(self._parts(list(columns), n_rows), n_rows), n_rows)
 
     def matrix(self, columns: Sequence[str]) -> np.ndarray | None:
@@ -199,11 +200,11 @@ def _label(value: Any) -> str | None:
     return str(value)
 
 
-def not_numbers(column: str, where: str, kind: object) -> str:
-    """The message about a column that is neither numbers nor text."""
+def not_numbers(column: str, where: str, kind: object) -> tuple[str, str]:
+    """The fault of a column that is neither numbers nor text; nothing of it can be labels."""
     return (
-        f"column {column!r} of {where} must hold numbers or text, got {kind}; make numbers of it, "
-        f"or leave the column out with --drop {column}"
+        f"column {column!r} of {where} must hold numbers or text, got {kind}; make numbers of it",
+        "",
     )
 
 

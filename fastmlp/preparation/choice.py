@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from fastmlp.checks import integer
-from fastmlp.errors import OptionError, OptionTypeError, TableError
+from fastmlp.errors import ColumnError, OptionError, OptionTypeError, TableError
 from fastmlp.io.source import Source, check_columns, listed, near
 from fastmlp.sources import open_source
 
@@ -114,6 +114,11 @@ def choose(
         raise TableError(
             f"--sample-weight must be a column beside the target, got {name!r}; name another"
         )
+    try:
+        source.blocks([name])  # refuses, if need be, before anything is read
+    except ColumnError as error:
+        way = f", or take {error.labels} as classes with --task classification"
+        raise TableError(error.fault + way * bool(error.labels)) from None
     beside = {name, *wishes.drop, *weights}
     features = [column for column in source.columns if column not in beside]
     if not features:

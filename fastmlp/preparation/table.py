@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from fastmlp.errors import ModelFileError
+from fastmlp.errors import ColumnError, ModelFileError, TableError
 from fastmlp.io.source import NUMBER, TEXT, Source, check_columns
 from fastmlp.model import Model
 from fastmlp.preparation.choice import Choice, Wishes, aligned, choose, open_checked
@@ -174,9 +174,13 @@ class TablePreparation:
         source = open_source(data, header=header, expected=self.features)
         columns = aligned(source, self.features)
         labels = [columns[name] for name in self.inputs_of.labels]
-        if any(source.kinds[column] == NUMBER for column in labels):
-            # Labels that were text before may all look like numbers in another table.
+        if labels and not _are_text(source, labels):
             source = open_source(data, header=header, expected=self.features, categorical=labels)
+        try:
+            source.blocks(list(columns.values()))  # refuses, if need be, before anything is read
+        except ColumnError as error:
+            # What a training can do without, a model cannot.
+            raise TableError(error.fault) from None
         return TableRows(source, self.inputs_of.numbers, self.inputs_of.labels, column_of=columns)
 
     def outputs(self, y: np.ndarray) -> np.ndarray:
@@ -244,3 +248,12 @@ def feature_rows(source: Source, features: Sequence[str]) -> TableRows:
         [name for name in features if source.kinds[name] == kind] for kind in (NUMBER, TEXT)
     )
     return TableRows(source, numbers, labels)
+
+
+def _are_text(source: Source, columns: list[str]) -> bool:
+    """Whether columns are read as text as they are: labels may all look like numbers or dates."""
+    try:
+        source.blocks(columns)
+    except ColumnError:
+        return False
+    return all(source.kinds[column] == TEXT for column in columns)

@@ -103,6 +103,13 @@ def test_predict_names_missing_columns_and_a_bad_cell(run, flowers, tmp_path):
     assert (code, out) == (2, "")
     assert "column 'len' of t.csv must hold numbers" in err
     assert "'long' in row 2" in err
+    (tmp_path / "t.csv").write_text("len,wide\n" + "1,2\n" * 10 + "long,2\n")
+    assert run("predict", "m/model.safetensors", "t.csv", "--out", "p.csv") == (
+        2,
+        "",
+        "fastmlp: row 11 (line 12), column 'len' of t.csv must be a number as 10 other cells are, "
+        "got 'long'; mend it (an empty cell or NA is a missing value)\n",
+    )
     assert not os.path.exists("p.csv")
 
 

@@ -143,3 +143,22 @@ def test_too_few_rows(n_rows, task):
 def test_fractions_that_leave_nothing():
     with pytest.raises(TableError, match="leave 0 to train on"):
         split_rows(Target("y", "regression", np.arange(100.0)), 0.9, 0.5, 0)
+
+
+@pytest.mark.usefixtures("in_own_folder")
+def test_dates_as_classes_and_as_categories(run, tmp_path):
+    rows = [f"{i % 7},2020-01-0{1 + i % 3},{i % 2}" for i in range(90)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,day,y", *rows]))
+    code, _, err = run("train", "t.csv", "--target", "day")
+    assert (code, err) == (
+        2,
+        "fastmlp: row 1 (line 2), column 'day' of t.csv must be a number or a label, got the date "
+        "'2020-01-01'; make numbers of it (such as days, or year and month), or take dates as "
+        "classes with --task classification\n",
+    )
+    words = ("train", "t.csv", "--epochs", "1", "--out", "m", "--target")
+    assert run(*words, "day", "--task", "classification")[0] == 0
+    assert run(*words, "y", "--categorical", "day")[0] == 0
+    code, out, err = run("predict", "m/model.safetensors", "t.csv")
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) == 91
