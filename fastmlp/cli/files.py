@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -37,6 +38,16 @@ def writable_folder(name: str) -> Iterator[Path]:
                 if not path.is_dir() or any(path.iterdir()):
                     break
                 path.rmdir()
+
+
+def check_room(folder: Path, n_bytes: int) -> None:
+    """Raise OptionError where the disk of `folder` has no room for a model of that size."""
+    free = shutil.disk_usage(folder).free
+    if n_bytes > free:
+        raise OptionError(
+            f"--out must be on a disk with {n_bytes / 2**20:.1f} MiB free for the model, got "
+            f"{folder} with {free / 2**20:.1f} MiB; choose another"
+        )
 
 
 def check_writable(option: str, path: Path) -> None:

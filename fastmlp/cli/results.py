@@ -18,7 +18,7 @@ class Results:
 
     def __init__(self, folder: Path) -> None:
         self._asked = self._folder = folder
-        self._reason = ""
+        self._reason, self._kept = "", ""
 
     def write(self, name: str, write: Callable[[Path], object]) -> Path:
         """Have `write` make the file `name`; returns its path.
@@ -36,12 +36,11 @@ class Results:
                 if folder != self._folder:  # made above, for this file alone
                     shutil.rmtree(folder, ignore_errors=True)
                 continue
-            self._folder = folder
+            self._folder, self._kept = folder, f" (what was written before is in {folder})"
             return folder / name
         raise OSError(
             f"{name} of the trained network must be written, and was nowhere, tried "
-            f"{', '.join(tried)}: {self._reason}; free space and train again (what could be "
-            f"written is in {self._folder})"
+            f"{', '.join(tried)}: {self._reason}; free space and train again{self._kept}"
         )
 
     def check(self) -> None:

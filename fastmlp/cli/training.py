@@ -12,7 +12,7 @@ import numpy as np
 from fastmlp.cli.columns import wishes_of
 from fastmlp.cli.defaults import can_be_shifted, default_batch_size, default_l2, start_at_constant
 from fastmlp.cli.eval_tables import VALIDATION, EvalTables
-from fastmlp.cli.files import HISTORY, MODEL, RUN_FILE, check_files, writable_folder
+from fastmlp.cli.files import HISTORY, MODEL, RUN_FILE, check_files, check_room, writable_folder
 from fastmlp.cli.held_back import check_scores, held_back_score
 from fastmlp.cli.in_force import functions_in_force
 from fastmlp.cli.options import (
@@ -123,6 +123,8 @@ class Job:
         parts = others.parts(table, folder, options.dtype)
         if len(validation.y):
             parts = {VALIDATION: validation, **parts}
+        # Its weights, and as much of an optimizer's state as two of theirs.
+        check_room(folder, 3 * network.n_parameters * np.dtype(options.dtype).itemsize)
         check_scores(network, target, test, metrics)
         summary = Summary(
             self._output, table, network, watch.monitor, options.sample_weight is not None

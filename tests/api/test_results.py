@@ -93,10 +93,35 @@ def test_a_full_disk_leads_to_another(tmp_path, monkeypatch):
     assert list(full.iterdir()) == []
     with pytest.raises(OSError, match=r"got .*full/m: \[Errno 28\] No space left; what .* is in "):
         results.check()
-    with pytest.raises(OSError, match="c of the trained network must be written, and was nowhere"):
+    with pytest.raises(OSError, match="c of the trained network must be written") as raised:
         results.write("c", full_disk)
+    assert f"train again (what was written before is in {first.parent})" in str(raised.value)
     assert {path.name for path in first.parent.iterdir()} == {"a", "b"}
     assert list(roomy.iterdir()) == [first.parent]
+
+
+def test_no_folder_takes_the_model(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "not_there"))
+    with pytest.raises(OSError, match=r"^model of the trained network must be wr") as raised:
+        Results(tmp_path / "m").write("model", full_disk)
+    asked, beside = str(raised.value).partition("tried ")[2].partition(": ")[0].split(", ")
+    assert asked == str(tmp_path / "m")
+    assert beside.startswith(f"{tmp_path}/m-")
+    assert str(raised.value).endswith(": [Errno 28] No space left; free space and train again")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("in_own_folder")
+def test_a_disk_without_room_for_the_model_is_said_before_the_training(run, monkeypatch):
+    usage = type("usage", (), {"free": 1 << 20})
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert run("train", "iris", "--hidden", "1000,1000", "--out", "m") == (
+        2,
+        "",
+        "fastmlp: --out must be on a disk with 11.5 MiB free for the model, got m with 1.0 MiB; "
+        "choose another\n",
+    )
+    assert list(Path().iterdir()) == []
 
 
 def test_a_folder_that_takes_all_is_the_one_asked_for(tmp_path):
