@@ -67,15 +67,20 @@ class History:
         try:
             return self._series[name]
         except KeyError:
-            raise KeyError(f"history has no {name!r}; it has {', '.join(self.names)}") from None
+            raise KeyError(f"history has no {name!r}; {self._known()}") from None
 
     def __getattr__(self, name: str) -> list[Any]:
         # Only names not found otherwise come here; the underscore guard keeps copy and pickle,
         # which ask for special names before __init__ ran, from recursing.
         if not name.startswith("_") and name in self._series:
             return self._series[name]
-        known = "" if name.startswith("_") else f"; it has {', '.join(self.names)}"
+        known = "" if name.startswith("_") else f"; {self._known()}"
         raise AttributeError(f"history has no {name!r}{known}")
+
+    def _known(self) -> str:
+        if not self._series:
+            return "no epoch of the fit has ended"
+        return f"it has {', '.join(self.names)}"
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)

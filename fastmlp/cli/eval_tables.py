@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -69,10 +67,7 @@ class EvalTable:
             )
 
     def part(self, folder: Path | None, dtype: str) -> Part:
-        """The prepared rows, in memory or in a file of its own in `folder`."""
-        if folder is not None:
-            folder /= f"eval-{self.name}"
-            folder.mkdir()
+        """The prepared rows, in memory or in a file without a name on the disk of `folder`."""
         every = np.arange(len(self.values))
         X = prepared_parts(self._rows, self._preparation.inputs_of, [every], dtype, folder)[0]
         y = self._preparation.outputs(self.values) if self._is_values else self.values
@@ -109,19 +104,14 @@ class EvalTables:
         self.sizes = {name: len(table.values) for name, table in self._tables.items()}
         self.names = [*[VALIDATION] * (n_validation > 0), *self._tables]
 
-    @contextmanager
-    def parts(self, table: TrainingTable, folder: Path, dtype: str) -> Iterator[dict[str, Part]]:
-        """The prepared tables; in files in `folder` as long as this lasts, where memory is short.
+    def parts(self, table: TrainingTable, folder: Path, dtype: str) -> dict[str, Part]:
+        """The prepared tables; in files on the disk of `folder` where memory is short.
 
         `table` knows how short it is.
         """
-        with ExitStack() as until_end:
-            files = None
-            n_bytes = sum(other.n_bytes for other in self._tables.values())
-            if self._tables and not table.fits(n_bytes):
-                made = tempfile.TemporaryDirectory(prefix=".prepared-", dir=folder)
-                files = Path(until_end.enter_context(made))
-            yield {name: other.part(files, dtype) for name, other in self._tables.items()}
+        n_bytes = sum(other.n_bytes for other in self._tables.values())
+        files = None if table.fits(n_bytes) else folder
+        return {name: other.part(files, dtype) for name, other in self._tables.items()}
 
 
 def _check_target(target: str, source: Source) -> None:

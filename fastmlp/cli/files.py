@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fastmlp.errors import OptionError
@@ -32,10 +32,11 @@ def writable_folder(name: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        for path in made:
-            if not path.is_dir() or any(path.iterdir()):
-                break
-            path.rmdir()
+        with suppress(OSError):  # it may have become one that cannot be read
+            for path in made:
+                if not path.is_dir() or any(path.iterdir()):
+                    break
+                path.rmdir()
 
 
 def check_writable(option: str, path: Path) -> None:

@@ -76,7 +76,10 @@ def one_or_each(text: str) -> str | list[str]:
 def dropout_rates(text: str) -> float | list[float]:
     """``0.1`` for all hidden layers, or a list from ``0.1,0.2``, one for each."""
     what = "a rate such as 0.1, or one for each hidden layer"
-    rates = _numbers("--dropout", text, what, "0.1,0.2")
+    rates = [
+        real("--dropout", rate, 0.0, 1.0, high_open=True)
+        for rate in _numbers("--dropout", text, what, "0.1,0.2")
+    ]
     return rates[0] if len(rates) == 1 else rates
 
 

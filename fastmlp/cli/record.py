@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fastmlp.cli.files import RUN_FILE, check_writable
+from fastmlp.cli.files import HISTORY, MODEL, RUN_FILE, check_writable
 from fastmlp.cli.run_file import may_write_over, write_run_file
 from fastmlp.errors import OptionError
 
@@ -38,6 +38,13 @@ class Record:
                 f"--out must be a folder whose run.toml fastmlp wrote, got {folder}, where a "
                 "run.toml of your own would be lost; give it another name or take another folder"
             )
+        for name in (MODEL, HISTORY):
+            if not path.exists() and (folder / name).exists():
+                raise OptionError(
+                    f"--out must be a folder whose {name} fastmlp wrote, got {folder}, where one "
+                    f"without a run.toml beside it would be lost; give it another name or take "
+                    "another folder"
+                )
         if self._also is None:
             return
         if self._also.is_file() and not may_write_over(self._also):
@@ -47,17 +54,15 @@ class Record:
             )
         check_writable("--save-config", self._also)
 
-    def write(self, folder: Path, in_force: dict[str, Any]) -> Path:
-        """Write run.toml into `folder` and where else was said; `in_force` replaces what was typed.
-
-        Returns the path of run.toml.
-        """
-        path = folder / RUN_FILE
+    def write(self, path: Path, in_force: dict[str, Any]) -> None:
+        """Write the run file `path`; `in_force` replaces what was typed."""
         values = {**self._context.params, **in_force}
-        for file in (path, self._also):
-            if file is not None:
-                write_run_file(file, self._context.command.params, values)
-        return path
+        write_run_file(path, self._context.command.params, values)
+
+    def write_also(self, in_force: dict[str, Any]) -> None:
+        """Write the run file of --save-config, where there is one."""
+        if self._also is not None:
+            self.write(self._also, in_force)
 
     def _paths(self) -> list[str]:
         """All files and folders among the options."""

@@ -59,7 +59,7 @@ def read_run_file(path: str, params: Sequence[click.Parameter]) -> dict[str, Any
         if name not in known:
             raise OptionError(
                 f"the keys of {place} must be options of 'fastmlp train', got {key!r}"
-                f"{suggestion(name, known)}"
+                f"{_other_way(name, params) or suggestion(name, known)}"
             )
         param = known[name]
         assert param.name is not None
@@ -92,6 +92,16 @@ def may_write_over(path: Path) -> bool:
 
 def _options(params: Sequence[click.Parameter]) -> list[click.Option]:
     return [param for param in params if isinstance(param, click.Option)]
+
+
+def _other_way(name: str, params: Sequence[click.Parameter]) -> str:
+    """What to write for an option that is no key: the other half of a pair, or nothing."""
+    for param in _options(params):
+        if name in [option.removeprefix("--").replace("-", "_") for option in param.secondary_opts]:
+            return f"; write its opposite, {_key(param)}"
+        if name == param.name == "save_config":
+            return "; it is one of the command line alone"
+    return ""
 
 
 def _key(param: click.Option) -> str:

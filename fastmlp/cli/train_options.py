@@ -73,6 +73,10 @@ class TrainOptions:
         integer("--seed", self.seed, 0)
         if self.batch_size is not None:
             integer("--batch-size", self.batch_size, 1)
+        if self.patience is not None:
+            integer("--patience", self.patience, 1)
+        if self.threads is not None:
+            integer("--threads", self.threads, 1)
         if self.max_time is not None:
             real("--max-time", self.max_time, 0.0, low_open=True)
         real("--val-fraction", self.val_fraction, 0.0, 1.0, high_open=True)

@@ -12,7 +12,7 @@ import numpy as np
 from fastmlp.cli.columns import wishes_of
 from fastmlp.cli.defaults import can_be_shifted, default_batch_size, default_l2, start_at_constant
 from fastmlp.cli.eval_tables import VALIDATION, EvalTables
-from fastmlp.cli.files import HISTORY, MODEL, check_files, writable_folder
+from fastmlp.cli.files import HISTORY, MODEL, RUN_FILE, check_files, writable_folder
 from fastmlp.cli.held_back import check_scores, held_back_score
 from fastmlp.cli.in_force import functions_in_force
 from fastmlp.cli.options import (
@@ -29,6 +29,7 @@ from fastmlp.cli.options import (
 )
 from fastmlp.cli.output import Output
 from fastmlp.cli.record import Record
+from fastmlp.cli.results import Results
 from fastmlp.cli.summary import Summary
 from fastmlp.cli.train_options import TrainOptions
 from fastmlp.cli.training_table import TrainingTable
@@ -118,8 +119,8 @@ class Job:
             },
             folder,
         )
-        train, validation, test = until_end.enter_context(table.parts(folder, options.dtype))
-        parts = until_end.enter_context(others.parts(table, folder, options.dtype))
+        train, validation, test = table.parts(folder, options.dtype)
+        parts = others.parts(table, folder, options.dtype)
         if len(validation.y):
             parts = {VALIDATION: validation, **parts}
         check_scores(network, target, test, metrics)
@@ -147,11 +148,11 @@ class Job:
                 max_time_s=options.max_time,
                 verbose=options.progress and not self._output.as_json,
             )
-        path = folder / MODEL
-        network.save(path)
+        results = Results(folder)
+        path = results.write(MODEL, network.save)
         score = held_back_score(network, preparation, test, metrics)
-        record = history.to_dict() | ({"test": score} if score else {})
-        (folder / HISTORY).write_text(json.dumps(record) + "\n")
+        text = json.dumps(history.to_dict() | ({"test": score} if score else {})) + "\n"
+        results.write(HISTORY, lambda file: file.write_text(text))
         watched = watch.in_force()
         settings = {
             "data": self._data,
@@ -162,8 +163,10 @@ class Job:
             **watched,
             **functions_in_force(network, optimizer, schedule, watched["monitor"]),
         }
-        run_file = self._record.write(folder, settings)
+        run_file = results.write(RUN_FILE, lambda file: self._record.write(file, settings))
         summary.end(history, score, path, run_file, self._data, options.header, options.functions)
+        self._record.write_also(settings)
+        results.check()
         return _INTERRUPTED if history.stopped_by == "interrupt" else 0
 
     def _read(self) -> TrainingTable:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,44 +85,34 @@ class TrainingTable:
         )
         return self.preparation
 
-    @contextmanager
-    def parts(self, folder: Path, dtype: str) -> Iterator[tuple[Part, Part, Part]]:
+    def parts(self, folder: Path, dtype: str) -> tuple[Part, Part, Part]:
         """The prepared rows for training, validation and test.
 
-        What is not held in memory is mapped from files on the disk of `folder`. They have no name
-        any more: their space is free when the process ends, even where it is killed.
+        What is not held in memory is mapped from files without names on the disk of `folder`.
         """
         split = self.split
         n_rows = len(split.train) + len(split.validation) + len(split.test)
         n_bytes = n_rows * self.preparation.inputs_of.n_inputs * np.dtype(dtype).itemsize
-        with ExitStack() as until_mapped:
-            files = None
-            if not self.fits(n_bytes):
-                made = tempfile.TemporaryDirectory(prefix=".prepared-", dir=folder)
-                files = Path(until_mapped.enter_context(made))
-            parts = self._prepared(files, dtype)
+        parts = self._prepared(None if self.fits(n_bytes) else folder, dtype)
         if self._held is not None:
             self._held.release()
-        yield parts
+        return parts
 
     def fits(self, n_bytes: int) -> bool:
         """Whether so much is held in memory."""
         return fits_memory(n_bytes) if self._in_memory is None else self._in_memory
 
-    def _prepared(self, files: Path | None, dtype: str) -> tuple[Part, Part, Part]:
+    def _prepared(self, folder: Path | None, dtype: str) -> tuple[Part, Part, Part]:
         inputs, values = self.preparation.inputs_of, self.target.values
         train, validation, test = self.split.train, self.split.validation, self.split.test
         if self._test is None:
-            X = prepared_parts(self._rows, inputs, [train, validation, test], dtype, files)
+            X = prepared_parts(self._rows, inputs, [train, validation, test], dtype, folder)
             test_values = values[test]
         else:
-            X = prepared_parts(self._rows, inputs, [train, validation], dtype, files)
-            if files is not None:
-                files /= "test"
-                files.mkdir()
+            X = prepared_parts(self._rows, inputs, [train, validation], dtype, folder)
             assert self._choice.source.test is not None
             rows = feature_rows(self._choice.source.test, self._choice.features)
-            X += prepared_parts(rows, inputs, [test], dtype, files)
+            X += prepared_parts(rows, inputs, [test], dtype, folder)
             test_values = self._test
         y = [values[train], values[validation], test_values]
         own = [train, validation, *([test] if self._test is None else [])]

@@ -26,6 +26,7 @@ _NUMBERS_PER_TEXT = 9
 
 _DATE = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{4}( .*)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -108,6 +109,7 @@ class _Tally:
     def __init__(self) -> None:
         self.n_numbers = 0
         self.n_texts = 0
+        self.all_thousands = True
         self.first_text = ""
         self.first_place = ""
 
@@ -130,6 +132,7 @@ class _Tally:
             i = next(i for i, cell in enumerate(cells) if cell in labels)
             self.first_text, self.first_place = cells[i].strip(), block.place(i)
         self.n_texts += sum(labels.values())
+        self.all_thousands &= all(_THOUSANDS.fullmatch(cell.strip()) for cell in labels)
 
     @property
     def _mostly_numbers(self) -> bool:
@@ -156,6 +159,12 @@ class _Tally:
                 f"{got} must be a number or a label, got the date {self.first_text!r}; make "
                 f"numbers of it (such as days, or year and month), {ways} "
                 f"dates as labels with --categorical {name}"
+            )
+        if self.all_thousands:
+            return (
+                f"{got} must be a number without commas between its thousands, got "
+                f"{self.first_text!r}; leave the commas out, or put a point where they are decimal,"
+                f" {ways} its cells as labels with --categorical {name}"
             )
         if _DECIMAL_COMMA.fullmatch(self.first_text):
             return (

@@ -106,6 +106,10 @@ def choose(
         raise TableError(
             f"--target must name the column to learn; {source.where} has {listed(source.columns)}"
         )
+    if name in wishes.drop:
+        raise TableError(
+            f"column {name!r} must be the target or left out with --drop, got both; say one of both"
+        )
     if name in weights:
         raise TableError(
             f"--sample-weight must be a column beside the target, got {name!r}; name another"

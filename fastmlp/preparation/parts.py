@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -56,8 +58,9 @@ def prepared_parts(
     Parameters
     ----------
     parts : row numbers of each, ascending. Rows in none are left out.
-    folder : where files of the parts are written and mapped from, their removal being the
-        caller's; None holds them in memory. The numbers are the same.
+    folder : on whose disk files of the parts are written and mapped from; None holds them in
+        memory. The numbers are the same. The files have no names: their space is free when the
+        process ends, even where it is killed.
 
     Categories that training did not have are none of those that it had. Raises OptionError where
     the folder has too little space.
@@ -75,13 +78,9 @@ def prepared_parts(
             f"--out must be on a disk with {n_bytes / 2**30:.1f} GiB free for the prepared table, "
             f"got {folder} with {free / 2**30:.1f} GiB; choose another, or --in-memory"
         )
-    paths = [folder / f"{i}.npy" for i in range(len(parts))]
-    files = [path.open("wb") for path in paths]
-    try:
-        for file, shape in zip(files, shapes, strict=True):
-            header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
-            with _room(folder):
-                np.lib.format.write_array_header_1_0(file, header)
+    with ExitStack() as until_mapped:
+        with _room(folder):
+            files = [until_mapped.enter_context(_unnamed(folder)) for _ in parts]
         # Rows are ascending, so every file is written front to back. Plain writes tell of a full
         # disk; a write to a map would end the process.
         for part, _, block in _blocks(rows, inputs, parts, dtype):
@@ -90,14 +89,21 @@ def prepared_parts(
         with _room(folder):
             for file in files:
                 file.flush()
+        return [
+            np.memmap(file, dtype, "r", shape=shape) if shape[0] else np.empty(shape, dtype)
+            for file, shape in zip(files, shapes, strict=True)
+        ]
+
+
+@contextmanager
+def _unnamed(folder: Path) -> Iterator[IO[bytes]]:
+    """A file without a name on the disk of `folder`."""
+    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115, its errors at the end are let go
+    try:
+        yield file
     finally:
-        for file in files:
-            with suppress(OSError):  # of a file that is refused already, what was still buffered
-                file.close()
-    return [
-        np.load(path, mmap_mode="r") if len(part) else np.empty((0, inputs.n_inputs), dtype)
-        for path, part in zip(paths, parts, strict=True)
-    ]
+        with suppress(OSError):  # of a file that is refused already, what was still buffered
+            file.close()
 
 
 @contextmanager

@@ -24,7 +24,11 @@ def write(text: str, path: str = "run.toml") -> str:
          "'fastmlp train', got 'optimiser'; did you mean 'optimizer'?"),
         ('data = "iris"\n[loss]\nlr2 = 1\n[optimizer]\nname = "adam"\n[lr2]\nx = 1',
          "the keys of run.toml (line 6) must be"),
-        ('save_config = "x.toml"', "the keys of run.toml (line 1) must be"),
+        ('save_config = "x.toml"', "the keys of run.toml (line 1) must be options of "
+         "'fastmlp train', got 'save_config'; it is one of the command line alone"),
+        ("on_disk = true", "the keys of run.toml (line 1) must be options of 'fastmlp train', got "
+         "'on_disk'; write its opposite, in_memory"),
+        ("no-shuffle = true", "got 'no-shuffle'; write its opposite, shuffle"),
         ('data = "iris"\nepochs = "many"', "epochs in run.toml (line 2) must be a whole number, "
          "got 'many'"),
         ("epochs = 2.0", "epochs in run.toml (line 1) must be a whole number, got 2.0"),
@@ -143,6 +147,22 @@ def test_a_run_file_of_ones_own_is_never_lost(run):
     assert "a run.toml of your own would be lost" in err
     assert "my favourite" in Path("run.toml").read_text()
     assert not Path("model.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", ["history.json", "model.safetensors"])
+def test_a_file_of_ones_own_beside_no_run_file_is_never_lost(run, name):
+    Path("m").mkdir()
+    Path("m", name).write_text("mine")
+    words = ("train", "iris", "--epochs", "1", "--out", "m")
+    assert run(*words) == (
+        2,
+        "",
+        f"fastmlp: --out must be a folder whose {name} fastmlp wrote, got m, where one without a "
+        "run.toml beside it would be lost; give it another name or take another folder\n",
+    )
+    assert Path("m", name).read_text() == "mine"
+    Path("m", name).unlink()
+    assert [run(*words)[0] for _ in range(2)] == [0, 0]
 
 
 @pytest.mark.parametrize("content", [b"a,y\n1,2\n", bytes(range(256)), b""])

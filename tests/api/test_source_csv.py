@@ -188,7 +188,14 @@ def test_fewer_numbers_than_nine_in_ten_are_labels(csv):
     [
         ("2024-02-29", "must be a number or a label, got the date '2024-02-29'"),
         ("29.2.2024 12:00", "got the date"),
-        ('"1,5"', "must be a number with a decimal point, got '1,5'"),
+        ('"1,5"', "must be a number with a decimal point, got '1,5'; replace the comma, leave"),
+        (
+            '"1,000"',
+            "must be a number without commas between its thousands, got '1,000'; leave the "
+            "commas out, or put a point where they are decimal, leave the column out with --drop "
+            "a, or take its cells as labels with --categorical a",
+        ),
+        ('"-12,345,678.9"', "got '-12,345,678.9'; leave the commas out"),
     ],
 )
 def test_dates_and_decimal_commas_are_refused_where_asked_for(csv, cell, words):
@@ -200,6 +207,12 @@ def test_dates_and_decimal_commas_are_refused_where_asked_for(csv, cell, words):
     assert "--drop a" in str(e.value)
     assert whole(source, ["x"])["x"].tolist() == [1, 2]
     assert open_source(path, categorical=["a"]).kinds["a"] == "text"
+
+
+def test_one_cell_that_groups_no_thousands_makes_the_comma_decimal(csv):
+    source = open_source(csv('a\n"1,000"\n"1,00"\n999\n'))
+    with pytest.raises(TableError, match="got '1,000'; replace the comma"):
+        source.blocks(["a"])
 
 
 @pytest.mark.parametrize("cell", ["inf", "-Infinity", "1e999"])

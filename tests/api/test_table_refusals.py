@@ -39,6 +39,8 @@ def learn(frame, **settings):
         ({}, {"one_hot": ["prot"]}, ["--one-hot", "no column 'prot'"]),
         ({}, {"embed": ["x"]}, ["--embed", "no column 'x'"]),
         ({}, {"embed": ["y"]}, ["'y'", "is the target"]),
+        ({}, {"drop": ["y"]},
+         ["column 'y' must be the target or left out with --drop, got both; say one of both"]),
         ({}, {"embed": ["sex"], "drop": ["sex"]}, ["'sex'", "left out"]),
         ({}, {"drop": ["age", "fare", "sex", "port", "deck", "rank"]}, ["beside the target"]),
     ],

@@ -144,3 +144,12 @@ def test_the_table_of_learning_rates_is_bounded(X, y, calls, monkeypatch, same_w
     monkeypatch.setattr(minibatches, "_TABLE_STEPS", 1)
     net.fit(X, y, epochs=2, batch_size=16)
     assert [call["n_epochs"] for call in calls[-2:]] == [1, 1]
+
+
+def test_a_history_before_its_first_epoch_says_so():
+    history = fastmlp.Network([1, 1]).fit(
+        [[0.0], [1.0]], [1.0, 3.0], optimizer="lbfgs", max_time_s=1e-9, verbose=False
+    )
+    assert (len(history), history.stopped_by) == (0, "max_time")
+    with pytest.raises(AttributeError, match=r"^history has no 'loss'; no epoch of the fit has"):
+        history.loss  # noqa: B018

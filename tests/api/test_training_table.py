@@ -16,6 +16,7 @@ from fastmlp.errors import OptionError, TableError
 from fastmlp.io.delimited import CsvSource
 from fastmlp.preparation import parts as parts_module
 from fastmlp.preparation.choice import Wishes, choose
+from fastmlp.preparation.inputs import Inputs
 
 N = 300
 
@@ -40,8 +41,8 @@ def prepared(data, folder, in_memory, target="y", task="auto", test_fraction=0.2
     table = TrainingTable(choose(data, target, Wishes(), task=task), task, in_memory)
     table.split_rows(0.15, test_fraction, seed=1)
     table.learn(scale_target=True)
-    with table.parts(folder, "float32") as parts:
-        return table, [(np.array(part.X), part.y, type(part.X)) for part in parts]
+    parts = table.parts(folder, "float32")
+    return table, [(np.array(part.X), part.y, type(part.X)) for part in parts]
 
 
 @pytest.mark.parametrize("block_cells", [1 << 22, 40])
@@ -59,15 +60,25 @@ def test_files_hold_what_memory_does(frame, tmp_path, monkeypatch, block_cells):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_files_have_no_names_while_they_are_trained_on(frame, tmp_path):
-    """So that nothing is left of them, not even where the process is killed."""
+def test_files_have_no_names(frame, tmp_path, monkeypatch):
+    """So that nothing is left of them, not even where the process is killed as they are written."""
+    array, names = Inputs.array, []
+
+    def seen(*args, **settings):
+        names.append(list(tmp_path.iterdir()))
+        return array(*args, **settings)
+
+    monkeypatch.setattr("fastmlp.preparation.rows._BLOCK_CELLS", 400)
     table = TrainingTable(choose(frame, "y", Wishes()), "auto", in_memory=False)
     table.split_rows(0.15, 0.2, seed=1)
     inputs = table.learn(scale_target=False).inputs(frame, dtype="float64")
-    with table.parts(tmp_path, "float64") as (part, _, _):
-        assert isinstance(part.X, np.memmap)
-        assert list(tmp_path.iterdir()) == []
-        np.testing.assert_array_equal(part.X, inputs[table.split.train])
+    monkeypatch.setattr(Inputs, "array", seen)
+    part, _, _ = table.parts(tmp_path, "float64")
+    assert len(names) > 1
+    assert not any(names)
+    assert isinstance(part.X, np.memmap)
+    assert list(tmp_path.iterdir()) == []
+    np.testing.assert_array_equal(part.X, inputs[table.split.train])
 
 
 def test_files_are_gone_after_an_error_while_they_are_written(frame, tmp_path, monkeypatch):
@@ -75,13 +86,13 @@ def test_files_are_gone_after_an_error_while_they_are_written(frame, tmp_path, m
     table.split_rows(0.15, 0.2, seed=1)
     table.learn(scale_target=False)
 
-    def full(*_):
+    def full(**_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np.lib.format, "write_array_header_1_0", full)
+    monkeypatch.setattr(parts_module.tempfile, "TemporaryFile", full)
     sentence = "must be on a disk with room for the prepared table, got .*: No space left on device"
-    with pytest.raises(OptionError, match=sentence), table.parts(tmp_path, "float32"):
-        pass
+    with pytest.raises(OptionError, match=sentence):
+        table.parts(tmp_path, "float32")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -121,8 +132,8 @@ def test_a_table_on_disk_takes_the_memory_of_blocks(tmp_path, monkeypatch, recor
         table = TrainingTable(choose(tmp_path / "t.npy", "c40", Wishes()), "auto", False)
         table.split_rows(0.15, 0.2, seed=1)
         table.learn(scale_target=True)
-        with table.parts(tmp_path, "float64") as parts:
-            assert sum(part.X.nbytes for part in parts) == 39 / 40 * n_bytes
+        parts = table.parts(tmp_path, "float64")
+        assert sum(part.X.nbytes for part in parts) == 39 / 40 * n_bytes
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
