@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from ..jit import njit
+from ..jit import inlined, njit
 from ..structs import KIND_GRADIENTS, Float, Job
 from .embedding import embedding_gradient
 from .gemm import bias_gradient, transpose_rows, weight_gradient
@@ -36,7 +36,7 @@ def rate_layer(p, number):
     return task_at(p, number).layer if number < p.job[Job.N_WEIGHT_TASKS] else 0
 
 
-@njit
+@inlined
 def run_weight_task(p, task, n_rows, scratch_at, scale, decay, h):
     """dW of one task, and db and dscale for the task at the top of its panel.
 
@@ -77,7 +77,7 @@ def run_weight_task(p, task, n_rows, scratch_at, scale, decay, h):
     return squares, vector_squares
 
 
-@njit
+@inlined
 def run_task(p, number, n_rows, scratch_at, scale, decay, h):
     """The gradient of one task, and what the job does with it."""
     task = task_at(p, number)

@@ -3,7 +3,7 @@
 A block is `n_elems` elements, whole vectors, at the same place in params, grads and the states.
 """
 
-from ..jit import njit
+from ..jit import inlined, njit
 from ..structs import KIND_GRADIENTS, Float, Job, Sync
 from . import functions as fn
 from . import optimizers
@@ -22,7 +22,7 @@ def hyper_at(p, layer, step, t, product):
     return optimizers.hyper(p.job[Job.RULE], lr, h0, h1, h2, t, product)
 
 
-@njit
+@inlined
 def penalised(g, w, l1, l2, limit):
     """The gradient of loss and penalty, within +-limit where limit > 0.
 
@@ -120,7 +120,7 @@ def bias_decay(p, decay):
     return decay if p.job[Job.DECAY_BIASES] != 0 else 1.0
 
 
-@njit
+@inlined
 def use_block(p, at, n_elems, gradient_at, scale, l1, l2, decay, averaged, h, layer):
     """What the job does with the sums at `gradient_at` of work: add up, store, or update at once.
 

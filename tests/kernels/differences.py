@@ -10,7 +10,8 @@ from tests.reference.network import Network
 
 STEP = 2.0**-16
 # Where that is not near enough: the rounding grows as they shrink, but less than the rest falls.
-SHORTER_STEPS = (2.0**-19, 2.0**-22)
+RATIO = 8.0
+SHORTER_STEPS = (STEP / RATIO, STEP / RATIO**2)
 # An array whose largest gradient is below this, relative to the loss, drowns in the rounding of
 # the differences (2^-53 / STEP = 1e-11 of the loss); the NumPy oracle still checks it.
 SMALLEST = 1e-4
@@ -52,14 +53,17 @@ def coordinates(rng: np.random.Generator, shape: tuple[int, ...], limit: int) ->
     return [tuple(int(i) for i in np.unravel_index(index, shape)) for index in flat]
 
 
-def compare(engine, data, net: Network, X, y, *, rng, limit: int, findings: Findings) -> None:
+def compare(
+    engine, data, net: Network, X, y, *, rng, limit: int, findings: Findings, smallest=SMALLEST
+) -> None:
     """Differences of the loss with penalty, relative to each array's largest gradient.
 
     With batch normalisation the loss is that of these rows as one minibatch, as the gradient's.
-    Two-sided, in float64, the nearest of several steps where the first is not near enough: one
+    Two-sided, in float64, the nearest of several steps where the first is not near enough, and of
+    what two of them extrapolate to (Richardson: the error falls with the square of the step): one
     value alone, z / sqrt(z^2 + eps), bends within |z| = 3e-3. A coordinate is left out where a kink
     of the network or the loss lies between the points: where some unit or error is on another side
-    of it (by the oracle).
+    of it (by the oracle); an array, where its largest gradient is below `smallest` of the loss.
     """
     plain, (loss, gradients) = engine.parameters(), engine.loss_and_all_gradients(data)
     arrays, gradients = plain.named(), gradients.named()
@@ -86,7 +90,7 @@ def compare(engine, data, net: Network, X, y, *, rng, limit: int, findings: Find
         gradient = gradients[name]
         positions = coordinates(rng, array.shape, limit)
         size = np.abs(gradient).max()
-        if size < SMALLEST * max(loss, 1.0):
+        if size < smallest * max(loss, 1.0):
             findings.too_small += len(positions)
             continue
         for position in positions:
@@ -103,6 +107,9 @@ def compare(engine, data, net: Network, X, y, *, rng, limit: int, findings: Find
                 if error > NEAR:
                     nearer = slope(array, position, step)
                     assert nearer is not None  # no kink lies within the longer step
-                    error = min(error, abs(nearer - gradient[position]) / size)
+                    limit_of_both = nearer + (nearer - found) / (RATIO**2 - 1.0)
+                    for each in (nearer, limit_of_both):
+                        error = min(error, abs(each - gradient[position]) / size)
+                    found = nearer
             findings.largest, findings.checked = max(findings.largest, error), findings.checked + 1
     engine.set_all_parameters(plain)
