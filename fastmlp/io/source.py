@@ -51,6 +51,10 @@ class Source(Protocol):
     target_hint: str | None
     test: Source | None
 
+    def check(self, columns: Iterable[str]) -> None:
+        """Raise ColumnError for the first of `columns` that is neither numbers nor text."""
+        ...
+
     def blocks(
         self, columns: Sequence[str], n_rows: int = BLOCK_ROWS
     ) -> Iterator[dict[str, np.ndarray]]:
@@ -91,6 +95,13 @@ class BaseSource:
         if n_rows == 0:
             raise TableError(f"{where} must have rows of data, got only the names of its columns")
 
+    def check(self, columns: Iterable[str]) -> None:
+        """As `Source.check`."""
+        for column in columns:
+            if column in self.faults:
+                fault, labels = self.faults[column]
+                raise ColumnError(fault, column, labels)
+
     def blocks(
         self, columns: Sequence[str], n_rows: int = BLOCK_ROWS
     ) -> Iterator[dict[str, np.ndarray]]:
@@ -99,10 +110,7 @@ class BaseSource:
         if not columns:
             raise TableError(f"columns must name at least one column of {self.where}, got none")
         check_columns(columns, self.columns, self.where, "columns")
-        for column in columns:
-            if column in self.faults:
-                fault, labels = self.faults[column]
-                raise ColumnError(fault, column, labels)
+        self.check(columns)
         return self._checked(regrouped(self._parts(list(columns), n_rows), n_rows), n_rows)
 
     def matrix(self, columns: Sequence[str]) -> np.ndarray | None:

@@ -115,7 +115,7 @@ def choose(
             f"--sample-weight must be a column beside the target, got {name!r}; name another"
         )
     try:
-        source.blocks([name])  # refuses, if need be, before anything is read
+        source.check([name])
     except ColumnError as error:
         way = f", or take {error.labels} as classes with --task classification"
         raise TableError(error.fault + way * bool(error.labels)) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -28,6 +28,9 @@ class HeldSource:
             for column, values in block.items():
                 self._values[column][first : first + len(values)] = values
             first += len(values)
+
+    def check(self, columns: Iterable[str]) -> None:
+        """What is held could be read."""
 
     def blocks(
         self, columns: Sequence[str], n_rows: int = BLOCK_ROWS

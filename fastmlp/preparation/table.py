@@ -177,7 +177,7 @@ class TablePreparation:
         if labels and not _are_text(source, labels):
             source = open_source(data, header=header, expected=self.features, categorical=labels)
         try:
-            source.blocks(list(columns.values()))  # refuses, if need be, before anything is read
+            source.check(columns.values())
         except ColumnError as error:
             # What a training can do without, a model cannot.
             raise TableError(error.fault) from None
@@ -253,7 +253,7 @@ def feature_rows(source: Source, features: Sequence[str]) -> TableRows:
 def _are_text(source: Source, columns: list[str]) -> bool:
     """Whether columns are read as text as they are: labels may all look like numbers or dates."""
     try:
-        source.blocks(columns)
+        source.check(columns)
     except ColumnError:
         return False
     return all(source.kinds[column] == TEXT for column in columns)
