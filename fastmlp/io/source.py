@@ -53,7 +53,6 @@ class Source(Protocol):
 
     def check(self, columns: Iterable[str]) -> None:
         """Raise ColumnError for the first of `columns` that is neither numbers nor text."""
-        ...
 
     def blocks(
         self, columns: Sequence[str], n_rows: int = BLOCK_ROWS
