@@ -172,7 +172,7 @@ class ParameterPlan:
     def pack_layers(self, params: np.ndarray, weights: list, biases: list) -> None:
         """Write (in, out) matrices and (out,) biases; the other parameters are untouched."""
         for layer, weight, bias in zip(self.layers, weights, biases, strict=True):
-            for panel, columns in self._panel_views(params, layer):
+            for panel, columns in self.panel_views(params, layer):
                 panel[...] = weight[:, columns]
             params[layer.bias : layer.bias + layer.n_out] = bias
 
@@ -181,7 +181,7 @@ class ParameterPlan:
         plain = Parameters([], [], [], [])
         for layer in self.layers:
             weight = np.empty((layer.n_in, layer.n_out), params.dtype)
-            for panel, columns in self._panel_views(params, layer):
+            for panel, columns in self.panel_views(params, layer):
                 weight[:, columns] = panel
             plain.weights.append(weight)
             plain.biases.append(params[layer.bias : layer.bias + layer.n_out].copy())
@@ -196,7 +196,8 @@ class ParameterPlan:
         n_elems = table.n_categories * table.width
         return params[table.at : table.at + n_elems].reshape(table.n_categories, table.width)
 
-    def _panel_views(self, params, layer):
+    def panel_views(self, params, layer):
+        """Each panel of a layer's W as a view (n_in, columns), and which columns those are."""
         for column, width in layer.panels(self.lanes):
             start = layer.weight + column * layer.in_pad
             panel = params[start : start + layer.in_pad * width].reshape(layer.in_pad, width)

@@ -50,8 +50,10 @@ def njit(function: Callable, *, forceinline: bool = False) -> Any:
 
 
 def inlined(function: Callable) -> Any:
-    """Compile a helper that is never called: each call hands over the 28 pointers of a program
-    in memory, which is much of what a small network's step does.
+    """Compile a helper that becomes part of whatever calls it.
+
+    A call hands over the 28 pointers of a program in memory, which is much of what a small
+    network's step does; and a user's function in a loop is one instruction or two.
     """
     return njit(function, forceinline=True)
 

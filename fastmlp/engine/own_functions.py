@@ -17,7 +17,8 @@ from numba.core.errors import NumbaError
 
 from fastmlp.errors import OptionError
 from fastmlp.kernels.cpu import own_math
-from fastmlp.kernels.cpu.own import compile_activation, compile_loss, part, scalar
+from fastmlp.kernels.cpu.own import compile_activation, compile_loss, scalar
+from fastmlp.kernels.jit import inlined
 
 DTYPES = ("float32", "float64")
 _LONGEST_CAUSE = 160
@@ -89,7 +90,7 @@ def prepared(function: Callable, seen: dict[Callable, Any] | None = None) -> Cal
             return own_math.module
         if isinstance(value, FunctionType):
             if value not in seen:
-                seen[value] = part(prepared(value, seen))
+                seen[value] = inlined(prepared(value, seen))
             return seen[value]
         return own_math.STAND_INS.get(value, value) if isbuiltin(value) else value
 

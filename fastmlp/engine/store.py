@@ -10,7 +10,7 @@ from fastmlp.engine.results import OptimizerState, Snapshot
 from fastmlp.kernels.cpu.norms import EPS
 from fastmlp.kernels.cpu.width import LANES
 from fastmlp.optim import UpdateOptions
-from fastmlp.plan import LayerPlan, ParameterPlan, Parameters, aligned_zeros
+from fastmlp.plan import ParameterPlan, Parameters, aligned_zeros
 from fastmlp.spec import NetworkSpec
 
 N_HYPER = 9  # the most numbers that a rule has, with lr apart: those of muon
@@ -160,7 +160,7 @@ class ParameterStore:
         if fold is None or fold[0] != version:
             folded = used.copy()
             for i, (mean, variance) in self._running_views():
-                _fold_layer(folded, self.plan.layers[i], self.plan.lanes, mean, variance)
+                _fold_layer(folded, self.plan, i, mean, variance)
             # Another thread may train meanwhile: then the version is another at its end.
             self._fold = fold = (version, folded)
         return fold[1]
@@ -212,15 +212,13 @@ class ParameterStore:
 
 
 def _fold_layer(
-    params: np.ndarray, layer: LayerPlan, lanes: int, mean: np.ndarray, variance: np.ndarray
+    params: np.ndarray, plan: ParameterPlan, number: int, mean: np.ndarray, variance: np.ndarray
 ) -> None:
     """One layer in place, in float64 until the end."""
+    layer = plan.layers[number]
     scale = params[layer.scale : layer.scale + layer.n_out].astype(np.float64)
-    factor = np.zeros(layer.out_pad)
-    factor[: layer.n_out] = scale / np.sqrt(variance.astype(np.float64) + EPS)
-    for column, width in layer.panels(lanes):
-        at = layer.weight + column * layer.in_pad
-        panel = params[at : at + layer.in_pad * width].reshape(layer.in_pad, width)
-        panel[...] = panel * factor[column : column + width]
+    factor = scale / np.sqrt(variance.astype(np.float64) + EPS)
+    for panel, columns in plan.panel_views(params, layer):
+        panel[...] = panel * factor[columns]
     bias = params[layer.bias : layer.bias + layer.n_out]
-    bias[...] = bias - mean * factor[: layer.n_out]
+    bias[...] = bias - mean * factor
