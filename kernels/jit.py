@@ -9,7 +9,6 @@ is wrong with one leads to a recompile, never to an exception.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import os
 import pickle
@@ -17,8 +16,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +24,14 @@ import llvmlite
 import numba
 import numpy as np
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler_lock import global_compiler_lock
-from numba.core.registry import CPUDispatcher
+
+from .compiler import Entry, Helper
 
 # No fastmath: reassociated sums may take a vector or a scalar path by run-time addresses, and the
 # same seed then gives two different nets. error_model="numpy": a division must not branch.
 FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False}
+# Kernels have no object that would have to be counted.
+OPTIONS = {**FLAGS, "nopython": True, "_nrt": False}
 
 # Old machine code is kept for this many versions of the kernels (several environments may share
 # one cache folder), then removed.
@@ -46,16 +45,25 @@ def njit(function: Callable, *, forceinline: bool = False) -> Any:
     `forceinline`: never leave it to LLVM to call it.
     """
     options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": forceinline}
-    return numba.njit(**FLAGS, **options)(function)
+    return Helper(function, OPTIONS | options)
 
 
 def inlined(function: Callable) -> Any:
     """Compile a helper that becomes part of whatever calls it.
 
     A call hands over the 28 pointers of a program in memory, which is much of what a small
-    network's step does; and a user's function in a loop is one instruction or two.
+    network's step does.
     """
     return njit(function, forceinline=True)
+
+
+def foreign(function: Callable) -> Any:
+    """Compile a user's function, with all that numba knows: it may raise, close over, allocate.
+
+    It becomes part of the loop that calls it, which is one instruction or two for it.
+    """
+    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": True}
+    return numba.njit(**FLAGS, **options)(function)
 
 
 def njit_source(
@@ -94,10 +102,9 @@ def switch(name: str, table: dict[str, Any], names: tuple[str, ...], n_args: int
     return njit_source(name, "\n".join(lines), dict(table), forceinline=True)
 
 
-def source_stamp() -> str:
-    """A hash over every kernel source file and the versions that turn them into code."""
+def source_stamp(root: Path = Path(__file__).parent) -> str:
+    """A hash over every source file below `root` and the versions that turn them into code."""
     digest = hashlib.sha256()
-    root = Path(__file__).parent
     for path in sorted(root.rglob("*.py")):
         digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
     versions = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
@@ -242,67 +249,8 @@ def _prune(current: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-class _PartLibrary(JITCodeLibrary):
-    """The code of a helper: left as it is, to be linked, optimised and emitted with its entry.
-
-    numba optimises a function together with all that it calls and makes machine code of it, and
-    so does its caller again: in a tree of helpers, once for every level.
-    """
-
-    def _optimize_final_module(self) -> None:
-        pass
-
-    def _finalize_final_module(self) -> None:
-        self._finalize_dynamic_globals()
-        self._verify_declare_only_symbols()
-        self._finalized = True
-
-
-@contextmanager
-def no_garbage_collection() -> Iterator[None]:
-    """Python's collector looks at all objects again and again while a compiler makes millions of
-    them that live on: a ninth of the time of compiling the loop.
-    """
-    were_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if were_on:
-            gc.enable()
-
-
-class _Entry(CPUDispatcher):
-    """A dispatcher whose helpers are compiled as parts of it."""
-
-    def compile(self, sig: Any) -> Any:
-        codegen = self.targetctx.codegen()
-        own_name = self.py_func.__qualname__
-        environments: list[tuple[str, Any]] = []
-
-        def create(name: str, **options: Any) -> Any:
-            if name == own_name:
-                return create_library(name, **options)
-            return _PartLibrary(codegen, name, **options)
-
-        with global_compiler_lock, no_garbage_collection():
-            # Read under the lock: another thread may be within this block.
-            create_library, set_env = codegen.create_library, codegen.set_env
-            try:
-                codegen.create_library = create
-                # A part's symbols have no address before its entry has been emitted.
-                codegen.set_env = lambda name, env: environments.append((name, env))
-                return super().compile(sig)
-            finally:
-                codegen.__dict__.pop("create_library", None)
-                codegen.__dict__.pop("set_env", None)
-                for name, env in environments:
-                    if codegen._engine.is_symbol_defined(name):
-                        set_env(name, env)
-
-
 def entry(function: Callable) -> Any:
     """Compile a function that Python calls; its machine code is kept on disk."""
-    dispatcher = _Entry(function, targetoptions={**FLAGS, "nopython": True})
+    dispatcher = Entry(function, OPTIONS)
     dispatcher._cache = _Cache(dispatcher.py_func)
     return dispatcher

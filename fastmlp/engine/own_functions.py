@@ -18,7 +18,7 @@ from numba.core.errors import NumbaError
 from fastmlp.errors import OptionError
 from fastmlp.kernels.cpu import own_math
 from fastmlp.kernels.cpu.own import compile_activation, compile_loss, scalar
-from fastmlp.kernels.jit import inlined
+from fastmlp.kernels.jit import foreign
 
 DTYPES = ("float32", "float64")
 _LONGEST_CAUSE = 160
@@ -90,7 +90,7 @@ def prepared(function: Callable, seen: dict[Callable, Any] | None = None) -> Cal
             return own_math.module
         if isinstance(value, FunctionType):
             if value not in seen:
-                seen[value] = inlined(prepared(value, seen))
+                seen[value] = foreign(prepared(value, seen))
             return seen[value]
         return own_math.STAND_INS.get(value, value) if isbuiltin(value) else value
 

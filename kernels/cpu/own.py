@@ -18,7 +18,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from .. import codes
-from ..jit import c_function, inlined, njit
+from ..jit import c_function, foreign, njit
 from .simd import ELEMENTS, data_pointer, keep_lanes, lanes_of, like, load, store
 
 N_ACTIVATIONS, N_LOSSES = len(codes.ACTIVATIONS), len(codes.LOSSES)
@@ -69,7 +69,7 @@ def compile_loss(loss, derivative, dtype):
 
 def scalar(function, n_args, dtype):
     """A user's function compiled for n_args numbers of `dtype`, and what numba says it returns."""
-    compiled = inlined(function)
+    compiled = foreign(function)
     numbers = (getattr(types, dtype),) * n_args
     compiled.compile(numbers)
     return compiled, compiled.overloads[numbers].signature.return_type
