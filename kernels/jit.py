@@ -226,7 +226,9 @@ class _Cache(FunctionCache):
         if cache_trouble():
             return None
         try:
-            return super().load_overload(sig, target_context)
+            # Without numba's refresh of the context, which imports all that it may compile, SciPy's
+            # linear algebra too: a quarter of a first fit with a warm cache.
+            return self._load_overload(sig, target_context)
         except Exception:
             return None
 
