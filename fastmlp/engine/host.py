@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmlp.engine.crew import n_cores
-from fastmlp.kernels import jit
+from fastmlp.kernels import cache
 from fastmlp.kernels.cpu.width import LANES, TILE
 
 
@@ -17,15 +17,15 @@ def describe_host() -> dict[str, Any]:
     tells whether the kernels of this version lie compiled in `cache_dir`, `cache_trouble` is a
     sentence on why the cache is not used, or None.
     """
-    root = jit.cache_root()
-    files = _files(root / jit.STAMP) if root is not None else []
+    root = cache.cache_root()
+    files = _files(root / cache.STAMP) if root is not None else []
     return {
         "vector": TILE.name,
         "vector_bits": TILE.vector_bytes * 8,
         "tiles": {dtype: [TILE.rows[0], 2 * lanes] for dtype, lanes in LANES.items()},
         "cores": n_cores(),
         "cache_dir": None if root is None else str(root),
-        "cache_trouble": jit.cache_trouble(),
+        "cache_trouble": cache.cache_trouble(),
         "cache_ready": bool(files),
         "cache_bytes": sum(files),
     }

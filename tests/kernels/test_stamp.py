@@ -9,14 +9,14 @@ from pathlib import Path
 import numba
 import pytest
 
-from fastmlp.kernels import jit
+from fastmlp.kernels import cache
 
-KERNELS = Path(jit.__file__).parent
+KERNELS = Path(cache.__file__).parent
 
 
 def stamp_of(folder: Path) -> str:
-    """The stamp that the jit.py of this copy of the kernels computes."""
-    spec = importlib.util.spec_from_file_location("copied_jit", folder / "jit.py")
+    """The stamp that the cache.py of this copy of the kernels computes."""
+    spec = importlib.util.spec_from_file_location("copied_cache", folder / "cache.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.source_stamp()
@@ -29,17 +29,17 @@ def copied(tmp_path):
 
 
 def test_a_copy_has_the_same_stamp_whatever_was_compiled_beside_it(copied):
-    assert stamp_of(copied) == jit.STAMP
+    assert stamp_of(copied) == cache.STAMP
     (copied / "cpu" / "__pycache__").mkdir(exist_ok=True)
     (copied / "cpu" / "__pycache__" / "tile.cpython-311.pyc").write_bytes(b"bytes")
-    assert stamp_of(copied) == jit.STAMP
+    assert stamp_of(copied) == cache.STAMP
 
 
 @pytest.mark.parametrize("name", sorted(str(p.relative_to(KERNELS)) for p in KERNELS.rglob("*.py")))
 def test_a_change_in_any_file_changes_the_stamp(copied, name):
     path = copied / name
     path.write_bytes(path.read_bytes() + b"\n# changed\n")
-    assert stamp_of(copied) != jit.STAMP
+    assert stamp_of(copied) != cache.STAMP
 
 
 def test_a_new_a_renamed_and_a_missing_file_change_the_stamp(copied):
@@ -56,4 +56,4 @@ def test_a_new_a_renamed_and_a_missing_file_change_the_stamp(copied):
 
 def test_another_version_of_numba_changes_the_stamp(monkeypatch):
     monkeypatch.setattr(numba, "__version__", "0.0.1")
-    assert jit.source_stamp() != jit.STAMP
+    assert cache.source_stamp() != cache.STAMP
