@@ -10,11 +10,10 @@ import numpy as np
 from fastmlp.data import Dataset
 from fastmlp.engine import names
 from fastmlp.engine.crew import n_cores, run_crew
-from fastmlp.engine.program import Workspace, describe_table, ensure_compiled
+from fastmlp.engine.program import Workspace, describe_table, ensure_compiled, start_of
 from fastmlp.engine.results import NonFinite, Progress, TrainResult
 from fastmlp.engine.store import ParameterStore
 from fastmlp.kernels import structs
-from fastmlp.kernels.cpu.loop import run
 from fastmlp.kernels.structs import Float, Job, Program, Sync
 from fastmlp.plan import Parameters, aligned_zeros
 from fastmlp.spec import NetworkSpec
@@ -102,17 +101,15 @@ class CpuEngine(ParameterStore):
     ) -> str:
         self.compile()
         n_threads = int(program.job[Job.N_THREADS])
+        start = start_of(program)
         if n_threads == 1 and flops < FLOPS_WITHOUT_THREADS:
-            run(program, 0)
+            start(0)
             return "done"
 
         def stop() -> None:
             program.sync[Sync.STOP] = 1
 
-        def work(number: int) -> None:
-            run(program, number)
-
-        return run_crew(work, n_threads, stop, deadline_s, on_poll, interrupted)
+        return run_crew(start, n_threads, stop, deadline_s, on_poll, interrupted)
 
     def train(
         self,
@@ -314,7 +311,7 @@ class CpuEngine(ParameterStore):
         program = workspace.program(self.folded(), structs.KIND_PREDICT, outputs=outputs)
         describe_table(X, program.job)
         self.compile()
-        run(program, 0)
+        start_of(program)(0)
         plan, sizes = workspace.plan, self.spec.layer_sizes
         return [
             workspace.work[at : at + n_rows * ld].reshape(n_rows, ld)[:, :size].copy()
