@@ -369,9 +369,10 @@ def predictions(task: Task, loss: Loss, z: np.ndarray, classes: np.ndarray | Non
 def probabilities(task: Task, z: np.ndarray) -> np.ndarray:
     """Class probabilities of the raw outputs `z`, which may be overwritten."""
     if task == "multiclass":
-        z -= z.max(axis=1, keepdims=True)
+        # The ufuncs' own reductions: those of the array look at more options first.
+        z -= np.maximum.reduce(z, axis=1, keepdims=True)
         np.exp(z, out=z)
-        z /= z.sum(axis=1, keepdims=True)
+        z /= np.add.reduce(z, axis=1, keepdims=True)
         return z
     # With e = exp(-|z|) <= 1 nothing overflows, and small probabilities keep their digits.
     e = np.exp(-np.abs(z))

@@ -1,4 +1,4 @@
-"""How kernels are compiled: the only place that names njit and its flags; cache.py keeps the code."""
+"""How kernels are compiled: the only place that names njit and its flags."""
 
 from __future__ import annotations
 

@@ -33,15 +33,20 @@ def flat(array: np.ndarray | None, dtype: str) -> np.ndarray:
     return (array if array.flags.aligned else array.copy()).reshape(-1)
 
 
-def start_of(program: Program) -> Callable[[int], None]:
-    """What runs a program as one of its threads, by number; it keeps the arrays alive."""
+def address_table(program: Program) -> np.ndarray:
+    """The addresses of a program's arrays, int64, as the compiled loop takes them."""
     dtype = program.params.dtype
     for name, array in zip(Program._fields, program, strict=True):
         # The kernels see an address, and would read whatever is there.
         wanted = np.dtype(structs.ELEMENT_TYPES.get(name, dtype))
-        assert array.dtype == wanted and array.flags.c_contiguous, name
-    addresses = np.array([array.ctypes.data for array in program], np.int64)
-    zero = dtype.type(0)
+        assert array.dtype == wanted, name
+        assert array.flags.c_contiguous, name
+    return np.array([array.ctypes.data for array in program], np.int64)
+
+
+def start_of(program: Program) -> Callable[[int], None]:
+    """What runs a program as one of its threads, by number; it keeps the arrays alive."""
+    addresses, zero = address_table(program), program.params.dtype.type(0)
 
     def start(thread: int) -> None:
         run(addresses.ctypes.data, thread, zero)

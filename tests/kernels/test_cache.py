@@ -39,7 +39,7 @@ from fastmlp.kernels import cache
 import numba
 import tiny
 if "BECOME" in os.environ:
-    numba.njit(lambda x: x)(1)  # numba loads its parts now, which the user may not be allowed to read
+    numba.njit(lambda x: x)(1)  # loads the parts of numba, which the user may not be able to read
     os.setgroups([])
     os.setgid(int(os.environ["BECOME"]))
     os.setuid(int(os.environ["BECOME"]))
