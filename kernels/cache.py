@@ -204,6 +204,15 @@ class Cache(FunctionCache):
         except Exception:
             return None
 
+    def holds(self, sig: Any, target_context: Any) -> bool:
+        """Whether code for this signature and processor is there, and may be read."""
+        if cache_trouble():
+            return False
+        try:
+            return self._cache_file.load(self._index_key(sig, target_context.codegen())) is not None
+        except Exception:
+            return False
+
     def save_overload(self, sig: Any, data: Any) -> None:
         if write_trouble():
             return

@@ -107,6 +107,10 @@ def no_garbage_collection() -> Iterator[None]:
 class _Entry(CPUDispatcher):
     """A dispatcher whose helpers are compiled as parts of it."""
 
+    def is_kept(self, sig: Any) -> bool:
+        """Whether the disk cache has the machine code for a signature."""
+        return self._cache.holds(sig, self.targetctx)
+
     def compile(self, sig: Any) -> Any:
         codegen = self.targetctx.codegen()
         own_name = self.py_func.__qualname__

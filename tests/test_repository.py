@@ -26,7 +26,7 @@ LAYERS = (
     ("spec", "targets"),
     ("plan", "work_plan"),
     ("engine",),
-    ("io", "own", "parameters"),
+    ("io", "own", "parameters", "warming"),
     ("callbacks", "scoring", "metrics"),
     ("trainer",),
     ("minibatches", "full_batch"),

@@ -233,6 +233,10 @@ class Workspace:
         )
 
 
+def _signature(dtype: np.dtype) -> tuple[types.Type, ...]:
+    return types.int64, types.int64, getattr(types, dtype.name)
+
+
 @functools.cache
 def ensure_compiled(dtype: np.dtype) -> None:
     """Compile the loop for an element type, or load it from the cache.
@@ -240,4 +244,9 @@ def ensure_compiled(dtype: np.dtype) -> None:
     Ctrl-C ends it at once, and a later call begins anew.
     """
     with never_lost():
-        run.compile((types.int64, types.int64, getattr(types, dtype.name)))
+        run.compile(_signature(dtype))
+
+
+def is_on_disk(dtype: np.dtype) -> bool:
+    """Whether the cache has the loop for an element type, compiled for this processor."""
+    return run.is_kept(_signature(dtype))
