@@ -24,7 +24,7 @@ LAYERS = (
     ("derivative_check", "learning_rates", "plateau", "optimizer", "lbfgs", "muon"),
     ("losses", "layers", "optim", "schedules", "data", "eval_sets"),
     ("spec", "targets"),
-    ("plan", "work_plan"),
+    ("predictions", "plan", "work_plan"),
     ("engine",),
     ("io", "own", "parameters", "warming"),
     ("callbacks", "scoring", "metrics"),

@@ -245,14 +245,13 @@ class CpuEngine(ParameterStore):
     def _non_finite(self, program: Program, step: int, epoch: int) -> NonFinite:
         first, n_layers = Sync.FAULTY_LAYER, len(self.plan.layers)
         faulty = np.flatnonzero(program.sync[first : first + n_layers])
-        weights, _ = self.get_parameters()
         # A first step with a bad loss has no gradient: the norms known last tell more than zeros.
         return NonFinite(
             step=step,
             epoch=epoch,
             layer=int(faulty[0]) if len(faulty) else None,
             loss=float(program.losses[epoch]),
-            weight_norms=[_norm(weight) for weight in weights],
+            weight_norms=self.weight_norms(),
             grad_norms=[float(norm) for norm in self._last_grad_norms],
         )
 
@@ -347,9 +346,3 @@ class CpuEngine(ParameterStore):
             workspace.work[at : at + n_rows * ld].reshape(n_rows, ld)[:, :size].copy()
             for at, ld, size in zip(plan.activations, plan.leading, sizes, strict=True)
         ]
-
-
-def _norm(weight: np.ndarray) -> float:
-    """The Euclidean norm, scaled first: squares of large weights would overflow."""
-    scale = float(np.abs(weight).max()) or 1.0
-    return scale * float(np.linalg.norm(weight.astype(np.float64) / scale))

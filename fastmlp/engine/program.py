@@ -80,13 +80,14 @@ class Workspace:
         folds: bool = False,
         orthogonalises: bool = False,
     ) -> None:
-        """`folds`: batch normalisation is part of the weights, as in `ParameterStore.folded`;
+        """`folds`: for jobs that only go forward, where batch normalisation is part of the weights,
+        as in `ParameterStore.folded`;
         `orthogonalises`: the update rule is muon, which needs room of its own.
         """
         spec, parameters, dtype = store.spec, store.plan, store.dtype
         plan = WorkPlan.make(
             parameters, dtype.itemsize, batch_size, n_threads, TILE.rows[0], spec.residual,
-            spec.input_dropout > 0.0, orthogonalises,
+            spec.input_dropout > 0.0, orthogonalises, folds,
         )  # fmt: skip
         self.spec, self.parameters, self.plan = spec, parameters, plan
         self.orthogonalises = orthogonalises
