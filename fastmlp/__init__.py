@@ -10,6 +10,7 @@ from fastmlp.own import (
     unregister_loss,
 )
 from fastmlp.preparation import TablePreparation
+from fastmlp.warming import warmup
 
 __version__ = "0.1.0"
 
@@ -26,4 +27,5 @@ __all__ = [
     "schedules",
     "unregister_activation",
     "unregister_loss",
+    "warmup",
 ]

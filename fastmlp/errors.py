@@ -32,6 +32,10 @@ class OptionFileError(OptionError, OSError):
     """A file that a setting names cannot be written."""
 
 
+class CacheError(FastmlpError, OSError):
+    """The kernels that were compiled cannot be kept on disk."""
+
+
 class NetworkBusyError(FastmlpError, RuntimeError):
     """A network that is being trained was asked to train, by another thread or a callback."""
 

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from fastmlp.checks import shown
 from fastmlp.errors import OptionError, OptionTypeError
 
+# Factors that a schedule is asked for at a time: on their way they take several times the memory.
+_BLOCK_STEPS = 1 << 16
+
 Factors = NDArray[np.float64]
 
 
@@ -38,20 +41,12 @@ def learning_rates(
     Raises OptionTypeError or OptionError that names the first step whose factor is no number,
     not finite or negative.
     """
-    if isinstance(schedule, Schedule):
-        factors = np.asarray(schedule.factors(np.arange(first, first + n, dtype=float), n_steps))
-        if factors.shape != (n,) or factors.dtype.kind not in "biuf":
-            raise OptionTypeError(
-                f"factors of {type(schedule).__name__} must give a number for each of the {n} "
-                f"steps, got dtype {factors.dtype} of shape {factors.shape}"
-            )
-        rates = lr * factors.astype(np.float64)
-        wrong = ~((rates >= 0.0) & (rates < math.inf))
-        if wrong.any():
-            step = int(np.argmax(wrong))
-            raise _bad_factor(float(factors[step]), first + step, n_steps)
-        return rates
     rates = np.empty(n, dtype=np.float64)
+    if isinstance(schedule, Schedule):
+        for start in range(0, n, _BLOCK_STEPS):
+            block = rates[start : start + _BLOCK_STEPS]
+            _fill(block, schedule, lr, first + start, n_steps)
+        return rates
     for i in range(n):
         factor = schedule(first + i, n_steps)
         if not isinstance(factor, numbers.Real):
@@ -63,6 +58,22 @@ def learning_rates(
         if not 0.0 <= rates[i] < math.inf:
             raise _bad_factor(float(factor), first + i, n_steps)
     return rates
+
+
+def _fill(block: Factors, schedule: Schedule, lr: float, first: int, n_steps: int) -> None:
+    """Learning rates of the steps from `first` on into `block`; raises as `learning_rates`."""
+    n = len(block)
+    factors = np.asarray(schedule.factors(np.arange(first, first + n, dtype=float), n_steps))
+    if factors.shape != (n,) or factors.dtype.kind not in "biuf":
+        raise OptionTypeError(
+            f"factors of {type(schedule).__name__} must give a number for each of the {n} "
+            f"steps, got dtype {factors.dtype} of shape {factors.shape}"
+        )
+    block[:] = lr * factors.astype(np.float64)
+    wrong = ~((block >= 0.0) & (block < math.inf))
+    if wrong.any():
+        step = int(np.argmax(wrong))
+        raise _bad_factor(float(factors[step]), first + step, n_steps)
 
 
 def _bad_factor(factor: float, step: int, n_steps: int) -> OptionError:

@@ -12,8 +12,9 @@ import numpy as np
 from fastmlp.data import Dataset
 from fastmlp.errors import OptionError
 from fastmlp.losses import Loss
+from fastmlp.predictions import predictions
 from fastmlp.scoring import Metric, Outputs, check_metrics
-from fastmlp.targets import Task, predictions
+from fastmlp.targets import Task
 
 if TYPE_CHECKING:
     from fastmlp.engine.cpu import CpuEngine

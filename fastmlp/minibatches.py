@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from fastmlp.engine.results import NonFinite, Progress, TrainResult
 
 _DEFAULT_BATCH_SIZE = 128
-# Steps whose learning rates are laid out at a time: 32 MB. A function of the user's is asked step
+# Steps whose learning rates are laid out at a time: 2 MB. A function of the user's is asked step
 # by step, so fewer of them pass before training goes on.
-_TABLE_STEPS = 4_000_000
+_TABLE_STEPS = 250_000
 _FUNCTION_STEPS = 65_536
 # Very short epochs: this many are written to the history in some 20 ms.
 _TABLE_EPOCHS = 10_000
@@ -136,9 +136,7 @@ class Minibatches(Trainer):
                 return result, n_made, stop
 
     def _warn_of_gradients(self) -> None:
-        weights, _ = self._engine.get_parameters()
-        weight_norms = [float(np.linalg.norm(weight.astype(np.float64))) for weight in weights]
-        grad_norms = self.history["grad_norm"][0]
+        grad_norms, weight_norms = self.history["grad_norm"][0], self._engine.weight_norms()
         trouble = gradient_trouble(grad_norms, weight_norms, self._engine.spec.layer_sizes)
         if trouble is not None:
             warnings.warn(trouble, GradientFlowWarning, stacklevel=5)

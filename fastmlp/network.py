@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp import targets
+from fastmlp import predictions, targets
 from fastmlp.checks import is_sequence, shown
 from fastmlp.data import Dataset, as_inputs
 from fastmlp.errors import OptionError
@@ -301,7 +301,7 @@ class Network(Model):
         the first fit labels are class indices. Raises ShapeError, DataError or DataTypeError.
         """
         classes = None if self._task == "multilabel" else self.classes_
-        return targets.predictions(self._task, self.loss, self._outputs(X), classes)
+        return predictions.predictions(self._task, self.loss, self._outputs(X), classes)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities (n, classes) in the order of `classes_`.
@@ -310,8 +310,8 @@ class Network(Model):
         OptionError for a loss without classes, and as `predict`.
         """
         if self._task == "regression":
-            raise targets.no_probabilities(self.loss)
-        return targets.probabilities(self._task, self._outputs(X))
+            raise predictions.no_probabilities(self.loss)
+        return predictions.probabilities(self._task, self._outputs(X))
 
     def predict_std(self, X: Any) -> np.ndarray:
         """Standard deviations in the shape of `predict`, for a network with loss gaussian_nll.

@@ -167,7 +167,7 @@ class ParameterPlan:
             if layer.norm != "none":
                 params[layer.scale : layer.scale + layer.n_out] = scale
         for table, values in zip(self.embeddings, plain.embeddings, strict=True):
-            self._table_view(params, table)[...] = values
+            self.table_view(params, table)[...] = values
 
     def pack_layers(self, params: np.ndarray, weights: list, biases: list) -> None:
         """Write (in, out) matrices and (out,) biases; the other parameters are untouched."""
@@ -188,11 +188,12 @@ class ParameterPlan:
             normed = layer.norm != "none"
             scale = params[layer.scale : layer.scale + layer.n_out].copy() if normed else None
             plain.scales.append(scale)
-        plain.embeddings = [self._table_view(params, table).copy() for table in self.embeddings]
+        plain.embeddings = [self.table_view(params, table).copy() for table in self.embeddings]
         return plain
 
     @staticmethod
-    def _table_view(params, table):
+    def table_view(params, table):
+        """An embedding as a view (n_categories, width)."""
         n_elems = table.n_categories * table.width
         return params[table.at : table.at + n_elems].reshape(table.n_categories, table.width)
 

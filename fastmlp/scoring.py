@@ -19,7 +19,8 @@ from fastmlp.checks import shown
 from fastmlp.data import Dataset
 from fastmlp.errors import OptionError, OptionTypeError
 from fastmlp.losses import Loss
-from fastmlp.targets import Task, probabilities
+from fastmlp.predictions import probabilities
+from fastmlp.targets import Task
 
 
 @dataclass(frozen=True)

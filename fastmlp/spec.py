@@ -16,7 +16,7 @@ from fastmlp.engine.names import INITIALIZERS
 from fastmlp.errors import DeviceError, OptionError, OptionTypeError
 from fastmlp.losses import Loss, as_loss
 
-_DTYPES = ("float32", "float64")
+DTYPES = ("float32", "float64")
 _MAX_PARAMETERS = 2**40
 _MAX_THREADS = 256
 # The init of a network whose first weights were given; a spec has no room for them.
@@ -238,7 +238,7 @@ def _dtype(dtype: object) -> str:
     name = dtype
     if isinstance(dtype, type | np.dtype):
         name = np.dtype(dtype).name
-    return name_among("dtype", name, _DTYPES)
+    return name_among("dtype", name, DTYPES)
 
 
 def _device(device: object) -> str:

@@ -1,4 +1,4 @@
-"""How a loss sees y: classes and their indices, target values, and the way back to predictions."""
+"""How a loss sees y: classes and their indices, or target values."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ from fastmlp.spec import NetworkSpec
 Task = Literal["regression", "multiclass", "binary", "multilabel"]
 
 _SHOWN_CLASSES = 10
+
+# Labels looked up at a time: all at once, what is made on the way would be larger than they.
+_BLOCK_ROWS = 1 << 16
 
 
 def task_of(loss: Loss, n_outputs: int) -> Task:
@@ -72,13 +75,15 @@ def as_labels(y: Any, n_rows: int, name: str = "y") -> np.ndarray:
         return _plain_objects(array, name)
     if array.dtype.kind == "f":
         check_finite(array, "float64", name)
-        odd = array != np.floor(array)
-        if odd.any():
-            row = int(np.argmax(odd))
-            raise LabelError(
-                f"{name} must hold class labels, got {shown(array[row])} at row {row}; "
-                "for continuous values make the network with loss='squared_error'"
-            )
+        for start in range(0, n_rows, _BLOCK_ROWS):
+            block = array[start : start + _BLOCK_ROWS]
+            odd = block != np.floor(block)
+            if odd.any():
+                row = start + int(np.argmax(odd))
+                raise LabelError(
+                    f"{name} must hold class labels, got {shown(array[row])} at row {row}; "
+                    "for continuous values make the network with loss='squared_error'"
+                )
         return array
     if array.dtype.kind == "U":
         return array
@@ -120,7 +125,7 @@ def learn_classes(task: Task, y: np.ndarray, n_outputs: int, name: str = "y") ->
         fits = np.array_equal(classes.astype(y.dtype).astype(np.int64), classes)
         return classes.astype(y.dtype) if fits else classes
     # A set is faster on text, which np.unique would sort.
-    classes = np.array(sorted(set(y.tolist()))) if y.dtype.kind == "U" else np.unique(y)
+    classes = np.array(sorted(set(y.tolist()))) if y.dtype.kind == "U" else _distinct(y)
     if len(classes) != n_classes:
         outputs = "one output stands for" if task == "binary" else "the network has outputs for"
         raise ShapeError(
@@ -128,6 +133,16 @@ def learn_classes(task: Task, y: np.ndarray, n_outputs: int, name: str = "y") ->
             f"got {len(classes)}: {_listed(classes)}"
         )
     return classes
+
+
+def _distinct(y: np.ndarray) -> np.ndarray:
+    """np.unique of numbers, without a sorted copy of all of them."""
+    found = y[:0]
+    for start in range(0, len(y), _BLOCK_ROWS):
+        found = np.union1d(found, y[start : start + _BLOCK_ROWS])
+        if len(found) > _BLOCK_ROWS:  # no classes: to merge ever more of them would never end
+            return np.unique(y)
+    return found
 
 
 def class_indices(y: np.ndarray, classes: np.ndarray, name: str = "y") -> np.ndarray:
@@ -142,20 +157,30 @@ def class_indices(y: np.ndarray, classes: np.ndarray, name: str = "y") -> np.nda
         index = {label: i for i, label in enumerate(classes.tolist())}
         indices = np.fromiter((index.get(label, -1) for label in y.tolist()), np.int32, len(y))
         unknown = indices < 0
-    elif _are_indices(classes):
-        unknown = (y < 0) | (y >= len(classes))
-        indices = y.astype(np.int32) if not unknown.any() else y
-    else:
-        found = np.searchsorted(classes, y)
-        unknown = classes[np.minimum(found, len(classes) - 1)] != y
-        indices = found.astype(np.int32)
-    if unknown.any():
-        row = int(np.argmax(unknown))
-        raise LabelError(
-            f"{name} must hold the labels of the first fit ({_listed(classes)}), "
-            f"got {shown(y[row])} at row {row}, which was never seen"
-        )
-    return np.ascontiguousarray(indices, dtype=np.int32)
+        if unknown.any():
+            raise _unknown_label(y, int(np.argmax(unknown)), classes, name)
+        return indices
+    are_indices = _are_indices(classes)
+    indices = np.empty(len(y), np.int32)
+    for start in range(0, len(y), _BLOCK_ROWS):
+        block = y[start : start + _BLOCK_ROWS]
+        if are_indices:
+            unknown = (block < 0) | (block >= len(classes))
+            found = block
+        else:
+            found = np.minimum(np.searchsorted(classes, block), len(classes) - 1)
+            unknown = classes[found] != block
+        if unknown.any():
+            raise _unknown_label(y, start + int(np.argmax(unknown)), classes, name)
+        indices[start : start + _BLOCK_ROWS] = found
+    return indices
+
+
+def _unknown_label(y: np.ndarray, row: int, classes: np.ndarray, name: str) -> LabelError:
+    return LabelError(
+        f"{name} must hold the labels of the first fit ({_listed(classes)}), "
+        f"got {shown(y[row])} at row {row}, which was never seen"
+    )
 
 
 def _are_indices(classes: np.ndarray) -> bool:
@@ -347,41 +372,3 @@ def class_weights(
             )
         factors[position[label]] = real(f"class_weight[{label!r}]", weight, 0.0)
     return factors
-
-
-# --- outputs as predictions ------------------------------------------------------------------
-
-
-def predictions(task: Task, loss: Loss, z: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
-    """What `predict` returns for the raw outputs `z` (n, n_outputs), which may be overwritten."""
-    if task == "multiclass":
-        indices = z.argmax(axis=1)
-        return indices if classes is None else classes[indices]
-    if task == "binary":
-        indices = (z[:, 0] > 0).astype(np.int64)
-        return indices if classes is None else classes[indices]
-    if task == "multilabel":
-        return (z > 0).astype(np.int64)
-    values = loss.values(z)
-    return values[:, 0] if values.shape[1] == 1 else values
-
-
-def probabilities(task: Task, z: np.ndarray) -> np.ndarray:
-    """Class probabilities of the raw outputs `z`, which may be overwritten."""
-    if task == "multiclass":
-        z -= z.max(axis=1, keepdims=True)
-        np.exp(z, out=z)
-        z /= z.sum(axis=1, keepdims=True)
-        return z
-    # With e = exp(-|z|) <= 1 nothing overflows, and small probabilities keep their digits.
-    e = np.exp(-np.abs(z))
-    yes = np.where(z > 0, 1, e) / (1 + e)
-    return np.hstack([np.where(z > 0, e, 1) / (1 + e), yes]) if task == "binary" else yes
-
-
-def no_probabilities(loss: Loss) -> OptionError:
-    """The error for asking a network without classes for their probabilities."""
-    return OptionError(
-        f"predict_proba needs a loss of classes, got loss={loss.name!r}; use predict, or make "
-        "the network with loss='cross_entropy' or 'binary_cross_entropy'"
-    )

@@ -50,10 +50,12 @@ class WorkPlan:
         residual: tuple[bool, ...] = (),
         input_dropout: bool = False,
         orthogonalises: bool = False,
+        forward: bool = False,
     ) -> WorkPlan:
         """`tile_rows`: height of the tallest register tile, whose multiples row blocks are;
         `residual`: whether the input of each hidden layer is added to its output;
-        `orthogonalises`: room for what kernels/cpu/muon.py makes of one matrix at a time.
+        `orthogonalises`: room for what kernels/cpu/muon.py makes of one matrix at a time;
+        `forward`: no step goes back through the layers, so there is no W^T.
         """
         lanes, layers = parameters.lanes, parameters.layers
         line = CACHE_LINE_BYTES // itemsize
@@ -70,7 +72,8 @@ class WorkPlan:
         activations = tuple(take(batch_size * ld) for ld in leading)
         dz = tuple(take(batch_size * ld) for ld in leading[1:])
         weight_t = tuple(
-            take(parameters.transposed_rows(i) * layer.out_pad) for i, layer in enumerate(layers)
+            take(0 if forward else parameters.transposed_rows(i) * layer.out_pad)
+            for i, layer in enumerate(layers)
         )
         n_chunks = -(-batch_size // tile_rows)
         normed, statistics, sums = [], [], []

@@ -267,6 +267,10 @@ class Entry(CPUDispatcher):
     def __init__(self, function: Any, options: dict[str, Any]) -> None:
         super().__init__(function, targetoptions=options, pipeline_class=KernelCompiler)
 
+    def is_kept(self, sig: Any) -> bool:
+        """Whether the disk cache has the machine code for a signature."""
+        return self._cache.holds(sig, self.targetctx)
+
     def compile(self, sig: Any) -> Any:
         codegen = self.targetctx.codegen()
         own_name = self.py_func.__qualname__

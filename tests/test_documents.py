@@ -30,7 +30,7 @@ def test_python_runs_as_it_stands(code, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_commands_and_options_exist(text):
-    for command, rest in re.findall(r"fastmlp (train|predict|doctor)\b([^`\n]*)", text):
+    for command, rest in re.findall(r"fastmlp (train|predict|warmup|doctor)\b([^`\n]*)", text):
         options = {name for param in commands.commands[command].params for name in param.opts}
         assert set(re.findall(r"(--[a-z-]+)", rest)) <= {*options, "--help"}
 

@@ -1,4 +1,4 @@
-"""The command line: ``fastmlp train``, ``fastmlp predict``, ``fastmlp doctor``.
+"""The command line: ``fastmlp train``, ``predict``, ``warmup`` and ``doctor``.
 
 Exit codes: 0 done, 1 the training or the machine failed, 2 bad input, 130 ended by Ctrl-C. Bad
 input is said in one sentence on stderr.
@@ -15,6 +15,7 @@ from fastmlp import __version__
 from fastmlp.cli.doctor import doctor
 from fastmlp.cli.predict import predict
 from fastmlp.cli.train import train
+from fastmlp.cli.warmup import warmup
 from fastmlp.errors import FastmlpError, TrainingDivergedError
 
 
@@ -30,6 +31,7 @@ def commands(context: click.Context) -> None:
 commands.add_command(train)
 commands.add_command(predict)
 commands.add_command(doctor)
+commands.add_command(warmup)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from fastmlp.data import Dataset
 from fastmlp.engine import names
 from fastmlp.engine.crew import n_cores, run_crew
+from fastmlp.engine.few_rows import MAX_ELEMS, MAX_ROWS, FewRows
 from fastmlp.engine.program import Workspace, describe_table, ensure_compiled, start_of
 from fastmlp.engine.results import NonFinite, Progress, TrainResult
 from fastmlp.engine.store import ParameterStore
@@ -25,8 +26,9 @@ CHUNK_ROWS = 512
 MUON_STEPS = 5  # where the number of its iterations stands among the numbers of muon
 # Workspaces up to this size stay for the next call.
 KEPT_BYTES = 64 * 1024 * 1024
-# A job below this is over before Ctrl-C could be wanted: the calling thread runs it.
-FLOPS_WITHOUT_THREADS = 20_000_000
+# A job below this takes the calling thread half a millisecond: no longer than to start threads for
+# it, and it is over before Ctrl-C could be wanted.
+FLOPS_WITHOUT_THREADS = 60_000_000
 
 
 class CpuEngine(ParameterStore):
@@ -38,6 +40,10 @@ class CpuEngine(ParameterStore):
         self.n_threads_used = 1
         self._last_grad_norms = np.zeros(len(self.plan.layers))
         self._spare: dict[str, Workspace] = {}
+        self._few_rows = min(
+            MAX_ROWS, MAX_ELEMS // spec.sizes[0], FLOPS_WITHOUT_THREADS // self._flops(1, 1)
+        )
+        self._spare_few: list[FewRows] = []
 
     def _flops(self, n_rows: int, products: int) -> int:
         """Of `products` matrix products a layer: 3 for a training step, 1 for the forward pass."""
@@ -54,21 +60,31 @@ class CpuEngine(ParameterStore):
     def _orthogonalises(self) -> bool:
         return self.rule == "muon"
 
-    def _n_threads(self, flops: int) -> int:
+    def _n_threads(self, flops: int, of_job: int) -> int:
+        """For a job of `of_job` operations, `flops` of them between two barriers."""
         if self.spec.n_threads is not None:
             return self.spec.n_threads
+        if of_job < FLOPS_WITHOUT_THREADS:
+            return 1
         useful = flops // FLOPS_PER_THREAD
         return int(max(1, min(n_cores(), useful)))
 
     @contextmanager
-    def _workspace(self, use: str, batch_size: int, products: int) -> Iterator[Workspace]:
+    def _workspace(
+        self, use: str, batch_size: int, products: int, n_rows: int
+    ) -> Iterator[Workspace]:
         """A workspace that no other thread has: the last one of this `use` if it fits and is free.
+
+        For a job over `n_rows` rows, all epochs counted, with `products` products a layer.
 
         Threads may predict with one network at the same time, and the kernels run without the GIL.
         """
         orthogonalises = use == "train" and self._orthogonalises
-        flops = self._flops(batch_size, products)
-        n_threads = self._n_threads(flops + (self._update_flops() if orthogonalises else 0))
+        flops, of_job = self._flops(batch_size, products), self._flops(n_rows, products)
+        if orthogonalises:
+            flops += self._update_flops()
+            of_job += self._update_flops() * -(-n_rows // batch_size)
+        n_threads = self._n_threads(flops, of_job)
         # dict.pop is atomic. The old one goes first: two could be more than the machine has.
         workspace = self._spare.pop(use, None)
         if workspace is None or not workspace.serves(batch_size, n_threads, orthogonalises):
@@ -90,6 +106,7 @@ class CpuEngine(ParameterStore):
         for use, workspace in list(self._spare.items()):
             if workspace.n_bytes > KEPT_BYTES:
                 self._spare.pop(use, None)
+        self._spare_few = [few for few in self._spare_few if few.n_bytes <= KEPT_BYTES]
 
     def _run(
         self,
@@ -138,7 +155,7 @@ class CpuEngine(ParameterStore):
         n_rows = data.X.shape[0]
         batch_size = min(batch_size, n_rows)
         n_steps = -(-n_rows // batch_size)
-        with self._workspace("train", batch_size, 3) as workspace:
+        with self._workspace("train", batch_size, 3, n_rows * n_epochs) as workspace:
             self.n_threads_used = workspace.plan.n_threads
             self._describe_update(workspace.floats)
             program = workspace.program(
@@ -228,31 +245,43 @@ class CpuEngine(ParameterStore):
     def _non_finite(self, program: Program, step: int, epoch: int) -> NonFinite:
         first, n_layers = Sync.FAULTY_LAYER, len(self.plan.layers)
         faulty = np.flatnonzero(program.sync[first : first + n_layers])
-        weights, _ = self.get_parameters()
         # A first step with a bad loss has no gradient: the norms known last tell more than zeros.
         return NonFinite(
             step=step,
             epoch=epoch,
             layer=int(faulty[0]) if len(faulty) else None,
             loss=float(program.losses[epoch]),
-            weight_norms=[_norm(weight) for weight in weights],
+            weight_norms=self.weight_norms(),
             grad_norms=[float(norm) for norm in self._last_grad_norms],
         )
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Raw outputs z of the last layer, (n, n_out) of the network's dtype."""
         n_rows, n_out = X.shape[0], self.spec.sizes[-1]
+        if 0 < n_rows <= self._few_rows:
+            return self._predict_few(X)
         outputs = np.empty((n_rows, n_out), self.dtype)
         if n_rows == 0:
             return outputs
-        with self._workspace("predict", min(n_rows, CHUNK_ROWS), 1) as workspace:
+        with self._workspace("predict", min(n_rows, CHUNK_ROWS), 1, n_rows) as workspace:
             program = workspace.program(self.folded(), structs.KIND_PREDICT, outputs=outputs)
             self._finish(program, X, 1)
         return outputs
 
+    def _predict_few(self, X: np.ndarray) -> np.ndarray:
+        self.compile()
+        try:
+            # Taken by no other thread meanwhile: a list's pop is atomic.
+            few = self._spare_few.pop()
+        except IndexError:
+            few = FewRows(self, self._few_rows)
+        outputs = few.predict(self.folded(), X)
+        self._spare_few.append(few)
+        return outputs
+
     def evaluate(self, data: Dataset) -> float:
         """Weighted mean of the row losses, without penalty and dropout."""
-        with self._workspace("predict", min(len(data.X), CHUNK_ROWS), 1) as workspace:
+        with self._workspace("predict", min(len(data.X), CHUNK_ROWS), 1, len(data.X)) as workspace:
             program = workspace.program(
                 self.folded(),
                 structs.KIND_EVALUATE,
@@ -283,7 +312,7 @@ class CpuEngine(ParameterStore):
         n_rows = data.X.shape[0]
         batch_size = n_rows if len(self.running) else min(n_rows, CHUNK_ROWS)
         grads = aligned_zeros(self.plan.n_elems, self.dtype)
-        with self._workspace("gradients", batch_size, 3) as workspace:
+        with self._workspace("gradients", batch_size, 3, n_rows) as workspace:
             program = workspace.program(
                 self._used(),
                 structs.KIND_GRADIENTS,
@@ -317,9 +346,3 @@ class CpuEngine(ParameterStore):
             workspace.work[at : at + n_rows * ld].reshape(n_rows, ld)[:, :size].copy()
             for at, ld, size in zip(plan.activations, plan.leading, sizes, strict=True)
         ]
-
-
-def _norm(weight: np.ndarray) -> float:
-    """The Euclidean norm, scaled first: squares of large weights would overflow."""
-    scale = float(np.abs(weight).max()) or 1.0
-    return scale * float(np.linalg.norm(weight.astype(np.float64) / scale))

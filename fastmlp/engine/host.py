@@ -5,30 +5,42 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numba.core.registry import cpu_target
+
 from fastmlp.engine.crew import n_cores
-from fastmlp.kernels import jit
+from fastmlp.engine.program import is_on_disk
+from fastmlp.kernels import cache
 from fastmlp.kernels.cpu.width import LANES, TILE
 
 
 def describe_host() -> dict[str, Any]:
     """Vector width, tiles, cores and the state of the cache of compiled kernels.
 
-    `tiles` has rows and columns of the tallest register tile for each element type, `cache_ready`
-    tells whether the kernels of this version lie compiled in `cache_dir`, `cache_trouble` is a
-    sentence on why the cache is not used, or None.
+    `tiles` has rows and columns of the tallest register tile for each element type; `processor`
+    is LLVM's name of what is compiled for. `cache_ready` lists the element types for which the
+    kernels of this version and processor lie compiled in `cache_dir`; `cache_trouble` and
+    `cache_write_trouble` are sentences on why the cache is not used, or not written, or None.
     """
-    root = jit.cache_root()
-    files = _files(root / jit.STAMP) if root is not None else []
+    root = cache.cache_root()
+    files = _files(root / cache.STAMP) if root is not None else []
     return {
         "vector": TILE.name,
         "vector_bits": TILE.vector_bytes * 8,
         "tiles": {dtype: [TILE.rows[0], 2 * lanes] for dtype, lanes in LANES.items()},
+        "processor": cpu_target.target_context.codegen().magic_tuple()[1],
         "cores": n_cores(),
         "cache_dir": None if root is None else str(root),
-        "cache_trouble": jit.cache_trouble(),
-        "cache_ready": bool(files),
+        "cache_trouble": cache.cache_trouble(),
+        "cache_write_trouble": cache.write_trouble(),
+        "cache_ready": [dtype for dtype in LANES if is_on_disk(np.dtype(dtype))],
         "cache_bytes": sum(files),
     }
+
+
+def cache_trouble() -> str | None:
+    """Why what is compiled will not be kept on disk, in a sentence, or None."""
+    return cache.write_trouble()
 
 
 def _files(folder: Path) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -14,13 +14,16 @@ from fastmlp.kernels.cpu.random import (
     WEYL_0,
     WEYL_1,
 )
-from fastmlp.plan import Parameters
+from fastmlp.plan import ParameterPlan
 from fastmlp.spec import ARRAYS, NetworkSpec
 
 # Units that pass about half of their input on.
 RECTIFYING = (
     "relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "hard_swish",
 )  # fmt: skip
+
+# Weights drawn at a time: the numbers on the way to them stay in the second-level cache.
+_BLOCK_ELEMS = 1 << 14
 
 # Word c3 of the counters here; dropout's c3 has the layer in its top byte and never this one.
 _STREAM = 0xFFFFFFFF
@@ -43,18 +46,19 @@ def philox(counters: np.ndarray, key: int) -> np.ndarray:
     return np.stack((x0, x1, x2, x3), axis=1).astype(np.uint32)
 
 
-def uniform01(n: int, layer: int, seed: int) -> np.ndarray:
-    """n numbers in (0, 1), float64, of 32 random bits each."""
-    blocks = -(-n // 4)
-    counters = np.empty((blocks, 4), np.uint64)
-    counters[:, 0], counters[:, 1] = np.arange(blocks) & MASK32, layer
-    counters[:, 2], counters[:, 3] = np.arange(blocks) >> 32, _STREAM
-    return (philox(counters, seed).reshape(-1)[:n] + 0.5) / 2.0**32
+def uniform01(n: int, layer: int, seed: int, first: int = 0) -> np.ndarray:
+    """Numbers `first` to first + n of a layer's, in (0, 1), float64, of 32 random bits each."""
+    block, skipped = divmod(first, 4)
+    numbers = np.arange(block, -(-(first + n) // 4))
+    counters = np.empty((len(numbers), 4), np.uint64)
+    counters[:, 0], counters[:, 1] = numbers & MASK32, layer
+    counters[:, 2], counters[:, 3] = numbers >> 32, _STREAM
+    return (philox(counters, seed).reshape(-1)[skipped : skipped + n] + 0.5) / 2.0**32
 
 
-def standard_normal(n: int, layer: int, seed: int) -> np.ndarray:
-    """n numbers of mean 0 and variance 1: a pair of uniform ones gives one (Box and Muller)."""
-    u = uniform01(2 * n, layer, seed).reshape(-1, 2)
+def standard_normal(n: int, layer: int, seed: int, first: int = 0) -> np.ndarray:
+    """Numbers of mean 0 and variance 1: a pair of uniform ones gives one (Box and Muller)."""
+    u = uniform01(2 * n, layer, seed, 2 * first).reshape(-1, 2)
     return np.sqrt(-2.0 * np.log(u[:, 0])) * np.cos(2.0 * np.pi * u[:, 1])
 
 
@@ -76,30 +80,38 @@ def orthogonal(n_in: int, n_out: int, layer: int, seed: int) -> np.ndarray:
     return q if n_in >= n_out else q.T
 
 
-def initial_parameters(spec: NetworkSpec) -> Parameters:
-    """Weights as spec.init says, zero biases, scales of 1, embeddings within +-1 / sqrt(width).
+def initialise(params: np.ndarray, plan: ParameterPlan, spec: NetworkSpec) -> None:
+    """Weights as spec.init says, scales of 1, embeddings within +-1 / sqrt(width), into zeros.
 
-    (float64; of embeddings: Gorishniy et al. 2021.)
+    (Embeddings: Gorishniy et al. 2021.) Rows are drawn in blocks, as all of them in float64 would
+    take several times the memory of the parameters.
     """
-    sizes, n_layers = spec.layer_sizes, len(spec.layer_sizes) - 1
-    weights = [
-        initial_weight(n_in, n_out, layer, spec)
-        for layer, (n_in, n_out) in enumerate(itertools.pairwise(sizes))
-    ]
-    scales: list[np.ndarray | None] = [
-        None if norm == "none" else np.ones(n_out)
-        for n_out, norm in zip(sizes[1:], (*spec.norms, "none"), strict=True)
-    ]
-    embeddings = [
-        (2.0 * uniform01(n * width, n_layers + i, spec.seed) - 1.0).reshape(n, width)
-        / np.sqrt(width)
-        for i, (_, n, width) in enumerate(spec.embeddings)
-    ]
-    return Parameters(weights, [np.zeros(n_out) for n_out in sizes[1:]], scales, embeddings)
+    n_layers = len(plan.layers)
+    for number, layer in enumerate(plan.layers):
+        for rows, values in _weight_blocks(layer.n_in, layer.n_out, number, spec):
+            for panel, columns in plan.panel_views(params, layer):
+                panel[rows] = values[:, columns]
+        if layer.norm != "none":
+            params[layer.scale : layer.scale + layer.n_out] = 1.0
+    for number, table in enumerate(plan.embeddings):
+        view, seed = plan.table_view(params, table), spec.seed
+        for rows, first, n in _row_blocks(table.n_categories, table.width):
+            values = 2.0 * uniform01(n, n_layers + number, seed, first) - 1.0
+            view[rows] = values.reshape(-1, table.width) / np.sqrt(table.width)
 
 
-def initial_weight(n_in: int, n_out: int, layer: int, spec: NetworkSpec) -> np.ndarray:
-    """Weights (in, out) of one layer, float64.
+def _row_blocks(n_rows: int, n_columns: int) -> Iterator[tuple[slice, int, int]]:
+    """Rows of a matrix in blocks, each with its first element and number of elements."""
+    step = max(1, _BLOCK_ELEMS // n_columns)
+    for start in range(0, n_rows, step):
+        stop = min(start + step, n_rows)
+        yield slice(start, stop), start * n_columns, (stop - start) * n_columns
+
+
+def _weight_blocks(
+    n_in: int, n_out: int, layer: int, spec: NetworkSpec
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows of a layer's weights (in, out) with their values, float64.
 
     he (He et al. 2015): variance 2 / fan_in, for units that pass half of their input on; glorot
     (Glorot and Bengio 2010): 2 / (fan_in + fan_out); lecun (LeCun et al. 1998): 1 / fan_in;
@@ -110,18 +122,20 @@ def initial_weight(n_in: int, n_out: int, layer: int, spec: NetworkSpec) -> np.n
     rule = rule_for(activation) if spec.init == "auto" else spec.init
     family, _, shape = rule.partition("_")
     if rule in ("zeros", ARRAYS):
-        return np.zeros((n_in, n_out))
+        return
     if rule == "orthogonal":
         gain = np.sqrt(2.0) if activation in RECTIFYING else 1.0
-        return gain * orthogonal(n_in, n_out, layer, spec.seed)
+        yield slice(0, n_in), gain * orthogonal(n_in, n_out, layer, spec.seed)
+        return
     variance = {
         "he": 2.0 / n_in,
         "glorot": 2.0 / (n_in + n_out),
         "lecun": 1.0 / n_in,
         "uniform": 1.0 / (3.0 * n_in),
     }[family]
-    if shape == "normal":
-        unit = standard_normal(n_in * n_out, layer, spec.seed)
-    else:
-        unit = (2.0 * uniform01(n_in * n_out, layer, spec.seed) - 1.0) * np.sqrt(3.0)
-    return (unit * np.sqrt(variance)).reshape(n_in, n_out)
+    for rows, first, n in _row_blocks(n_in, n_out):
+        if shape == "normal":
+            unit = standard_normal(n, layer, spec.seed, first)
+        else:
+            unit = (2.0 * uniform01(n, layer, spec.seed, first) - 1.0) * np.sqrt(3.0)
+        yield rows, (unit * np.sqrt(variance)).reshape(-1, n_out)

@@ -33,15 +33,20 @@ def flat(array: np.ndarray | None, dtype: str) -> np.ndarray:
     return (array if array.flags.aligned else array.copy()).reshape(-1)
 
 
-def start_of(program: Program) -> Callable[[int], None]:
-    """What runs a program as one of its threads, by number; it keeps the arrays alive."""
+def address_table(program: Program) -> np.ndarray:
+    """The addresses of a program's arrays, int64, as the compiled loop takes them."""
     dtype = program.params.dtype
     for name, array in zip(Program._fields, program, strict=True):
         # The kernels see an address, and would read whatever is there.
         wanted = np.dtype(structs.ELEMENT_TYPES.get(name, dtype))
-        assert array.dtype == wanted and array.flags.c_contiguous, name
-    addresses = np.array([array.ctypes.data for array in program], np.int64)
-    zero = dtype.type(0)
+        assert array.dtype == wanted, name
+        assert array.flags.c_contiguous, name
+    return np.array([array.ctypes.data for array in program], np.int64)
+
+
+def start_of(program: Program) -> Callable[[int], None]:
+    """What runs a program as one of its threads, by number; it keeps the arrays alive."""
+    addresses, zero = address_table(program), program.params.dtype.type(0)
 
     def start(thread: int) -> None:
         run(addresses.ctypes.data, thread, zero)
@@ -75,13 +80,14 @@ class Workspace:
         folds: bool = False,
         orthogonalises: bool = False,
     ) -> None:
-        """`folds`: batch normalisation is part of the weights, as in `ParameterStore.folded`;
+        """`folds`: for jobs that only go forward, where batch normalisation is part of the weights,
+        as in `ParameterStore.folded`;
         `orthogonalises`: the update rule is muon, which needs room of its own.
         """
         spec, parameters, dtype = store.spec, store.plan, store.dtype
         plan = WorkPlan.make(
             parameters, dtype.itemsize, batch_size, n_threads, TILE.rows[0], spec.residual,
-            spec.input_dropout > 0.0, orthogonalises,
+            spec.input_dropout > 0.0, orthogonalises, folds,
         )  # fmt: skip
         self.spec, self.parameters, self.plan = spec, parameters, plan
         self.orthogonalises = orthogonalises
@@ -228,6 +234,10 @@ class Workspace:
         )
 
 
+def _signature(dtype: np.dtype) -> tuple[types.Type, ...]:
+    return types.int64, types.int64, getattr(types, dtype.name)
+
+
 @functools.cache
 def ensure_compiled(dtype: np.dtype) -> None:
     """Compile the loop for an element type, or load it from the cache.
@@ -235,4 +245,9 @@ def ensure_compiled(dtype: np.dtype) -> None:
     Ctrl-C ends it at once, and a later call begins anew.
     """
     with never_lost():
-        run.compile((types.int64, types.int64, getattr(types, dtype.name)))
+        run.compile(_signature(dtype))
+
+
+def is_on_disk(dtype: np.dtype) -> bool:
+    """Whether the cache has the loop for an element type, compiled for this processor."""
+    return run.is_kept(_signature(dtype))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from fastmlp.engine import names, registered
-from fastmlp.engine.initial import initial_parameters
+from fastmlp.engine.initial import initialise
 from fastmlp.engine.results import OptimizerState, Snapshot
 from fastmlp.kernels.cpu.norms import EPS
 from fastmlp.kernels.cpu.width import LANES
 from fastmlp.optim import UpdateOptions
 from fastmlp.plan import ParameterPlan, Parameters, aligned_zeros
 from fastmlp.spec import NetworkSpec
+
+_BLOCK_ELEMS = 1 << 16
 
 N_HYPER = 9  # the most numbers that a rule has, with lr apart: those of muon
 
@@ -45,7 +49,7 @@ class ParameterStore:
             spec.layer_sizes, LANES[spec.dtype], spec.norms, spec.embeddings
         )
         self.params = aligned_zeros(self.plan.n_elems, self.dtype)
-        self.plan.pack(self.params, initial_parameters(spec))
+        initialise(self.params, self.plan, spec)
         self.running = aligned_zeros(self._running_elems(), self.dtype)
         for _, (_, variances) in self._running_views():
             variances[...] = 1.0
@@ -69,6 +73,11 @@ class ParameterStore:
         """Copies of the weights (in, out) and biases (out,) that predict."""
         plain = self.parameters()
         return plain.weights, plain.biases
+
+    def weight_norms(self) -> list[float]:
+        """The Euclidean norm of each weight matrix that predicts; nothing of its size is made."""
+        used = self._used()
+        return [_norm(used[layer.weight : layer.bias]) for layer in self.plan.layers]
 
     def set_parameters(self, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
         """Set weights and biases, and leave scales and embeddings as they are."""
@@ -222,3 +231,13 @@ def _fold_layer(
         panel[...] = panel * factor[columns]
     bias = params[layer.bias : layer.bias + layer.n_out]
     bias[...] = bias - mean * factor
+
+
+def _norm(weight: np.ndarray) -> float:
+    """The norm of an array (n,), scaled first: squares of large weights would overflow."""
+    scale = max(float(weight.max()), -float(weight.min())) or 1.0
+    squares = 0.0
+    for start in range(0, len(weight), _BLOCK_ELEMS):
+        block = weight[start : start + _BLOCK_ELEMS].astype(np.float64) / scale
+        squares += float(block @ block)
+    return scale * math.sqrt(squares)

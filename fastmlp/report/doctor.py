@@ -30,6 +30,7 @@ def examine() -> dict[str, Any]:
         "machine": platform.machine(),
         "cores": os.cpu_count() or 1,
         "usable_cores": host["cores"],
+        "target": host["processor"],
         "vector": host["vector"],
         "vector_bits": host["vector_bits"],
         "tiles": host["tiles"],
@@ -39,6 +40,7 @@ def examine() -> dict[str, Any]:
         "ready": host["cache_ready"],
         "bytes": host["cache_bytes"],
         "trouble": host["cache_trouble"],
+        "write_trouble": host["cache_write_trouble"],
     }
     versions = {"fastmlp": fastmlp.__version__} | {name: _version(name) for name in _PACKAGES}
     report = {
@@ -63,6 +65,7 @@ def as_text(report: dict[str, Any]) -> str:
         f"          {report['python']['path']}",
         f"cpu       {cpu['name']} ({cpu['machine']})",
         f"vectors   {cpu['vector']}, {cpu['vector_bits']} bits; register tiles {tiles}",
+        f"          compiled for {cpu['target']}",
         f"threads   {cpu['usable_cores']} of {cpu['cores']} cores may be used",
         f"cache     {_cache_text(cache)}",
         f"gpu       {gpus}; this version trains on the CPU",
@@ -80,17 +83,23 @@ def _cache_text(cache: dict[str, Any]) -> str:
         return f"not used: {cache['trouble']}"
     if not cache["ready"]:
         return f"{cache['folder']}: no kernels yet, the first training compiles them (seconds)"
-    return (
-        f"{cache['folder']}: kernels of this version are compiled ({cache['bytes'] / 1e6:.1f} MB)"
-    )
+    ready, only = " and ".join(cache["ready"]), ", only read" if cache["write_trouble"] else ""
+    return f"{cache['folder']}: {ready} kernels are compiled ({cache['bytes'] / 1e6:.1f} MB){only}"
 
 
 def _problems(report: dict[str, Any]) -> list[dict[str, str]]:
     found = []
-    cpu, trouble = report["cpu"], report["cache"]["trouble"]
+    cpu, cache = report["cpu"], report["cache"]
+    trouble = cache["trouble"]
     if trouble:
         problem = f"the cache is not used, so every process compiles anew: {trouble}"
         found.append((problem, "export FASTMLP_CACHE_DIR=$HOME/.fastmlp-cache"))
+    elif cache["write_trouble"] and not cache["ready"]:
+        problem = (
+            f"the cache has no kernels for {cpu['target']} and is only read, so every process "
+            f"compiles anew: {cache['write_trouble']}"
+        )
+        found.append((problem, "fastmlp warmup, as the user that the cache belongs to"))
     if cpu["vector_bits"] <= _NARROW_BITS and cpu["machine"] in ("x86_64", "AMD64"):
         problem = f"kernels are compiled for {cpu['vector']}, the narrowest vectors"
         if os.environ.get("NUMBA_CPU_NAME"):

@@ -10,7 +10,7 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -43,6 +43,21 @@ def make_display(verbose: bool | str, stream: TextIO | None = None) -> Display |
     if verbose is False or out is None or (verbose == "auto" and not on_terminal):
         return None
     return LiveBar(out) if on_terminal else PlainLines(out)
+
+
+@contextlib.contextmanager
+def waiting(text: str, shown: bool = True) -> Iterator[None]:
+    """On a terminal, `text` and the seconds so far while the block runs; nothing elsewhere."""
+    if not shown or sys.stderr is None or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
+        progress.add_task(text, total=None)
+        yield
 
 
 def epoch_text(logs: Mapping[str, Any]) -> str:

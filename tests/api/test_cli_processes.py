@@ -38,13 +38,36 @@ def test_ctrl_c_saves_the_network(tmp_path, place):
     assert files == {"model.safetensors", "history.json", "run.toml"}
 
 
-def test_import_and_help_load_neither_sklearn_nor_scipy_nor_matplotlib():
-    code = (
-        "import sys, fastmlp.cli\n"
-        "heavy = {'sklearn', 'scipy', 'matplotlib', 'pandas', 'rich'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
+# What a network does not need, or not before it is made: each costs its user time at the start.
+HEAVY = ("llvmlite", "matplotlib", "numba", "pandas", "polars", "pyarrow", "rich", "safetensors",
+         "scipy", "sklearn", "threadpoolctl", "torch")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"), [("fastmlp", (*HEAVY, "click", "fastmlp.cli")), ("fastmlp.cli", HEAVY)]
+)
+def test_importing_loads_nothing_heavy(module, heavy):
+    code = f"import sys, {module}; print(sorted(set({heavy}) & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], check=True, capture_output=True, text=True
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_network_trains_and_predicts_without_what_it_does_not_need():
+    """numba loads the outermost scipy; of what is beneath it and the others, nothing is used."""
+    code = (
+        "import sys, numpy as np, fastmlp\n"
+        "net = fastmlp.Network([2, 3, 2], loss='cross_entropy')\n"
+        "net.fit(np.eye(2), [0, 1], epochs=1)\n"
+        "net.predict(np.eye(2)), net.predict_proba(np.eye(2)), net.evaluate(np.eye(2), [0, 1])\n"
+        f"heavy = set({HEAVY}) - {{'llvmlite', 'numba', 'scipy'}} | {{'scipy.linalg', 'click'}}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    command = [sys.executable, "-W", "error", "-c", code]
+    subprocess.run(command, check=True, capture_output=True)  # the kernels are compiled by now
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
 
 
 # --- doctor ----------------------------------------------------------------------------------

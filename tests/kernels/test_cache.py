@@ -9,11 +9,12 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from fastmlp.kernels import jit
+from fastmlp.kernels import cache
 from tests.conftest import ROOT
 
 # Two functions that numba would compile for the same signature, in a module of their own.
@@ -33,23 +34,32 @@ def tripled(x):
     return part(x) + x
 """
 MAIN = """
-import json
-from fastmlp.kernels import jit
+import json, os
+from fastmlp.kernels import cache
+import numba
 import tiny
+if "BECOME" in os.environ:
+    numba.njit(lambda x: x)(1)  # loads the parts of numba, which the user may not be able to read
+    os.setgroups([])
+    os.setgid(int(os.environ["BECOME"]))
+    os.setuid(int(os.environ["BECOME"]))
 values = [tiny.doubled(21), tiny.tripled(5)]
 hits = sum(sum(f.stats.cache_hits.values()) for f in (tiny.doubled, tiny.tripled))
-print(json.dumps([values, hits, jit.cache_trouble()]))
+print(json.dumps([values, hits, cache.cache_trouble(), cache.write_trouble()]))
 """
 RIGHT = [42, 15]
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """A function that runs the module in a new process: (number of cache hits, cache trouble)."""
+    """A function that runs the module in a new process: (number of cache hits, cache trouble).
+
+    With `of_writing` the second is what keeps it from being written.
+    """
     module = tmp_path_factory.mktemp("module")
     (module / "tiny.py").write_text(SOURCE)
 
-    def run(folder, *, before=None, **variables) -> tuple[int, str | None]:
+    def run(folder, *, before=None, of_writing=False, **variables) -> tuple[int, str | None]:
         paths = os.pathsep.join([str(ROOT), str(module)])
         chosen = {} if folder is None else {"FASTMLP_CACHE_DIR": str(folder)}
         environment = {k: v for k, v in os.environ.items() if k != "FASTMLP_CACHE_DIR"}
@@ -59,9 +69,9 @@ def tiny(tmp_path_factory):
             preexec_fn=before, cwd=module,
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, "")
-        values, hits, trouble = json.loads(done.stdout)
+        values, hits, *troubles = json.loads(done.stdout)
         assert values == RIGHT
-        return hits, trouble
+        return hits, troubles[of_writing]
 
     return run
 
@@ -87,7 +97,7 @@ def files(folder: Path) -> list[Path]:
 def test_a_second_process_finds_both_functions(tiny, warm):
     assert len(files(warm)) == 2
     assert warm.stat().st_mode & 0o777 == 0o700
-    assert {path.parent for path in files(warm)} == {warm / jit.STAMP}
+    assert {path.parent for path in files(warm)} == {warm / cache.STAMP}
     assert tiny(warm) == (2, None)
 
 
@@ -177,17 +187,108 @@ def test_a_symbolic_link_is_not_followed(tiny, warm, tmp_path):
     assert str(link) in trouble
 
 
+def contents(folder: Path) -> dict[Path, tuple[bytes, int, int]]:
+    """Bytes, owner and time of every file; folders with their time."""
+    return {
+        path: (path.read_bytes() if path.is_file() else b"", info.st_uid, info.st_mtime_ns)
+        for path in [folder, *folder.rglob("*")]
+        if (info := path.stat())
+    }
+
+
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
-def test_a_read_only_folder_is_not_used_and_no_reason_to_fail(tiny, warm):
-    (warm / jit.STAMP).chmod(0o500)
+def test_a_read_only_folder_is_read_and_never_written(tiny, warm):
+    (warm / cache.STAMP).chmod(0o500)
     warm.chmod(0o500)
     try:
-        hits, trouble = tiny(warm)
+        before = contents(warm)
+        assert tiny(warm) == (2, None)
+        assert "ermission" in tiny(warm, of_writing=True)[1]
+        assert contents(warm) == before
     finally:
         warm.chmod(0o700)
-        (warm / jit.STAMP).chmod(0o700)
+        (warm / cache.STAMP).chmod(0o700)
+
+
+# --- root's cache, as in a container image ---------------------------------------------------
+
+USER = 12345
+
+
+@pytest.fixture
+def shared():
+    """An empty folder of root's that other users reach, unlike pytest's own."""
+    if os.getuid() != 0:
+        pytest.skip("only root can become another user")
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+@pytest.fixture
+def as_user(tiny, filled, shared):
+    """A function that runs the module as another user, with root's cache: as `tiny`."""
+    cached = shutil.copytree(filled, shared / "cache")
+
+    def run(**options):
+        return tiny(cached, BECOME=str(USER), **options)
+
+    return run
+
+
+def readable(folder: Path) -> None:
+    """`chmod -R a+rX folder`"""
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
+
+
+def test_a_readable_cache_of_root_is_read_by_others_and_never_written(as_user, shared):
+    readable(shared / "cache")
+    before = contents(shared / "cache")
+    assert as_user() == (2, None)
+    assert "belongs to user 0, so user 12345 only reads it" in as_user(of_writing=True)[1]
+    assert contents(shared / "cache") == before
+
+
+def test_a_cache_of_root_without_the_code_is_not_filled_by_others(as_user, shared):
+    readable(shared / "cache")
+    shutil.rmtree(shared / "cache" / cache.STAMP)
+    assert as_user() == (0, None)
+    assert files(shared / "cache") == []
+
+
+def test_a_cache_of_root_that_others_cannot_read_is_not_used(as_user):
+    hits, trouble = as_user()
     assert hits == 0
     assert "ermission" in trouble
+
+
+def test_a_cache_of_root_that_others_may_write_is_not_used(as_user, shared):
+    readable(shared / "cache")
+    (shared / "cache").chmod(0o777)
+    hits, trouble = as_user()
+    assert hits == 0
+    assert "777" in trouble
+
+
+def test_a_file_of_a_third_user_in_a_cache_of_root_is_not_read(as_user, shared):
+    readable(shared / "cache")
+    os.chown(files(shared / "cache")[0], USER + 1, -1)
+    assert as_user()[0] == 1
+
+
+def test_root_does_not_read_the_cache_of_a_user(tiny, warm):
+    if os.getuid() != 0:
+        pytest.skip("only root can give a folder away")
+    for path in files(warm):
+        os.chown(path, USER, -1)
+    assert tiny(warm)[0] == 0
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_a_file_that_others_may_write_is_not_read(tiny, warm, mode):
+    files(warm)[0].chmod(mode)
+    assert tiny(warm)[0] == 1
 
 
 def test_a_folder_that_cannot_be_made_is_no_reason_to_fail(tiny, tmp_path):
@@ -220,14 +321,14 @@ def test_processes_that_start_together_do_not_disturb_one_another(tiny, tmp_path
 
 
 def test_only_the_newest_stamps_are_kept(tmp_path):
-    stamps = [tmp_path / f"{number:024d}" for number in range(jit.KEPT_STAMPS + 3)]
+    stamps = [tmp_path / f"{number:024d}" for number in range(cache.KEPT_STAMPS + 3)]
     for age, folder in enumerate(stamps):
         folder.mkdir()
         (folder / "code").write_text("")
         os.utime(folder, (1e9 - age, 1e9 - age))
     (tmp_path / "not-a-stamp").mkdir()
     current = stamps[-1]
-    jit._prune(current)
+    cache._prune(current)
     left = sorted(path.name for path in tmp_path.iterdir() if path.name != "not-a-stamp")
-    assert left == sorted(p.name for p in [current, *stamps[: jit.KEPT_STAMPS - 1]])
+    assert left == sorted(p.name for p in [current, *stamps[: cache.KEPT_STAMPS - 1]])
     assert (tmp_path / "not-a-stamp").exists()

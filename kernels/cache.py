@@ -1,0 +1,232 @@
+"""Where machine code is kept on disk, and what may be read from there.
+
+numba stamps a cached function with the time of its own file only, so a change in a helper of
+another file (or a pip upgrade) would leave old machine code running. Here the stamp is a hash of
+the whole `kernels/` tree and of the versions that make the code.
+
+Cache files are pickles, and who writes one runs code as whoever reads it. So folder and files
+must belong to the user, or to root (who may replace the interpreter as well: a cache that is part
+of a system or a container image), and nobody else may write them. A cache of root's, or on a
+read-only disk, is read and never written. Each file carries a digest, and whatever is wrong with
+one leads to a recompile, never to an exception.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.runtime import rtsys
+
+# Old machine code is kept for this many versions of the kernels (several environments may share
+# one cache folder), then removed.
+KEPT_STAMPS = 8
+
+_ROOT = 0
+
+
+def source_stamp() -> str:
+    """A hash over every kernel source file and the versions that turn them into code."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
+    versions = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
+    digest.update(repr(versions).encode())
+    return digest.hexdigest()[:24]
+
+
+STAMP = source_stamp()
+
+
+def cache_root() -> Path | None:
+    """The cache folder: FASTMLP_CACHE_DIR ("off" for none), else fastmlp below the XDG cache."""
+    chosen = os.environ.get("FASTMLP_CACHE_DIR", "")
+    if chosen.lower() == "off":
+        return None
+    if chosen:
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "fastmlp"
+
+
+def cache_trouble() -> str | None:
+    """Why the disk cache is neither read nor written, in a sentence, or None where it is fine."""
+    root = cache_root()
+    if root is None:
+        return "it is switched off by FASTMLP_CACHE_DIR=off"
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = root.lstat()
+        if not stat.S_ISDIR(info.st_mode):
+            return f"{root} is not a folder"
+        distrust = _distrust(info)
+        if distrust:
+            return f"{root} {distrust}"
+        os.listdir(root)
+    except OSError as error:
+        return f"{root}: {error.strerror}"
+    return None
+
+
+def write_trouble() -> str | None:
+    """Why nothing is written to the disk cache, in a sentence, or None where it is fine."""
+    trouble, root = cache_trouble(), cache_root()
+    if trouble or root is None:
+        return trouble
+    try:
+        for folder in (root, root / STAMP):
+            if not folder.exists():
+                continue
+            if hasattr(os, "getuid") and (owner := folder.lstat().st_uid) != os.getuid():
+                return f"{folder} belongs to user {owner}, so user {os.getuid()} only reads it"
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+    except OSError as error:
+        return f"{root}: {error.strerror}"
+    return None
+
+
+def _distrust(info: os.stat_result) -> str | None:
+    """Why what is in a file or folder may be foreign code, None where only its user or root can
+    have written it.
+    """
+    if not hasattr(os, "getuid"):
+        return None
+    user = os.getuid()
+    if info.st_uid not in (user, _ROOT):
+        return f"belongs to user {info.st_uid}, not to user {user}"
+    if stat.S_IMODE(info.st_mode) & 0o022:
+        return f"may be written by others (mode {stat.S_IMODE(info.st_mode):o})"
+    return None
+
+
+class _Locator(_CacheLocator):
+    """Tells numba's cache driver where files go; the stamp is a folder of its own."""
+
+    def __init__(self, py_func: Callable, py_file: str) -> None:
+        self._py_file = py_file
+        self._line = py_func.__code__.co_firstlineno
+
+    def get_cache_path(self) -> str:
+        return str((cache_root() or Path(tempfile.gettempdir())) / STAMP)
+
+    def get_source_stamp(self) -> str:
+        return STAMP
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, py_func: Callable, py_file: str) -> _Locator:
+        return cls(py_func, py_file)
+
+
+class _CacheImpl(CompileResultCacheImpl):
+    """Always our own locator: NUMBA_CACHE_LOCATOR_CLASSES is not consulted."""
+
+    def __init__(self, py_func: Callable) -> None:
+        path = py_func.__code__.co_filename
+        self._lineno = py_func.__code__.co_firstlineno
+        self._locator = _Locator(py_func, path)
+        self._filename_base = f"{Path(path).stem}.{py_func.__name__}"
+
+
+class _Files:
+    """One file a signature, named by a hash of its key: no index, so writers cannot collide."""
+
+    def __init__(self, folder: str, base: str) -> None:
+        self._folder, self._base = Path(folder), base
+
+    def path(self, key: Any) -> Path:
+        return self._folder / f"{self._base}.{hashlib.sha256(repr(key).encode()).hexdigest()}"
+
+    def load(self, key: Any) -> Any:
+        with open(self.path(key), "rb") as file:
+            # Of the opened file, which nobody can exchange for another between look and read.
+            if _distrust(os.fstat(file.fileno())):
+                return None
+            raw = file.read()
+        digest, body = raw[:32], raw[32:]
+        if hashlib.sha256(body).digest() != digest:
+            return None
+        stored_key, data = pickle.loads(body)
+        return data if stored_key == repr(key) else None
+
+    def save(self, key: Any, data: Any) -> None:
+        from numba.core.serialize import dumps
+
+        body = dumps((repr(key), data))
+        handle, temporary = tempfile.mkstemp(dir=self._folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(body).digest() + body)
+            os.replace(temporary, self.path(key))
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+    def flush(self) -> None:
+        for path in self._folder.glob(f"{self._base}.*"):
+            path.unlink()
+
+
+class Cache(FunctionCache):
+    """numba's cache driver, made to shrug: a cache that cannot be used is no cache."""
+
+    _impl_class = _CacheImpl
+
+    def __init__(self, py_func: Callable) -> None:
+        super().__init__(py_func)
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        if cache_trouble():
+            return None
+        try:
+            # Without the `refresh` of numba's driver, which imports and registers all that can be
+            # compiled, SciPy's linear algebra included (0.25 s): machine code that is there needs
+            # nothing of it but the runtime's symbols. A compilation refreshes by itself.
+            rtsys.initialize(target_context)
+            return self._load_overload(sig, target_context)
+        except Exception:
+            return None
+
+    def holds(self, sig: Any, target_context: Any) -> bool:
+        """Whether code for this signature and processor is there, and may be read."""
+        if cache_trouble():
+            return False
+        try:
+            return self._cache_file.load(self._index_key(sig, target_context.codegen())) is not None
+        except Exception:
+            return False
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        if write_trouble():
+            return
+        try:
+            super().save_overload(sig, data)
+            _prune(Path(self._cache_path))
+        except Exception:
+            return
+
+
+def _prune(current: Path) -> None:
+    """Remove the folders of old stamps, the ones longest untouched first."""
+    os.utime(current)
+    stamps = [path for path in current.parent.iterdir() if len(path.name) == len(STAMP)]
+    stamps.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in stamps[KEPT_STAMPS:]:
+        shutil.rmtree(path, ignore_errors=True)
