@@ -16,7 +16,9 @@ import time
 
 import numpy as np
 
-import fastmlp
+from fastmlp.data import Dataset
+from fastmlp.engine import make_engine
+from fastmlp.spec import NetworkSpec
 
 TABLES = {"float32x20": ("float32", 20), "uint8x784": ("uint8", 784)}
 SAMPLES = 1_000_000  # a repeat, of each number of rows
@@ -56,10 +58,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=7)
     args = parser.parse_args()
-    from fastmlp.data import Dataset
-    from fastmlp.engine import make_engine
-    from fastmlp.spec import NetworkSpec
-
     sizes = [TABLES[args.table][1], *map(int, args.hidden.split(",")), 3]
     spec = NetworkSpec.make(sizes=sizes, loss="cross_entropy", n_threads=args.threads)
     engine = make_engine(spec)
