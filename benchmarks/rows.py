@@ -68,12 +68,12 @@ def main() -> None:
     for repeat in range(args.repeats + 1):
         for n_rows, data in tables.items():
             for shuffle in (False, True):
-                ns = sample_ns(engine, data, shuffle, SAMPLES, repeat)
+                sample = sample_ns(engine, data, shuffle, SAMPLES, repeat)
                 if repeat:  # the first one warms up
-                    found.setdefault((n_rows, shuffle), []).append(ns)
-    for (n_rows, shuffle), ns in found.items():
+                    found.setdefault((n_rows, shuffle), []).append(sample)
+    for (n_rows, way), ns in found.items():
         record = {
-            "table": args.table, "rows": n_rows, "shuffle": shuffle, "sizes": sizes,
+            "table": args.table, "rows": n_rows, "shuffle": way, "sizes": sizes,
             "threads": args.threads, "ns_per_sample_best": round(min(ns), 1),
             "ns_per_sample_median": round(statistics.median(ns), 1),
         }  # fmt: skip

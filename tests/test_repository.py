@@ -28,7 +28,7 @@ LAYERS = (
     ("plan", "work_plan"),
     ("engine",),
     ("io", "own", "parameters"),
-    ("callbacks", "scoring", "metrics"),
+    ("callbacks", "scoring", "metrics", "outputs"),
     ("trainer",),
     ("minibatches", "full_batch"),
     ("report.progress",),

@@ -174,7 +174,7 @@ def prefetch(typingctx, array, index):
 
     def codegen(context, builder, sig, args):
         element = context.get_value_type(array.dtype)
-        _prefetch(builder, data_pointer(context, builder, array, *args, element))
+        _prefetch(builder, data_pointer(context, builder, array, args[0], args[1], element))
         return context.get_dummy_value()
 
     return types.void(array, types.intp), codegen
