@@ -10,6 +10,7 @@ import functools
 import mmap
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -17,15 +18,15 @@ import numpy as np
 _PIECE_BYTES = 128 * 1024
 # What a pass in table order has asked for and not yet used.
 _AHEAD_BYTES = 32 * 1024 * 1024
-_WILL_NEED = 3
+_NORMAL, _RANDOM, _WILL_NEED = 0, 1, 3
 _COLD = 20  # Linux 5.4: the first pages to be taken when memory is short; unlike others, harmless
 
 
 def is_mapped(array: np.ndarray | None) -> bool:
     """Whether the array's memory is a file's."""
     base: object = array
-    while isinstance(base, np.ndarray):
-        base = base.base
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
     return isinstance(base, mmap.mmap)
 
 
@@ -40,6 +41,21 @@ def will_not_need(array: np.ndarray, start: int, stop: int) -> None:
     """Let the rows from `start` to `stop` of a mapped array be the first to leave memory."""
     first, end = _pages(array, start, stop)
     _advise(first, end - first, _COLD)
+
+
+@contextmanager
+def without_neighbours(array: np.ndarray) -> Iterator[None]:
+    """Within it, a page of a mapped array that is missed is read alone.
+
+    Else the system reads up to megabytes around it, of which rows of blocks in random order use a
+    small part before memory is needed for others.
+    """
+    first, end = _pages(array, 0, len(array))
+    _advise(first, end - first, _RANDOM)
+    try:
+        yield
+    finally:
+        _advise(first, end - first, _NORMAL)
 
 
 def in_order(arrays: Iterable[np.ndarray | None], n_rows: int, step: int) -> Iterator[int]:

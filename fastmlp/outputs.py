@@ -35,7 +35,7 @@ def converted_outputs(
     if n_rows <= step and out is None:
         check_inputs(array, spec.dtype, "X", spec.embeddings, columns)
         return convert(engine.predict(array))
-    like = convert(np.empty((0, spec.sizes[-1]), spec.dtype))
+    like = convert(np.zeros((1, spec.sizes[-1]), spec.dtype))
     shape = (n_rows, *like.shape[1:])
     result = np.empty(shape, like.dtype) if out is None else _checked_out(out, shape, like.dtype)
     for start in in_order([array], n_rows, step):

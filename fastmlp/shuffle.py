@@ -49,7 +49,7 @@ def as_shuffle(shuffle: object) -> bool | str:
     """`shuffle` if it is True, False, "blocks" or "auto"; OptionError or OptionTypeError."""
     if isinstance(shuffle, bool | np.bool_):
         return bool(shuffle)
-    if shuffle in (AUTO, BLOCKS) and isinstance(shuffle, str):
+    if isinstance(shuffle, str) and shuffle in (AUTO, BLOCKS):
         return shuffle
     kind = OptionError if isinstance(shuffle, str) else OptionTypeError
     raise kind(f"shuffle must be True, False, 'blocks' or 'auto', got {shown(shuffle)}")

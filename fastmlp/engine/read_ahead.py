@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
 from fastmlp.engine.block_order import BlockOrder
-from fastmlp.mapped import is_mapped, will_need, will_not_need
+from fastmlp.mapped import is_mapped, will_need, will_not_need, without_neighbours
 from fastmlp.shuffle import Blocks
 
 WINDOWS_AHEAD = 2
@@ -45,6 +45,11 @@ class Windows:
         self._in_epoch = -(-self._n_rows // self._window_rows)
         self.number = self._in_epoch * n_epochs
         self._order: tuple[int, BlockOrder] | None = None
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether rows of a window come from many places of the table."""
+        return self._shuffle is not None
 
     def at(self, step: int) -> int:
         """The window in which a step begins; steps are counted from the first epoch's first."""
@@ -78,32 +83,52 @@ def reading_ahead(
     if not mapped or windows.anywhere:
         yield
         return
+    first = windows.at(step())
     ended = threading.Event()
     thread = threading.Thread(
-        target=_follow, args=(mapped, windows, step, ended), name="fastmlp-reader", daemon=True
+        target=_follow,
+        args=(mapped, windows, first, step, ended),
+        name="fastmlp-reader",
+        daemon=True,
     )
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    with ExitStack() as until_ended:
+        if windows.in_blocks:
+            for array in mapped:
+                until_ended.enter_context(without_neighbours(array))
+        _ask_for(mapped, windows[first], ended)  # before the loop misses its pages one by one
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def _ask_for(
+    arrays: list[np.ndarray], ranges: list[tuple[int, int]], ended: threading.Event
+) -> None:
+    for start, stop in ranges:
+        for array in arrays:
+            if ended.is_set():
+                return
+            will_need(array, start, stop)
 
 
 def _follow(
-    arrays: list[np.ndarray], windows: Windows, step: Callable[[], int], ended: threading.Event
+    arrays: list[np.ndarray],
+    windows: Windows,
+    first: int,
+    step: Callable[[], int],
+    ended: threading.Event,
 ) -> None:
-    used = asked = windows.at(step())
+    """Ask for windows after `first`, which has been asked for, until `ended`."""
+    used, asked = first, first + 1
     while not ended.is_set():
         current = windows.at(step())
         # What a faster loop has left behind is not needed any more.
         asked = max(asked, current)
         if asked <= min(current + WINDOWS_AHEAD, windows.number - 1):
-            for start, stop in windows[asked]:
-                if ended.is_set():
-                    return
-                for array in arrays:
-                    will_need(array, start, stop)
+            _ask_for(arrays, windows[asked], ended)
             asked += 1
             continue
         while used < current and not ended.is_set():
