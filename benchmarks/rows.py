@@ -18,6 +18,7 @@ import numpy as np
 
 from fastmlp.data import Dataset
 from fastmlp.engine import make_engine
+from fastmlp.shuffle import Blocks, name_of
 from fastmlp.spec import NetworkSpec
 
 TABLES = {"float32x20": ("float32", 20), "uint8x784": ("uint8", 784)}
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--rows", default="10000,100000,1000000,10000000")
     parser.add_argument("--hidden", default="16")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--blocks", action="store_true", help="shuffle in blocks too")
     parser.add_argument("--repeats", type=int, default=7)
     args = parser.parse_args()
     sizes = [TABLES[args.table][1], *map(int, args.hidden.split(",")), 3]
@@ -64,16 +66,17 @@ def main() -> None:
     engine.set_optimizer("sgd", ())
     X, y = make_table(args.table, max(map(int, args.rows.split(","))))
     tables = {n: Dataset(X[:n], labels=y[:n]) for n in map(int, args.rows.split(","))}
-    found: dict[tuple[int, object], list[float]] = {}
+    ways: list[bool | Blocks] = [False, True, *([Blocks.of(X)] if args.blocks else [])]
+    found: dict[tuple[int, bool | Blocks], list[float]] = {}
     for repeat in range(args.repeats + 1):
         for n_rows, data in tables.items():
-            for shuffle in (False, True):
+            for shuffle in ways:
                 sample = sample_ns(engine, data, shuffle, SAMPLES, repeat)
                 if repeat:  # the first one warms up
                     found.setdefault((n_rows, shuffle), []).append(sample)
     for (n_rows, way), ns in found.items():
         record = {
-            "table": args.table, "rows": n_rows, "shuffle": way, "sizes": sizes,
+            "table": args.table, "rows": n_rows, "shuffle": name_of(way), "sizes": sizes,
             "threads": args.threads, "ns_per_sample_best": round(min(ns), 1),
             "ns_per_sample_median": round(statistics.median(ns), 1),
         }  # fmt: skip

@@ -306,7 +306,9 @@ class CpuEngine(ParameterStore):
                 targets=data.targets,
                 weights=data.weights,
             )
-            self._finish(program, data.X, 3)
+            windows, mapped = Windows(data.X, batch_size), (data.X, data.targets, data.weights)
+            with reading_ahead(mapped, windows, lambda: int(program.sync[Sync.STEP])):
+                self._finish(program, data.X, 3)
         weight_sum = float(n_rows if data.weights is None else np.sum(data.weights, dtype=float))
         grads /= weight_sum
         gradients = self.plan.unpack(grads)

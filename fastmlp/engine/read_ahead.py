@@ -33,10 +33,10 @@ class Windows:
         self,
         X: np.ndarray,
         batch_size: int,
-        shuffle: bool | Blocks,
-        seed: int,
-        first_epoch: int,
-        n_epochs: int,
+        shuffle: bool | Blocks = False,
+        seed: int = 0,
+        first_epoch: int = 0,
+        n_epochs: int = 1,
     ) -> None:
         self._n_rows, self._batch_size = len(X), batch_size
         self.anywhere, self._seed, self._first_epoch = shuffle is True, seed, first_epoch
