@@ -17,9 +17,9 @@ from .simd import broadcast, data_pointer, ir_vector, lanes_of, store, vector_of
 
 I64 = ir.IntType(64)
 LINE_BYTES = 64
-# Cache lines asked for at a time; with 8 misses wait, with more they queue: measured by
-# benchmarks/rows.py from 8 to 1,000.
-LINES_AHEAD = 16
+# Cache lines asked for at a time. Fewer leave rows of many lines waiting for their page and their
+# first line, more queue up: measured by benchmarks/rows.py from 8 to 1,000.
+LINES_AHEAD = 48
 
 
 def _half_bits_to_float(builder, bits, spread):
