@@ -106,6 +106,11 @@ def most_own_bytes() -> Iterator[list[int]]:
         thread.join()
 
 
+def _never(array: object) -> bool:
+    """In place of `is_mapped`: a mock would keep the array, and its pages in memory."""
+    return False
+
+
 class OutOfCore:
     """The file, the network, and what was measured of them."""
 
@@ -205,7 +210,7 @@ def main() -> None:
             run.step()
             run.train("order", False)
             run.train("blocks", "blocks")
-            with mock.patch.object(read_ahead, "is_mapped", return_value=False):
+            with mock.patch.object(read_ahead, "is_mapped", _never):
                 run.train("unaided", "blocks", max_time_s=SECONDS_UNAIDED)
             run.predict(Path(folder))
         run.train("rows", True, max_time_s=SECONDS_OF_ROWS)
