@@ -92,7 +92,8 @@ def check_inputs(
     if array.dtype.kind != "f" and not embeddings:
         return  # the largest integer, 1.8e19, fits float32
     n_rows = max(1, _BLOCK_ELEMS // array.shape[1])
-    for start in in_order([array], len(array), n_rows):
+    one_block = len(array) <= n_rows  # of one row to predict, a pass would be much of the time
+    for start in (0,) if one_block else in_order([array], len(array), n_rows):
         block = array[start : start + n_rows]
         check_finite(block, dtype, name, columns, first_row + start)
         for column, n_categories, _ in embeddings:
