@@ -198,7 +198,7 @@ def gather_ahead(out, out_at, ld, n_columns, rows, r0, r1, job):
     """gather_rows of rows that lie anywhere in the table, which the caches cannot foresee.
 
     A few rows are asked for while those before them are read: many misses then overlap, and the
-    cost of a row does not grow with the table.
+    cost of a row grows little with the table.
     """
     row_lines = abs(job[Job.X_COLUMN_BYTES]) * n_columns // LINE_BYTES + 2
     row_lines = min(row_lines, n_columns + 1)
