@@ -1,4 +1,4 @@
-"""What the compiled loop receives: arrays in a NamedTuple, and what their columns mean.
+"""What the compiled loop receives: arrays by address, and what their columns mean.
 
 Job, Float and Sync are NamedTuples of positions, since numba reads those as constants.
 T is the network's element type. Offsets are in elements of the array named. V is the number of
@@ -7,13 +7,16 @@ lanes of a vector of T; a panel is 2 V columns wide, the last one V where that s
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 
 class Program(NamedTuple):
-    """Everything that a worker reads and writes; offsets are those of `fastmlp.plan`."""
+    """Everything that a worker reads and writes; offsets are those of `fastmlp.plan`.
+
+    The compiled loop is handed the addresses of these arrays, one int64 each, in this order.
+    """
 
     params: np.ndarray  # T (P,): every W in panels [out/2V][in_pad][2V], then its bias
     state: np.ndarray  # T (S * P,): optimizer state s of params[i] at s * P + i
@@ -21,15 +24,15 @@ class Program(NamedTuple):
     average: np.ndarray  # T (P,): moving average of params, or (1,)
     running: np.ndarray  # T: means and variances of batch-normalised layers, or (1,)
     work: np.ndarray  # T: W^T panels, activations, dZ, targets, row losses, scratch
-    layers: np.ndarray  # int64 (L, N_LAYER_FIELDS)
-    tasks: np.ndarray  # int64 (N, N_TASK_FIELDS), in the order of layers, then of embeddings
-    embeddings: np.ndarray  # int64 (E, N_EMBEDDING_FIELDS), or (1, N_EMBEDDING_FIELDS)
+    layers: np.ndarray  # int64 (L, len(Layer._fields))
+    tasks: np.ndarray  # int64 (N, len(Task._fields)), in the order of layers, then of embeddings
+    embeddings: np.ndarray  # int64 (E, len(Embedding._fields)), or one row
     numbers: np.ndarray  # int64: columns of the data that are not embedded, where some are
     shares: np.ndarray  # int64 (n_threads + 1,): thread t takes tasks[shares[t] : shares[t + 1]]
     rows: np.ndarray  # int64 (batch_size + 16 + 32 n_threads,): table row of each of the minibatch,
     # then room for each thread to find them
-    job: np.ndarray  # int64 (N_JOB_FIELDS,)
-    floats: np.ndarray  # float64 (N_FLOAT_FIELDS,)
+    job: np.ndarray  # int64 (Job.N_FIELDS,)
+    floats: np.ndarray  # float64 (Float.PER_LAYER + 2 L,)
     sync: np.ndarray  # int64 (Sync.N_FIELDS + 3 L,): barrier, stop and progress words
     norms: np.ndarray  # float64 (2 N,): squared norm of each task's gradient in this step; of its O
     seen: np.ndarray  # float64 (2 + N,): loss and weight so far in the epoch, dW^2 of each task
@@ -44,40 +47,20 @@ class Program(NamedTuple):
     outputs: np.ndarray  # T (n_rows * n_outputs,) in the predict job, else (1,): written
 
 
-class Pointers(NamedTuple):
-    """The arrays of a Program as bare pointers: what the kernels hand around.
-
-    An array would be counted (an atomic add and subtract for every function it is handed to, on
-    a cache line that all threads share: a quarter of the time of a small network's step) and
-    take seven registers instead of one.
-    """
-
-    params: Any
-    state: Any
-    grads: Any
-    average: Any
-    running: Any
-    work: Any
-    layers: Any
-    tasks: Any
-    embeddings: Any
-    numbers: Any
-    shares: Any
-    rows: Any
-    job: Any
-    floats: Any
-    sync: Any
-    norms: Any
-    seen: Any
-    loss_parameters: Any
-    labels: Any
-    targets: Any
-    weights: Any
-    learning_rates: Any
-    losses: Any
-    grad_norms: Any
-    seconds: Any
-    outputs: Any
+# Element types of the arrays that are not of T, and which of all are read alone: a load from these
+# may be kept in a register whatever is stored meanwhile.
+ELEMENT_TYPES = {
+    **dict.fromkeys(
+        ("layers", "tasks", "embeddings", "numbers", "shares", "rows", "job", "sync"), "int64"
+    ),
+    **dict.fromkeys(("floats", "norms", "seen", "loss_parameters", "learning_rates"), "float64"),
+    **dict.fromkeys(("losses", "grad_norms", "seconds"), "float64"),
+    "labels": "int32",
+}
+READ_ONLY = frozenset(
+    ("layers", "tasks", "embeddings", "numbers", "shares", "job", "floats", "loss_parameters",
+     "labels", "targets", "weights", "learning_rates")
+)  # fmt: skip
 
 
 class Layer(NamedTuple):
@@ -131,10 +114,6 @@ class Embedding(NamedTuple):
     width: int
     at: int  # in params
     position: int  # first column among the inputs of the first layer
-
-
-N_LAYER_FIELDS, N_TASK_FIELDS = len(Layer._fields), len(Task._fields)
-N_EMBEDDING_FIELDS = len(Embedding._fields)
 
 
 class _Job(NamedTuple):

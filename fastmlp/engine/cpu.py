@@ -15,12 +15,12 @@ from fastmlp.engine.program import (
     describe_shuffle,
     describe_table,
     ensure_compiled,
+    start_of,
 )
 from fastmlp.engine.read_ahead import Windows, reading_ahead
 from fastmlp.engine.results import NonFinite, Progress, TrainResult
 from fastmlp.engine.store import ParameterStore
 from fastmlp.kernels import structs
-from fastmlp.kernels.cpu.loop import run
 from fastmlp.kernels.structs import Float, Job, Program, Sync
 from fastmlp.plan import Parameters, aligned_zeros
 from fastmlp.shuffle import Blocks
@@ -109,17 +109,15 @@ class CpuEngine(ParameterStore):
     ) -> str:
         self.compile()
         n_threads = int(program.job[Job.N_THREADS])
+        start = start_of(program)
         if n_threads == 1 and flops < FLOPS_WITHOUT_THREADS:
-            run(program, 0)
+            start(0)
             return "done"
 
         def stop() -> None:
             program.sync[Sync.STOP] = 1
 
-        def work(number: int) -> None:
-            run(program, number)
-
-        return run_crew(work, n_threads, stop, deadline_s, on_poll, interrupted)
+        return run_crew(start, n_threads, stop, deadline_s, on_poll, interrupted)
 
     def train(
         self,
@@ -327,7 +325,7 @@ class CpuEngine(ParameterStore):
         program = workspace.program(self.folded(), structs.KIND_PREDICT, outputs=outputs)
         describe_table(X, program.job)
         self.compile()
-        run(program, 0)
+        start_of(program)(0)
         plan, sizes = workspace.plan, self.spec.layer_sizes
         return [
             workspace.work[at : at + n_rows * ld].reshape(n_rows, ld)[:, :size].copy()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
+from collections.abc import Callable
 
 import numpy as np
-from numba import typeof, types
+from numba import types
 
 from fastmlp.engine import names
 from fastmlp.engine.crew import n_cores
 from fastmlp.engine.store import ParameterStore
 from fastmlp.interrupts import never_lost
+from fastmlp.kernels import structs
 from fastmlp.kernels.cpu.loop import run
 from fastmlp.kernels.cpu.random import SHUFFLE_LANES
 from fastmlp.kernels.cpu.width import TILE
@@ -36,19 +37,27 @@ _SPINS = 1000
 
 
 def flat(array: np.ndarray | None, dtype: str) -> np.ndarray:
-    """A C-contiguous array as one dimension that numba sees as writable, (1,) for None.
-
-    A read-only array would be another type to numba, and compile the whole loop again; the
-    kernels write none of these.
-    """
+    """A C-contiguous array as one dimension, its elements where the kernels may read them; (1,)
+    for None."""
     if array is None:
         return np.zeros(1, dtype)
-    if array.flags.writeable and array.flags.aligned:
-        return array.reshape(-1)
-    if not array.flags.aligned:
-        return array.copy().reshape(-1)
-    memory = (ctypes.c_byte * array.nbytes).from_address(array.ctypes.data)
-    return np.frombuffer(memoryview(memory), dtype)
+    return (array if array.flags.aligned else array.copy()).reshape(-1)
+
+
+def start_of(program: Program) -> Callable[[int], None]:
+    """What runs a program as one of its threads, by number; it keeps the arrays alive."""
+    dtype = program.params.dtype
+    for name, array in zip(Program._fields, program, strict=True):
+        # The kernels see an address, and would read whatever is there.
+        wanted = np.dtype(structs.ELEMENT_TYPES.get(name, dtype))
+        assert array.dtype == wanted and array.flags.c_contiguous, name
+    addresses = np.array([array.ctypes.data for array in program], np.int64)
+    zero = dtype.type(0)
+
+    def start(thread: int) -> None:
+        run(addresses.ctypes.data, thread, zero)
+
+    return start
 
 
 def describe_table(X: np.ndarray, job: np.ndarray) -> None:
@@ -245,22 +254,5 @@ def ensure_compiled(dtype: np.dtype) -> None:
 
     Ctrl-C ends it at once, and a later call begins anew.
     """
-    own, ints, floats = np.zeros(1, dtype), np.zeros(1, np.int64), np.zeros(1)
-    types_of = dict.fromkeys(Program._fields, typeof(own))
-    types_of |= dict.fromkeys(("numbers", "shares", "rows", "job", "sync"), typeof(ints))
-    types_of |= dict.fromkeys(("layers", "tasks", "embeddings"), typeof(ints.reshape(1, 1)))
-    for name in (
-        "floats",
-        "norms",
-        "seen",
-        "loss_parameters",
-        "learning_rates",
-        "losses",
-        "seconds",
-    ):
-        types_of[name] = typeof(floats)
-    types_of["grad_norms"] = typeof(floats.reshape(1, 1))
-    types_of["labels"] = typeof(np.zeros(1, np.int32))
-    fields = tuple(types_of[name] for name in Program._fields)
     with never_lost():
-        run.compile((types.NamedTuple(fields, Program), types.intp))
+        run.compile((types.int64, types.int64, getattr(types, dtype.name)))

@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 from .. import codes
 from ..jit import njit, njit_source
 from ..structs import Job
-from .simd import broadcast, data_pointer, ir_vector, lanes_of, store, vector_of
+from .simd import broadcast, ir_vector, lanes_of, store, vector_of
 
 I64 = ir.IntType(64)
 LINE_BYTES = 64
@@ -169,15 +169,14 @@ def prefetch_address(typingctx, address):
 
 
 @intrinsic
-def prefetch(typingctx, array, index):
-    """Ask for the cache line of array[index]."""
+def prefetch(typingctx, pointer, index):
+    """Ask for the cache line of pointer[index], an array of a program."""
 
     def codegen(context, builder, sig, args):
-        element = context.get_value_type(array.dtype)
-        _prefetch(builder, data_pointer(context, builder, array, args[0], args[1], element))
+        _prefetch(builder, builder.gep(args[0], [args[1]]))
         return context.get_dummy_value()
 
-    return types.void(array, types.intp), codegen
+    return types.void(pointer, types.intp), codegen
 
 
 @njit

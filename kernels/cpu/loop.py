@@ -24,16 +24,15 @@ from ..structs import (
     STATUS_STOPPED,
     Float,
     Job,
-    Pointers,
     Sync,
 )
 from .gemm import transpose_rows
 from .norms import update_running
 from .optimizers import NADAM, momentum_at, momentum_product
-from .records import layer_at, task_at
+from .records import layer_at, program_at, task_at
 from .rows import rows_phase
 from .shuffle import domain_bits, pick_rows
-from .simd import keep_lanes, lanes_of, like, load, pointer, reduce_add
+from .simd import keep_lanes, lanes_of, like, load, reduce_add
 from .sync import atomic_load, atomic_store, barrier, monotonic_s
 from .tiles import tiles_phase
 from .width import TILE
@@ -132,42 +131,13 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits, product):
     return STATUS_STOPPED if stopping else STATUS_RUNNING
 
 
-@njit
-def pointers(p):
-    return Pointers(
-        pointer(p.params),
-        pointer(p.state),
-        pointer(p.grads),
-        pointer(p.average),
-        pointer(p.running),
-        pointer(p.work),
-        pointer(p.layers),
-        pointer(p.tasks),
-        pointer(p.embeddings),
-        pointer(p.numbers),
-        pointer(p.shares),
-        pointer(p.rows),
-        pointer(p.job),
-        pointer(p.floats),
-        pointer(p.sync),
-        pointer(p.norms),
-        pointer(p.seen),
-        pointer(p.loss_parameters),
-        pointer(p.labels),
-        pointer(p.targets),
-        pointer(p.weights),
-        pointer(p.learning_rates),
-        pointer(p.losses),
-        pointer(p.grad_norms),
-        pointer(p.seconds),
-        pointer(p.outputs),
-    )
-
-
 @entry
-def run(program, thread):
-    """Run the job of `program` as thread number `thread` of job[N_THREADS]."""
-    p = pointers(program)
+def run(address, thread, zero):
+    """Run the job of the program at `address` as thread number `thread` of job[N_THREADS].
+
+    zero: a number of the element type T.
+    """
+    p = program_at(address, zero)
     job = p.job
     n_steps = (job[Job.N_ROWS] + job[Job.BATCH_SIZE] - 1) // job[Job.BATCH_SIZE]
     n_bits = domain_bits(job[Job.N_ROWS])

@@ -68,16 +68,6 @@ def data_pointer(context, builder, array_type, array, index, ir_type):
 
 
 @intrinsic
-def pointer(typingctx, array):
-    """The array's memory as a bare pointer, which indexes like the array and is not counted."""
-
-    def codegen(context, builder, sig, args):
-        return context.make_array(sig.args[0])(context, builder, args[0]).data
-
-    return types.misc.CPointer(array.dtype)(array), codegen
-
-
-@intrinsic
 def load(typingctx, array, index):
     vector = vector_of(array.dtype)
 
