@@ -10,6 +10,7 @@ import numpy as np
 from fastmlp.checks import shown
 from fastmlp.errors import DataError, DataTypeError, ShapeError
 from fastmlp.frames import column_to_array, frame_to_array, is_frame, is_sparse
+from fastmlp.mapped import in_order
 
 # Elements looked at together: up to 1 MiB, which stays in the second-level cache for both looks.
 _BLOCK_ELEMS = 1 << 17
@@ -65,32 +66,59 @@ def as_inputs(
     The caller's memory is returned as a view where its element type is one that the engine reads;
     nothing is modified. Raises DataTypeError, ShapeError or DataError.
     """
+    array, columns = as_table(X, n_features, name)
+    check_inputs(array, dtype, name, embeddings, columns)
+    return array
+
+
+def as_table(X: Any, n_features: int, name: str = "X") -> tuple[np.ndarray, list[str] | None]:
+    """`X` as `as_inputs` returns it, its values not looked at, and its column names if any."""
     array, columns = as_matrix(X, name)
     if array.shape[1] != n_features:
         raise ShapeError(
             f"{name} must have {n_features} columns, the number of inputs of this network, "
             f"got {array.shape[1]}"
         )
-    check_finite(array, dtype, name, columns)
-    for column, n_categories, _ in embeddings:
-        _check_categories(array[:, column], column, n_categories, name)
-    return array
+    return array, columns
 
 
-def _check_categories(values: np.ndarray, column: int, n_categories: int, name: str) -> None:
-    """Raise DataError that names the first value that is no category; reads in blocks of rows."""
-    for start in range(0, len(values), _BLOCK_ELEMS):
-        block = values[start : start + _BLOCK_ELEMS]
-        if block.dtype == np.float16:
-            block = block.astype(np.float64)  # compared in float16, the bound itself would round
-        known = (block >= 0) & (block < n_categories) & (block == np.floor(block))
-        if not known.all():
-            row = int(np.argmin(known))
-            raise DataError(
-                f"column {column} of {name} is embedded and must hold categories, whole numbers "
-                f"from 0 to {n_categories - 1}, got {shown(block[row])} at row {start + row}; "
-                "number the categories from 0, or give the column more of them in embeddings"
-            )
+def check_inputs(
+    array: np.ndarray,
+    dtype: str,
+    name: str,
+    embeddings: tuple[tuple[int, int, int], ...] = (),
+    columns: list[str] | None = None,
+    first_row: int = 0,
+) -> None:
+    """Raise DataError for the first value that `as_inputs` does not take, in one pass.
+
+    `first_row`: the number of the first of these rows in the table, for messages.
+    """
+    if array.dtype.kind != "f" and not embeddings:
+        return  # the largest integer, 1.8e19, fits float32
+    n_rows = max(1, _BLOCK_ELEMS // array.shape[1])
+    one_block = len(array) <= n_rows  # of one row to predict, a pass would be much of the time
+    for start in (0,) if one_block else in_order([array], len(array), n_rows):
+        block = array[start : start + n_rows]
+        check_finite(block, dtype, name, columns, first_row + start)
+        for column, n_categories, _ in embeddings:
+            _check_categories(block[:, column], column, n_categories, name, first_row + start)
+
+
+def _check_categories(
+    values: np.ndarray, column: int, n_categories: int, name: str, first_row: int
+) -> None:
+    """Raise DataError that names the first value that is no category."""
+    if values.dtype == np.float16:
+        values = values.astype(np.float64)  # compared in float16, the bound itself would round
+    known = (values >= 0) & (values < n_categories) & (values == np.floor(values))
+    if not known.all():
+        row = int(np.argmin(known))
+        raise DataError(
+            f"column {column} of {name} is embedded and must hold categories, whole numbers "
+            f"from 0 to {n_categories - 1}, got {shown(values[row])} at row {first_row + row}; "
+            "number the categories from 0, or give the column more of them in embeddings"
+        )
 
 
 def as_matrix(X: Any, name: str) -> tuple[np.ndarray, list[str] | None]:
@@ -196,11 +224,16 @@ def check_length(array: np.ndarray, n_rows: int, name: str) -> None:
 
 
 def check_finite(
-    array: np.ndarray, dtype: str, name: str, columns: list[str] | None = None
+    array: np.ndarray,
+    dtype: str,
+    name: str,
+    columns: list[str] | None = None,
+    first_row: int = 0,
 ) -> None:
     """Raise DataError that names the first value that is nan, infinite, or so in `dtype`.
 
-    `array` is 1-D or 2-D; it is read in blocks of rows, so nothing of its size is allocated.
+    `array` is 1-D or 2-D; it is read in blocks of rows, so nothing of its size is allocated. Its
+    rows are counted from `first_row` on.
     """
     if array.dtype.kind != "f":
         return  # the largest integer, 1.8e19, fits float32
@@ -212,7 +245,8 @@ def check_finite(
         for start in range(0, len(array), n_rows):
             block = array[start : start + n_rows]
             if not _within(block, limit):
-                raise _not_finite(block.astype(np.float64), start, dtype, name, columns)
+                block = block.astype(np.float64)
+                raise _not_finite(block, first_row + start, dtype, name, columns)
 
 
 def _squares(array: np.ndarray) -> float:

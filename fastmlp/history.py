@@ -32,6 +32,9 @@ class History:
         "error" where fit raised; None while it runs.
     best_epoch : int or None
         The epoch whose weights EarlyStopping kept.
+    shuffle : str or None
+        How epochs took the rows: "rows" in any order, "blocks" of rows in any order and rows in
+        any order within some tens of MB, or "none", as they lie; None of LBFGS, which has no order.
 
     Examples
     --------
@@ -45,6 +48,7 @@ class History:
         self.epochs: list[int] = []
         self.stopped_by: str | None = None
         self.best_epoch: int | None = None
+        self.shuffle: str | None = None
         self._series: dict[str, list[Any]] = {}
 
     def append(self, epoch: int, logs: dict[str, Any]) -> None:
@@ -107,4 +111,5 @@ class History:
             **{name: list(values) for name, values in self._series.items()},
             "stopped_by": self.stopped_by,
             "best_epoch": self.best_epoch,
+            "shuffle": self.shuffle,
         }

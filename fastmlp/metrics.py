@@ -12,6 +12,7 @@ import numpy as np
 from fastmlp.data import Dataset
 from fastmlp.errors import OptionError
 from fastmlp.losses import Loss
+from fastmlp.mapped import in_order
 from fastmlp.predictions import predictions
 from fastmlp.scoring import Metric, Outputs, check_metrics
 from fastmlp.targets import Task
@@ -74,7 +75,7 @@ def evaluate(
     score = R2() if scoring.task == "regression" else Accuracy(scoring.task)
     outputs = Outputs(scoring.task, loss, data, scoring.classes)
     loss_sum = weight_sum = 0.0
-    for start in range(0, n_rows, step):
+    for start in in_order((data.X, data.targets, data.weights), n_rows, step):
         if out_of_time():
             return None
         block = data.rows(start, start + step)

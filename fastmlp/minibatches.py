@@ -15,6 +15,7 @@ from fastmlp.gradient_flow import gradient_trouble
 from fastmlp.interrupts import held_back
 from fastmlp.learning_rates import Schedule, learning_rates
 from fastmlp.plateau import ReduceOnPlateau
+from fastmlp.shuffle import chosen, name_of
 from fastmlp.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Minibatches(Trainer):
             self._plateau = self._options.schedule
             self._plateau.begin(optimizer.lr, self._run.directions, self._run.val_loss)
         self._first_rates = self._rates(0, self._group(0))
+        self._shuffle = chosen(self._options.shuffle, self._data.X)
+        self.history.shuffle = name_of(self._shuffle)
         super().prepare()
 
     def _train(self) -> TrainingDivergedError | None:
@@ -120,7 +123,7 @@ class Minibatches(Trainer):
                     n_steps_left=n_steps - n_made - n,
                     seen=seen,
                     learning_rates=rates[n_made : n_made + n],
-                    shuffle=self._options.shuffle,
+                    shuffle=self._shuffle,
                     deadline_s=self._deadline_s,
                     on_poll=None if self._display is None else self._poll(done),
                     interrupted=partial(bool, interrupts),

@@ -20,6 +20,7 @@ from fastmlp.metrics import Scoring, evaluate
 from fastmlp.minibatches import Minibatches
 from fastmlp.model import Model
 from fastmlp.optim import LBFGS, Adam, Optimizer, as_optimizer
+from fastmlp.outputs import converted_outputs
 from fastmlp.plan import Parameters
 from fastmlp.report.progress import make_display
 from fastmlp.scoring import as_metrics
@@ -163,7 +164,7 @@ class Network(Model):
         class_weight: Any = None,
         schedule: Any = None,
         callbacks: Sequence[Any] = (),
-        shuffle: bool = True,
+        shuffle: bool | str = "auto",
         max_time_s: float | None = None,
         verbose: bool | str = "auto",
     ) -> History:
@@ -207,8 +208,11 @@ class Network(Model):
             ``(step, n_steps) -> factor`` on the learning rate; see `fastmlp.schedules`.
         callbacks : list
             Of `fastmlp.callbacks`, or functions called with the run after every epoch.
-        shuffle : bool
-            Whether every epoch takes the rows in another order.
+        shuffle : bool or "auto" or "blocks"
+            True takes the rows in another order in every epoch, False as they lie. "blocks" is for
+            files larger than memory: blocks of consecutive rows (256 KB) in another order, and
+            rows in any order within 64 MB of them. "auto" is "blocks" for a memory map larger than
+            half of the free memory, else True; `History.shuffle` says which it was.
         max_time_s : float or None
             Seconds after which to stop, in mid-epoch if need be.
         verbose : bool or "auto"
@@ -257,9 +261,7 @@ class Network(Model):
             name: self._dataset(*part, classes, f" of {where}", eval_weight)[0]
             for name, where, part in eval_parts(eval_set)
         }
-        scoring = Scoring(
-            self._task, as_metrics(metrics, self._task, self.loss, self.sizes[-1]), classes
-        )
+        scoring = self._scoring(metrics, classes)
         if metrics is not None and not eval_sets:
             raise OptionError(
                 f"metrics are computed of eval sets, got {shown(metrics)} and no eval_set; "
@@ -294,26 +296,35 @@ class Network(Model):
             self._spec, self._task, X, y, weights, classes, of, class_weight
         )
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
         """Class labels (n,), 0 or 1 (n, outputs) for several yes-or-no outputs, or values.
 
         Values are (n,) for one output, else (n, outputs); rates ``exp(z)`` for poisson. Before
-        the first fit labels are class indices. Raises ShapeError, DataError or DataTypeError.
+        the first fit labels are class indices. `out`, an array or a memory map of that shape, is
+        filled and returned; a table larger than memory is read a block at a time. Raises
+        ShapeError, DataError or DataTypeError; OptionError or OptionTypeError for `out`.
         """
         classes = None if self._task == "multilabel" else self.classes_
-        return predictions.predictions(self._task, self.loss, self._outputs(X), classes)
+        return converted_outputs(
+            self._engine,
+            X,
+            lambda z: predictions.predictions(self._task, self.loss, z, classes),
+            out,
+        )
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities (n, classes) in the order of `classes_`.
+    def predict_proba(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
+        """Probabilities (n, classes) in the order of `classes_`, in `out` if given.
 
         With several yes-or-no outputs, (n, outputs): the probability of each yes. Raises
         OptionError for a loss without classes, and as `predict`.
         """
         if self._task == "regression":
             raise predictions.no_probabilities(self.loss)
-        return predictions.probabilities(self._task, self._outputs(X))
+        return converted_outputs(
+            self._engine, X, lambda z: predictions.probabilities(self._task, z), out
+        )
 
-    def predict_std(self, X: Any) -> np.ndarray:
+    def predict_std(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
         """Standard deviations in the shape of `predict`, for a network with loss gaussian_nll.
 
         Raises OptionError for other losses, and as `predict`.
@@ -323,9 +334,7 @@ class Network(Model):
                 f"predict_std needs a loss of variances, got loss={self.loss.name!r}; "
                 "make the network with loss='gaussian_nll' and two outputs for each target"
             )
-        z = self._outputs(X)
-        deviations = np.exp(0.5 * z[:, z.shape[1] // 2 :])
-        return deviations[:, 0] if deviations.shape[1] == 1 else deviations
+        return converted_outputs(self._engine, X, predictions.deviations, out)
 
     def evaluate(
         self, X: Any, y: Any, sample_weight: Any = None, metrics: Sequence[Any] | None = None
@@ -341,9 +350,7 @@ class Network(Model):
         {'loss': 0.5, 'mean_absolute_error': 1.0}
         """
         data, classes = self._dataset(X, y, sample_weight, self.classes_)
-        scoring = Scoring(
-            self._task, as_metrics(metrics, self._task, self.loss, self.sizes[-1]), classes
-        )
+        scoring = self._scoring(metrics, classes)
         scores = evaluate(self._engine, data, scoring)
         assert scores is not None  # only a time limit gives None
         return scores
@@ -385,9 +392,6 @@ class Network(Model):
         The last one is the raw output: logits for the entropies, the log of the rate for poisson.
         """
         return self._engine.trace(self._inputs(X))
-
-    def _outputs(self, X: Any) -> np.ndarray:
-        return self._engine.predict(self._inputs(X))
 
     def _inputs(self, X: Any) -> np.ndarray:
         return as_inputs(X, self.sizes[0], self.dtype, embeddings=self.spec.embeddings)

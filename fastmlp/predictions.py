@@ -37,6 +37,12 @@ def probabilities(task: Task, z: np.ndarray) -> np.ndarray:
     return np.hstack([np.where(z > 0, e, 1) / (1 + e), yes]) if task == "binary" else yes
 
 
+def deviations(z: np.ndarray) -> np.ndarray:
+    """What `predict_std` returns for the raw outputs `z` (n, n_outputs) of gaussian_nll."""
+    found = np.exp(0.5 * z[:, z.shape[1] // 2 :])
+    return found[:, 0] if found.shape[1] == 1 else found
+
+
 def no_probabilities(loss: Loss) -> OptionError:
     """The error for asking a network without classes for their probabilities."""
     return OptionError(

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastmlp import metrics
 from fastmlp.callbacks import Callback, EarlyStopping, Run, as_callbacks, asks_to_stop
-from fastmlp.checks import flag, integer, real
+from fastmlp.checks import integer, real
 from fastmlp.data import Dataset
 from fastmlp.errors import (
     MetricWarning,
@@ -27,6 +27,7 @@ from fastmlp.history import History
 from fastmlp.interrupts import held_back
 from fastmlp.optim import Optimizer
 from fastmlp.schedules import as_schedule
+from fastmlp.shuffle import as_shuffle
 
 if TYPE_CHECKING:
     from fastmlp.engine.cpu import CpuEngine
@@ -62,7 +63,7 @@ class FitOptions:
     batch_size: int | None
     schedule: Callable[[int, int], Any]
     callbacks: list[Callback]
-    shuffle: bool
+    shuffle: bool | str
     max_time_s: float | None
 
     @classmethod
@@ -84,7 +85,7 @@ class FitOptions:
             batch_size=None if batch_size is None else integer("batch_size", batch_size, 1),
             schedule=as_schedule(schedule),
             callbacks=as_callbacks(callbacks),
-            shuffle=flag("shuffle", shuffle),
+            shuffle=as_shuffle(shuffle),
             max_time_s=(
                 None if max_time_s is None else real("max_time_s", max_time_s, 0.0, low_open=True)
             ),

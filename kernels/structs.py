@@ -29,7 +29,8 @@ class Program(NamedTuple):
     embeddings: np.ndarray  # int64 (E, len(Embedding._fields)), or one row
     numbers: np.ndarray  # int64: columns of the data that are not embedded, where some are
     shares: np.ndarray  # int64 (n_threads + 1,): thread t takes tasks[shares[t] : shares[t + 1]]
-    rows: np.ndarray  # int64 (batch_size + 16,): row of the table behind each row of the minibatch
+    rows: np.ndarray  # int64 (batch_size + 16 + 32 n_threads,): table row of each of the minibatch,
+    # then room for each thread to find them
     job: np.ndarray  # int64 (Job.N_FIELDS,)
     floats: np.ndarray  # float64 (Float.PER_LAYER + 2 L,)
     sync: np.ndarray  # int64 (Sync.N_FIELDS + 3 L,): barrier, stop and progress words
@@ -126,7 +127,7 @@ class _Job(NamedTuple):
     FIRST_EPOCH: int = 5
     FIRST_STEP: int = 6
     UPDATES_DONE: int = 7  # t of Adam's corrections, before this job
-    SHUFFLE: int = 8
+    SHUFFLE: int = 8  # a SHUFFLE_* below
     SEED: int = 9
     LOSS: int = 10  # a code, or the address of a registered one: see kernels/cpu/own.py
     RULE: int = 11
@@ -165,12 +166,17 @@ class _Job(NamedTuple):
     MUON_AFTER: int = 44  # Y after an iteration, in turn with MUON_Y
     MUON_GRAM: int = 45
     MUON_POLYNOMIAL: int = 46
-    N_FIELDS: int = 47
+    BLOCK_BITS: int = 47  # of SHUFFLE_BLOCKS: a block has 2^BLOCK_BITS rows
+    WINDOW_ROWS: int = 48
+    N_FIELDS: int = 49
 
 
 Job = _Job()
 
 KIND_TRAIN, KIND_GRADIENTS, KIND_EVALUATE, KIND_PREDICT = 0, 1, 2, 3
+
+
+SHUFFLE_NONE, SHUFFLE_ROWS, SHUFFLE_BLOCKS = 0, 1, 2
 
 
 class _Float(NamedTuple):

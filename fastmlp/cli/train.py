@@ -189,6 +189,13 @@ from fastmlp.preparation import TASKS
     help="Take the rows in another order in every epoch.",
 )
 @click.option(
+    "--block-shuffle/--full-shuffle",
+    default=None,
+    help="Shuffle blocks of rows, and rows within some of them, as a disk reads them fast; or all "
+    "rows at once.  [default: all at once, unless the prepared table lies on disk and is larger "
+    "than half of the free memory]",
+)
+@click.option(
     "--val-fraction",
     type=float,
     default=0.15,

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastmlp.checks import integer, real
 from fastmlp.cli.kinds import Call
+from fastmlp.errors import OptionError
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class TrainOptions:
     epochs: int
     patience: int | None
     shuffle: bool
+    block_shuffle: bool | None
     val_fraction: float
     test_fraction: float
     max_time: float | None
@@ -67,6 +69,13 @@ class TrainOptions:
     checkpoint_best: bool
     progress: bool
 
+    @property
+    def shuffle_for_fit(self) -> bool | str:
+        """What `Network.fit` takes as `shuffle`."""
+        if not self.shuffle or self.block_shuffle is None:
+            return "auto" if self.shuffle else False
+        return "blocks" if self.block_shuffle else True
+
     def check(self) -> None:
         """Raise OptionError for numbers out of range that nothing else looks at before the fit."""
         integer("--epochs", self.epochs, 1)
@@ -79,5 +88,9 @@ class TrainOptions:
             integer("--threads", self.threads, 1)
         if self.max_time is not None:
             real("--max-time", self.max_time, 0.0, low_open=True)
+        if self.block_shuffle and not self.shuffle:
+            raise OptionError(
+                "--block-shuffle is a way to shuffle, got --no-shuffle too; leave one of them out"
+            )
         real("--val-fraction", self.val_fraction, 0.0, 1.0, high_open=True)
         real("--test-fraction", self.test_fraction, 0.0, 1.0, high_open=True)

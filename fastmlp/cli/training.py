@@ -146,7 +146,7 @@ class Job:
                 sample_weight=train.weights,
                 class_weight=class_weight,
                 schedule=schedule,
-                shuffle=options.shuffle,
+                shuffle=options.shuffle_for_fit,
                 max_time_s=options.max_time,
                 verbose=options.progress and not self._output.as_json,
             )
@@ -162,6 +162,7 @@ class Job:
             "target": target.name,
             "task": target.task,
             "batch_size": batch_size,
+            "block_shuffle": {"blocks": True, "rows": False}.get(history.shuffle or ""),
             **watched,
             **functions_in_force(network, optimizer, schedule, watched["monitor"]),
         }

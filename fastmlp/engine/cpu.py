@@ -11,12 +11,20 @@ from fastmlp.data import Dataset
 from fastmlp.engine import names
 from fastmlp.engine.crew import n_cores, run_crew
 from fastmlp.engine.few_rows import MAX_ELEMS, MAX_ROWS, FewRows
-from fastmlp.engine.program import Workspace, describe_table, ensure_compiled, start_of
+from fastmlp.engine.program import (
+    Workspace,
+    describe_shuffle,
+    describe_table,
+    ensure_compiled,
+    start_of,
+)
+from fastmlp.engine.read_ahead import Windows, reading_ahead
 from fastmlp.engine.results import NonFinite, Progress, TrainResult
 from fastmlp.engine.store import ParameterStore
 from fastmlp.kernels import structs
 from fastmlp.kernels.structs import Float, Job, Program, Sync
 from fastmlp.plan import Parameters, aligned_zeros
+from fastmlp.shuffle import Blocks
 from fastmlp.spec import NetworkSpec
 
 # A step with less work than this for each thread is faster on fewer threads.
@@ -137,7 +145,7 @@ class CpuEngine(ParameterStore):
         first_epoch: int,
         first_step: int,
         learning_rates: np.ndarray,
-        shuffle: bool,
+        shuffle: bool | Blocks,
         n_steps_left: int = 0,
         seen: np.ndarray | None = None,
         deadline_s: float | None = None,
@@ -177,7 +185,8 @@ class CpuEngine(ParameterStore):
             job[Job.STEPS_LEFT] = n_steps_left
             if seen is not None:
                 job[Job.STEPS_SEEN], program.seen[:] = first_step, seen
-            job[Job.UPDATES_DONE], job[Job.SHUFFLE] = self.n_updates, shuffle
+            job[Job.UPDATES_DONE] = self.n_updates
+            describe_shuffle(shuffle, job)
             job[Job.RULE] = names.OPTIMIZERS.index(self.rule)
             job[Job.N_SLOTS] = names.OPTIMIZER_SLOTS[self.rule]
             job[Job.DECAY_BIASES] = self.options.decay_biases
@@ -192,8 +201,11 @@ class CpuEngine(ParameterStore):
                     on_poll(Progress(epoch, done - epoch * n_steps, n_steps, float(loss)))
 
             flops = self._flops(n_rows * n_epochs, 3) + n_steps * n_epochs * self._update_flops()
+            windows = Windows(data.X, batch_size, shuffle, self.spec.seed, first_epoch, n_epochs)
+            mapped = (data.X, data.targets, data.weights)
             try:
-                outcome = self._run(program, flops, deadline_s, report, interrupted)
+                with reading_ahead(mapped, windows, lambda: int(sync[Sync.STEP]) + first_step):
+                    outcome = self._run(program, flops, deadline_s, report, interrupted)
             finally:
                 self._version += 1
             return self._train_result(program, outcome, first_step)
@@ -321,7 +333,9 @@ class CpuEngine(ParameterStore):
                 targets=data.targets,
                 weights=data.weights,
             )
-            self._finish(program, data.X, 3)
+            windows, mapped = Windows(data.X, batch_size), (data.X, data.targets, data.weights)
+            with reading_ahead(mapped, windows, lambda: int(program.sync[Sync.STEP])):
+                self._finish(program, data.X, 3)
         weight_sum = float(n_rows if data.weights is None else np.sum(data.weights, dtype=float))
         grads /= weight_sum
         gradients = self.plan.unpack(grads)

@@ -16,8 +16,19 @@ from fastmlp.kernels import structs
 from fastmlp.kernels.cpu.loop import run
 from fastmlp.kernels.cpu.random import SHUFFLE_LANES
 from fastmlp.kernels.cpu.width import TILE
-from fastmlp.kernels.structs import Embedding, Float, Job, Layer, Program, Sync
+from fastmlp.kernels.structs import (
+    SHUFFLE_BLOCKS,
+    SHUFFLE_NONE,
+    SHUFFLE_ROWS,
+    Embedding,
+    Float,
+    Job,
+    Layer,
+    Program,
+    Sync,
+)
 from fastmlp.plan import aligned_zeros
+from fastmlp.shuffle import Blocks
 from fastmlp.work_plan import WorkPlan
 
 # Some 20 microseconds: longer than threads of like speed differ in a step. With more threads than
@@ -63,6 +74,15 @@ def describe_table(X: np.ndarray, job: np.ndarray) -> None:
     job[Job.X_TYPE] = names.SOURCE_TYPES.index(name)
 
 
+def describe_shuffle(shuffle: bool | Blocks, job: np.ndarray) -> None:
+    """How minibatches take their rows into a job."""
+    if isinstance(shuffle, Blocks):
+        job[Job.SHUFFLE] = SHUFFLE_BLOCKS
+        job[Job.BLOCK_BITS], job[Job.WINDOW_ROWS] = shuffle.block_bits, shuffle.window_rows
+    else:
+        job[Job.SHUFFLE] = SHUFFLE_ROWS if shuffle else SHUFFLE_NONE
+
+
 def _keep_threshold(rate: float) -> int:
     """(1 - rate) 2^32 within 1 and 2^32 - 1: random words below it keep their unit; 0: all kept."""
     return min(max(round((1.0 - rate) * 2**32), 1), 2**32 - 1) if rate > 0.0 else 0
@@ -97,7 +117,7 @@ class Workspace:
         self.work = aligned_zeros(plan.n_elems, dtype)
         # On lines of their own: some of these are written by all threads, others read all the time.
         ints, floats = np.dtype(np.int64), np.dtype(np.float64)
-        self.rows = aligned_zeros(batch_size + SHUFFLE_LANES, ints)
+        self.rows = aligned_zeros(batch_size + (1 + 2 * n_threads) * SHUFFLE_LANES, ints)
         self.sync = aligned_zeros(Sync.N_FIELDS + 3 * len(parameters.layers), ints)
         self.seen = aligned_zeros(2 + len(self.tasks), floats)
         self.layers = self._layer_table(store.running_offsets(), folds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import IO
 import numpy as np
 
 from fastmlp.errors import OptionError
+from fastmlp.memory import available_bytes
 from fastmlp.preparation.inputs import Inputs
 from fastmlp.preparation.rows import TableRows
 
@@ -24,26 +24,6 @@ MEMORY_SHARE = 0.25
 def fits_memory(n_bytes: int) -> bool:
     """Whether a table of that size is held in memory, unless a user says otherwise."""
     return n_bytes <= MEMORY_SHARE * available_bytes()
-
-
-def available_bytes() -> int:
-    """Memory that this process can still take: free or only caching files, within its cgroup."""
-    amounts = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for line in _text("/proc/meminfo").splitlines():
-        if line.startswith("MemAvailable:"):
-            amounts.append(1024 * int(line.split()[1]))
-    limit, used = (_text(f"/sys/fs/cgroup/memory.{name}").strip() for name in ("max", "current"))
-    if limit.isdigit() and used.isdigit():
-        amounts.append(max(0, int(limit) - int(used)))
-    return min(amounts)
-
-
-def _text(path: str) -> str:
-    """A file of the system's, empty where this system has none."""
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return ""
 
 
 def prepared_parts(

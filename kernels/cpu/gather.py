@@ -16,6 +16,10 @@ from ..structs import Job
 from .simd import broadcast, ir_vector, lanes_of, store, vector_of
 
 I64 = ir.IntType(64)
+LINE_BYTES = 64
+# Cache lines asked for at a time. Fewer leave rows of many lines waiting for their page and their
+# first line, more queue up: measured by benchmarks/rows.py from 8 to 1,000.
+LINES_AHEAD = 48
 
 
 def _half_bits_to_float(builder, bits, spread):
@@ -144,9 +148,86 @@ gather_rows = njit_source(
 )
 
 
+def _prefetch(builder, pointer):
+    """llvm.prefetch for reading, to be kept in all levels, of data."""
+    line, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+    function = builder.module.declare_intrinsic(
+        "llvm.prefetch", [line], ir.FunctionType(ir.VoidType(), [line, flag, flag, flag])
+    )
+    builder.call(function, [builder.bitcast(pointer, line), flag(0), flag(3), flag(1)])
+
+
+@intrinsic
+def prefetch_address(typingctx, address):
+    """Ask for the cache line at `address`."""
+
+    def codegen(context, builder, sig, args):
+        _prefetch(builder, builder.inttoptr(args[0], ir.IntType(8).as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@intrinsic
+def prefetch(typingctx, pointer, index):
+    """Ask for the cache line of pointer[index], an array of a program."""
+
+    def codegen(context, builder, sig, args):
+        _prefetch(builder, builder.gep(args[0], [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.intp), codegen
+
+
+@njit
+def prefetch_rows(n_columns, rows, r0, r1, job):
+    """Ask for the lines of X that hold the rows rows[r0 : r1]."""
+    column_bytes = job[Job.X_COLUMN_BYTES]
+    # As many columns share a line, whichever way they run.
+    step = max(1, LINE_BYTES // max(1, abs(column_bytes)))
+    for r in range(r0, r1):
+        address = job[Job.X_ADDRESS] + rows[r] * job[Job.X_ROW_BYTES]
+        for j in range(0, n_columns, step):
+            prefetch_address(address + j * column_bytes)
+        prefetch_address(address + (n_columns - 1) * column_bytes)
+
+
+@njit
+def gather_ahead(out, out_at, ld, n_columns, rows, r0, r1, job):
+    """gather_rows of rows that lie anywhere in the table, which the caches cannot foresee.
+
+    A few rows are asked for while those before them are read: many misses then overlap, and the
+    cost of a row grows little with the table.
+    """
+    row_lines = abs(job[Job.X_COLUMN_BYTES]) * n_columns // LINE_BYTES + 2
+    row_lines = min(row_lines, n_columns + 1)
+    group = max(1, LINES_AHEAD // row_lines)
+    prefetch_rows(n_columns, rows, r0, min(r0 + group, r1), job)
+    for first in range(r0, r1, group):
+        end = min(first + group, r1)
+        prefetch_rows(n_columns, rows, end, min(end + group, r1), job)
+        gather_rows(out, out_at, ld, n_columns, rows, first, end, job)
+
+
 @njit
 def gather_targets(out, out_at, ld, n_columns, rows, r0, r1, targets):
     """out[out_at + r * ld + j] = targets[rows[r] * n_columns + j] for r0 <= r < r1."""
     for r in range(r0, r1):
         for j in range(n_columns):
             out[out_at + r * ld + j] = targets[rows[r] * n_columns + j]
+
+
+@njit
+def prefetch_targets(p, r0, r1):
+    """Ask for what the loss will read of rows r0 to r1; it comes during the forward pass."""
+    kind, n_targets, has_weights = (
+        p.job[Job.TARGET_KIND], p.job[Job.N_TARGETS], p.job[Job.HAS_WEIGHTS]
+    )  # fmt: skip
+    for r in range(r0, r1):
+        row = p.rows[r]
+        if kind == 1:
+            prefetch(p.labels, row)
+        if kind == 2:
+            prefetch(p.targets, row * n_targets)
+        if has_weights:
+            prefetch(p.weights, row)

@@ -29,9 +29,9 @@ from ..structs import (
 from .gemm import transpose_rows
 from .norms import update_running
 from .optimizers import NADAM, momentum_at, momentum_product
-from .random import SHUFFLE_LANES, epoch_keys, shuffled_rows
 from .records import layer_at, program_at, task_at
 from .rows import rows_phase
+from .shuffle import domain_bits, pick_rows
 from .simd import keep_lanes, lanes_of, like, load, reduce_add
 from .sync import atomic_load, atomic_store, barrier, monotonic_s
 from .tiles import tiles_phase
@@ -49,20 +49,6 @@ def ordered_sum(work, at, n):
     for i in range(0, n, lanes):
         sums = sums + keep_lanes(load(work, at + i), n - i, zero)
     return reduce_add(sums)
-
-
-@njit
-def pick_rows(p, r0, r1, start, epoch, n_bits):
-    """Table rows behind rows r0 to r1 of the minibatch that begins at `start`."""
-    if p.job[Job.SHUFFLE] == 0:
-        for r in range(r0, r1):
-            p.rows[r] = start + r
-        return
-    n_rows = p.job[Job.N_ROWS]
-    key0, key1 = epoch_keys(p.job[Job.SEED], epoch)
-    for r in range(r0, r1, SHUFFLE_LANES):
-        # May write past r1 what the thread that owns those rows writes there too.
-        shuffled_rows(p.rows, r, start + r, n_rows, n_bits, key0, key1)
 
 
 @njit
@@ -112,7 +98,7 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits, product):
     n_tiles = (shared_rows + TILE_ROWS - 1) // TILE_ROWS
     r0 = n_tiles * thread // n_threads * TILE_ROWS
     r1 = min(n_tiles * (thread + 1) // n_threads * TILE_ROWS, n_rows)
-    pick_rows(p, r0, r1, start, epoch, n_bits)
+    pick_rows(p, thread, r0, r1, start, epoch, n_bits)
     rows_phase(p, r0, r1, n_rows, epoch, step_in_epoch)
     if kind == KIND_PREDICT:
         # Nothing is shared: no thread need wait, and each may stop on its own.
@@ -154,9 +140,7 @@ def run(address, thread, zero):
     p = program_at(address, zero)
     job = p.job
     n_steps = (job[Job.N_ROWS] + job[Job.BATCH_SIZE] - 1) // job[Job.BATCH_SIZE]
-    n_bits = 2
-    while (1 << n_bits) < job[Job.N_ROWS]:
-        n_bits += 1
+    n_bits = domain_bits(job[Job.N_ROWS])
     if job[Job.KIND] == KIND_TRAIN or job[Job.KIND] == KIND_GRADIENTS:
         transpose_all(p, thread)
         barrier(p.sync, job[Job.N_THREADS])

@@ -97,6 +97,53 @@ def epoch_keys(seed, epoch):
     return mix(epoch_low, mix(epoch_high, key0)), mix(epoch_low, mix(epoch_high, key1))
 
 
+def _shuffled(builder, first, n, n_bits, key0, key1):
+    """The numbers below n that a vector of numbers below n goes to: see `shuffled_rows`."""
+    lanes = SHUFFLE_LANES
+    u32, i64 = ir.IntType(32), ir.IntType(64)
+
+    def splat(value):
+        value = builder.trunc(value, u32) if value.type == i64 else value
+        return simd.broadcast(builder, value, lanes)
+
+    def hashed(x, key):
+        h = builder.xor(x, key)
+        for shift, factor in ((16, MURMUR_0), (13, MURMUR_1), (16, None)):
+            h = builder.xor(h, builder.lshr(h, splat(u32(shift))))
+            h = builder.mul(h, splat(u32(factor))) if factor else h
+        return h
+
+    n_high = builder.lshr(n_bits, i64(1))
+    n_low = builder.sub(n_bits, n_high)
+    masks = [splat(builder.sub(builder.shl(i64(1), width), i64(1))) for width in (n_high, n_low)]
+    keys, limit, shift = [splat(key0), splat(key1)], splat(n), splat(n_low)
+
+    def permuted(x):
+        left, right = builder.lshr(x, shift), builder.and_(x, masks[1])
+        for i in range(6):
+            key = builder.add(keys[i % 2], splat(u32(i * WEYL_0 & MASK32)))
+            new = builder.and_(hashed(right, key), masks[i % 2])
+            left, right = right, builder.xor(left, new)
+        return builder.or_(builder.shl(left, shift), right)
+
+    before = builder.block
+    walk, done = builder.append_basic_block("walk"), builder.append_basic_block("done")
+    builder.branch(walk)
+    builder.position_at_end(walk)
+    x = builder.phi(first.type)
+    astray = builder.phi(ir.VectorType(ir.IntType(1), lanes))
+    x.add_incoming(first, before)
+    astray.add_incoming(ir.Constant(astray.type, [1] * lanes), before)
+    moved = builder.select(astray, permuted(x), x)
+    still = builder.icmp_unsigned(">=", moved, limit)
+    x.add_incoming(moved, walk)
+    astray.add_incoming(still, walk)
+    bits = builder.bitcast(still, ir.IntType(lanes))
+    builder.cbranch(builder.icmp_unsigned("!=", bits, bits.type(0)), walk, done)
+    builder.position_at_end(done)
+    return moved
+
+
 @intrinsic
 def shuffled_rows(typingctx, rows, at, position, n, n_bits, key0, key1):
     """rows[at + j] = the row at position + j of the shuffled table of n rows, SHUFFLE_LANES of j.
@@ -113,56 +160,19 @@ def shuffled_rows(typingctx, rows, at, position, n, n_bits, key0, key1):
     """
     lanes = SHUFFLE_LANES
     u32, i64 = ir.IntType(32), ir.IntType(64)
-    shape = ir.VectorType(u32, lanes)
 
     def codegen(context, builder, sig, args):
         def splat(value):
-            value = builder.trunc(value, u32) if value.type == i64 else value
-            return simd.broadcast(builder, value, lanes)
-
-        def hashed(x, key):
-            h = builder.xor(x, key)
-            for shift, factor in ((16, MURMUR_0), (13, MURMUR_1), (16, None)):
-                h = builder.xor(h, builder.lshr(h, splat(u32(shift))))
-                h = builder.mul(h, splat(u32(factor))) if factor else h
-            return h
+            return simd.broadcast(builder, builder.trunc(value, u32), lanes)
 
         rows, at, position, n, n_bits, key0, key1 = args
-        n_high = builder.lshr(n_bits, i64(1))
-        n_low = builder.sub(n_bits, n_high)
-        masks = [
-            splat(builder.sub(builder.shl(i64(1), width), i64(1))) for width in (n_high, n_low)
-        ]
-        keys, limit, shift = [splat(key0), splat(key1)], splat(n), splat(n_low)
-
-        def permuted(x):
-            left, right = builder.lshr(x, shift), builder.and_(x, masks[1])
-            for i in range(6):
-                key = builder.add(keys[i % 2], splat(u32(i * WEYL_0 & MASK32)))
-                new = builder.and_(hashed(right, key), masks[i % 2])
-                left, right = right, builder.xor(left, new)
-            return builder.or_(builder.shl(left, shift), right)
-
-        iota = ir.Constant(shape, list(range(lanes)))
+        iota = ir.Constant(ir.VectorType(u32, lanes), list(range(lanes)))
         # Lanes beyond the table take the last position: they must end their walk too.
+        limit = splat(n)
         first = builder.add(splat(position), iota)
-        last = builder.sub(limit, splat(u32(1)))
+        last = builder.sub(limit, simd.broadcast(builder, u32(1), lanes))
         first = builder.select(builder.icmp_unsigned("<", first, limit), first, last)
-        before = builder.block
-        walk, done = builder.append_basic_block("walk"), builder.append_basic_block("done")
-        builder.branch(walk)
-        builder.position_at_end(walk)
-        x = builder.phi(shape)
-        astray = builder.phi(ir.VectorType(ir.IntType(1), lanes))
-        x.add_incoming(first, before)
-        astray.add_incoming(ir.Constant(astray.type, [1] * lanes), before)
-        moved = builder.select(astray, permuted(x), x)
-        still = builder.icmp_unsigned(">=", moved, limit)
-        x.add_incoming(moved, walk)
-        astray.add_incoming(still, walk)
-        bits = builder.bitcast(still, ir.IntType(lanes))
-        builder.cbranch(builder.icmp_unsigned("!=", bits, bits.type(0)), walk, done)
-        builder.position_at_end(done)
+        moved = _shuffled(builder, first, n, n_bits, key0, key1)
         wide = ir.VectorType(i64, lanes)
         target = simd.data_pointer(context, builder, sig.args[0], rows, at, wide)
         builder.store(builder.zext(moved, wide), target, align=8)
@@ -170,3 +180,22 @@ def shuffled_rows(typingctx, rows, at, position, n, n_bits, key0, key1):
 
     ints = (types.int64,) * 6
     return types.void(rows, *ints), codegen
+
+
+@intrinsic
+def shuffled_numbers(typingctx, numbers, at, n, n_bits, key0, key1):
+    """Each of SHUFFLE_LANES numbers from numbers[at] on, all below n, becomes the row that
+    `shuffled_rows` finds at that position."""
+    wide = ir.VectorType(ir.IntType(64), SHUFFLE_LANES)
+
+    def codegen(context, builder, sig, args):
+        numbers, at, n, n_bits, key0, key1 = args
+        place = simd.data_pointer(context, builder, sig.args[0], numbers, at, wide)
+        narrow = ir.VectorType(ir.IntType(32), SHUFFLE_LANES)
+        first = builder.trunc(builder.load(place, align=8), narrow)
+        moved = _shuffled(builder, first, n, n_bits, key0, key1)
+        builder.store(builder.zext(moved, wide), place, align=8)
+        return context.get_dummy_value()
+
+    ints = (types.int64,) * 5
+    return types.void(numbers, *ints), codegen

@@ -107,7 +107,7 @@ def _program_type(elem):
     fields = {}
     for name in Program._fields:
         dtype = getattr(types, ELEMENT_TYPES[name]) if name in ELEMENT_TYPES else elem
-        fields[name] = ReadOnly(dtype) if name in READ_ONLY else types.CPointer(dtype)
+        fields[name] = ReadOnly(dtype) if name in READ_ONLY else types.misc.CPointer(dtype)
     return Record(f"Program, {elem}", fields)
 
 

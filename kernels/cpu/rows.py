@@ -10,7 +10,7 @@ from ..jit import njit
 from ..structs import KIND_GRADIENTS, KIND_PREDICT, KIND_TRAIN, Float, Job, Sync
 from .dropout import INPUT, drop
 from .embedding import embed_rows
-from .gather import gather_rows, gather_targets
+from .gather import gather_ahead, gather_rows, gather_targets, prefetch_targets
 from .gemm import activate_block, backward_rows, forward_rows
 from .losses import row_loss
 from .norms import normalise, normalise_backward
@@ -37,12 +37,16 @@ def aborted(p):
 def read_inputs(p, r0, r1, epoch, step):
     """act_in of the first layer for rows r0 to r1: from the table, embedded, with dropout."""
     first, job = layer_at(p, 0), p.job
-    if job[Job.N_EMBEDDINGS] == 0:
-        gather_rows(p.work, first.act_in, first.ld_in, first.n_in, p.rows, r0, r1, job)
+    embeds = job[Job.N_EMBEDDINGS] != 0
+    at, ld = first.act_in, first.ld_in
+    if embeds:
+        at, ld = job[Job.COLUMNS], job[Job.COLUMNS_LD]
+    if job[Job.SHUFFLE] == 0:
+        gather_rows(p.work, at, ld, job[Job.N_COLUMNS], p.rows, r0, r1, job)
     else:
-        gather_rows(
-            p.work, job[Job.COLUMNS], job[Job.COLUMNS_LD], job[Job.N_COLUMNS], p.rows, r0, r1, job
-        )
+        prefetch_targets(p, r0, r1)
+        gather_ahead(p.work, at, ld, job[Job.N_COLUMNS], p.rows, r0, r1, job)
+    if embeds:
         embed_rows(p, r0, r1)
     if job[Job.KIND] != KIND_TRAIN or job[Job.INPUT_THRESHOLD] == 0:
         return

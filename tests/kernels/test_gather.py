@@ -12,7 +12,7 @@ import pytest
 
 from fastmlp.engine.program import describe_table
 from fastmlp.kernels import codes
-from fastmlp.kernels.cpu.gather import gather_rows, gather_targets
+from fastmlp.kernels.cpu.gather import gather_ahead, gather_rows, gather_targets
 from fastmlp.kernels.cpu.width import LANES
 from fastmlp.kernels.structs import Job
 from tests.conftest import ROOT
@@ -29,23 +29,31 @@ def kernel(out, out_at, ld, n_columns, rows, r0, r1, job):
 
 
 @compiled
+def ahead_kernel(out, out_at, ld, n_columns, rows, r0, r1, job):
+    gather_ahead(out, out_at, ld, n_columns, rows, r0, r1, job)
+
+
+@compiled
 def targets_kernel(out, out_at, ld, n_columns, rows, r0, r1, targets):
     gather_targets(out, out_at, ld, n_columns, rows, r0, r1, targets)
 
 
 def gather(X: np.ndarray, rows: np.ndarray, dtype: str) -> np.ndarray:
-    """X[rows] by the kernel, into NaN, guards looked at."""
+    """X[rows] by the kernel, in table order and with asking ahead, into NaN, guards looked at."""
     n_columns, ld = X.shape[1], X.shape[1] + 3
-    memory = Memory(dtype, out=nans(len(rows), ld))
     job = np.zeros(Job.N_FIELDS, np.int64)
     describe_table(X, job)
-    r0, r1 = 1, len(rows) - 1
-    kernel(memory.data, memory.at["out"], ld, n_columns, rows.astype(np.int64), r0, r1, job)
-    memory.check_guards()
-    out = memory["out"]
-    assert np.isnan(out[:, n_columns:]).all()
-    assert np.isnan(out[[0, -1]]).all()
-    return out[r0:r1, :n_columns]
+    r0, r1, found = 1, len(rows) - 1, []
+    for way in (kernel, ahead_kernel):
+        memory = Memory(dtype, out=nans(len(rows), ld))
+        way(memory.data, memory.at["out"], ld, n_columns, rows.astype(np.int64), r0, r1, job)
+        memory.check_guards()
+        out = memory["out"]
+        assert np.isnan(out[:, n_columns:]).all()
+        assert np.isnan(out[[0, -1]]).all()
+        found.append(out[r0:r1, :n_columns])
+    np.testing.assert_array_equal(found[1].view(np.uint8), found[0].view(np.uint8))
+    return found[0]
 
 
 def table(source: str, n_rows: int, n_columns: int, seed: int = 0) -> np.ndarray:

@@ -37,8 +37,13 @@ def domain_bits(n: int) -> int:
 
 
 def shuffled(position: int, n: int, epoch: int, seed: int) -> int:
-    """The table's row at a position of the epoch: six Feistel rounds, walked until below n."""
-    keys, bits = epoch_keys(epoch, seed), domain_bits(n)
+    """The table's row at a position of the epoch."""
+    return permuted(position, n, *epoch_keys(epoch, seed))
+
+
+def permuted(position: int, n: int, *keys: int) -> int:
+    """Six Feistel rounds, walked until below n."""
+    bits = domain_bits(n)
     n_high = bits // 2
     n_low = bits - n_high
     masks, x = (2**n_high - 1, 2**n_low - 1), position
@@ -50,3 +55,23 @@ def shuffled(position: int, n: int, epoch: int, seed: int) -> int:
         x = (left << n_low) + right
         if x < n:
             return x
+
+
+def block_order(n: int, epoch: int, seed: int, block_bits: int) -> list[int]:
+    """All rows of the table with its blocks in the order of the epoch."""
+    keys, size = epoch_keys(epoch, seed), 2**block_bits
+    n_whole = n // size
+    order = [permuted(i, n_whole, *keys) for i in range(n_whole)]
+    if n % size:
+        order.insert((mix(MASK, keys[0]) * (n_whole + 1)) >> 32, n_whole)
+    return [row for b in order for row in range(b * size, min((b + 1) * size, n))]
+
+
+def block_shuffled(n: int, epoch: int, seed: int, block_bits: int, window_rows: int) -> list[int]:
+    """The table's rows in the order of the epoch: each window of that order shuffled."""
+    rows, keys, found = block_order(n, epoch, seed, block_bits), epoch_keys(epoch, seed), []
+    for window, first in enumerate(range(0, n, window_rows)):
+        part = rows[first : first + window_rows]
+        own = [mix(window, key) for key in keys]
+        found += [part[permuted(i, len(part), *own)] for i in range(len(part))]
+    return found
