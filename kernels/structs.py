@@ -33,7 +33,7 @@ class Program(NamedTuple):
     # then room for each thread to find them
     job: np.ndarray  # int64 (Job.N_FIELDS,)
     floats: np.ndarray  # float64 (Float.PER_LAYER + 2 L,)
-    sync: np.ndarray  # int64 (Sync.N_FIELDS + 3 L,): barrier, stop and progress words
+    sync: np.ndarray  # int64: barrier, stop and progress words; see Sync and Job.CPUS
     norms: np.ndarray  # float64 (2 N,): squared norm of each task's gradient in this step; of its O
     seen: np.ndarray  # float64 (2 + N,): loss and weight so far in the epoch, dW^2 of each task
     loss_parameters: np.ndarray  # float64: see kernels/cpu/losses.py
@@ -168,7 +168,8 @@ class _Job(NamedTuple):
     MUON_POLYNOMIAL: int = 46
     BLOCK_BITS: int = 47  # of SHUFFLE_BLOCKS: a block has 2^BLOCK_BITS rows
     WINDOW_ROWS: int = 48
-    N_FIELDS: int = 49
+    CPUS: int = 49  # in sync, one word on a line of its own for each thread: its processor
+    N_FIELDS: int = 50
 
 
 Job = _Job()
@@ -211,7 +212,7 @@ class _Sync(NamedTuple):
     EPOCH: int = 33
     STATUS: int = 34
     ABORTED: int = 36  # 1: a thread left its rows phase for the stop word
-    SPINS: int = 35  # turns that a barrier waits before it sleeps
+    SPIN_NS: int = 35  # how long a thread spins at a barrier before it sleeps
     FAULTY_LAYER: int = 40  # one word a layer: its update was not finite; behind them two a layer:
     # the stop word as seen where threads meet, forward and backward
     N_FIELDS: int = 40

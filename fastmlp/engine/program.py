@@ -27,13 +27,14 @@ from fastmlp.kernels.structs import (
     Program,
     Sync,
 )
-from fastmlp.plan import aligned_zeros
+from fastmlp.plan import CACHE_LINE_BYTES, aligned_zeros, round_up
 from fastmlp.shuffle import Blocks
 from fastmlp.work_plan import WorkPlan
 
-# Some 20 microseconds: longer than threads of like speed differ in a step. With more threads than
-# cores the one that is waited for needs this core.
-_SPINS = 1000
+# Longer than threads of like speed differ in a step, much shorter than a time slice that another
+# process takes. With more threads than cores the one that is waited for needs this core.
+_SPIN_NS = 200_000
+_LINE_WORDS = CACHE_LINE_BYTES // 8
 
 
 def flat(array: np.ndarray | None, dtype: str) -> np.ndarray:
@@ -118,7 +119,8 @@ class Workspace:
         # On lines of their own: some of these are written by all threads, others read all the time.
         ints, floats = np.dtype(np.int64), np.dtype(np.float64)
         self.rows = aligned_zeros(batch_size + (1 + 2 * n_threads) * SHUFFLE_LANES, ints)
-        self.sync = aligned_zeros(Sync.N_FIELDS + 3 * len(parameters.layers), ints)
+        self.cpus = round_up(Sync.N_FIELDS + 3 * len(parameters.layers), _LINE_WORDS)
+        self.sync = aligned_zeros(self.cpus + _LINE_WORDS * n_threads, ints)
         self.seen = aligned_zeros(2 + len(self.tasks), floats)
         self.layers = self._layer_table(store.running_offsets(), folds)
         self.meets = not folds and "batch" in spec.norms
@@ -221,9 +223,11 @@ class Workspace:
         job[Job.COLUMNS], job[Job.COLUMNS_LD] = plan.columns, plan.columns_ld
         job[Job.INPUT_THRESHOLD] = _keep_threshold(spec.input_dropout)
         job[Job.INPUT_MASK], job[Job.ROWS_MEET] = plan.input_mask, self.meets
+        job[Job.CPUS] = self.cpus
         job[Job.MUON_Y : Job.MUON_POLYNOMIAL + 1] = plan.muon
         self.sync[:], self.seen[:] = 0, 0.0
-        self.sync[Sync.SPINS] = _SPINS if plan.n_threads <= n_cores() else 1
+        self.sync[self.cpus :] = -1
+        self.sync[Sync.SPIN_NS] = _SPIN_NS if plan.n_threads <= n_cores() else 0
         return Program(
             params=params,
             state=flat(state, dtype),

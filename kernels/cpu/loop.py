@@ -33,7 +33,7 @@ from .records import layer_at, program_at, task_at
 from .rows import rows_phase
 from .shuffle import domain_bits, pick_rows
 from .simd import keep_lanes, lanes_of, like, load, reduce_add
-from .sync import atomic_load, atomic_store, barrier, monotonic_s
+from .sync import atomic_load, atomic_store, barrier, barrier_apart, monotonic_s
 from .tiles import tiles_phase
 from .width import TILE
 
@@ -106,7 +106,7 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits, product):
     if thread == 0:
         # Python may write the stop word at any time: one thread reads it, for all.
         atomic_store(p.sync, Sync.DECISION, atomic_load(p.sync, Sync.STOP))
-    barrier(p.sync, n_threads)
+    barrier_apart(p.sync, n_threads, thread, job[Job.CPUS])
     # Read before the next barrier: beyond it, thread 0 may already write the next step's word.
     stopping = atomic_load(p.sync, Sync.DECISION) != 0
     if atomic_load(p.sync, Sync.ABORTED) != 0:
@@ -125,7 +125,7 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits, product):
         tiles_phase(p, thread, n_rows, weight_sum, step_in_job, update_number, product)
         if thread == 0 and kind == KIND_TRAIN:
             update_running(p, n_rows)
-    barrier(p.sync, n_threads)
+    barrier_apart(p.sync, n_threads, thread, job[Job.CPUS])
     if faulty(p):
         return STATUS_BAD_UPDATE
     return STATUS_STOPPED if stopping else STATUS_RUNNING

@@ -29,6 +29,7 @@ from numba.extending import (
 
 from ..jit import njit
 from ..structs import ELEMENT_TYPES, READ_ONLY, Embedding, Layer, Program, Task
+from .simd import data_pointer
 
 WORD_BYTES = 8
 _BYTE_POINTER = ir.IntType(8).as_pointer()
@@ -130,7 +131,7 @@ def _row_reader(row):
     def reader(typingctx, table, number):
         def codegen(context, builder, sig, args):
             at = builder.mul(args[1], ir.IntType(64)(len(row._fields)))
-            return builder.bitcast(builder.gep(args[0], [at]), _BYTE_POINTER)
+            return data_pointer(context, builder, sig.args[0], args[0], at, ir.IntType(8))
 
         return record(table, types.int64), codegen
 

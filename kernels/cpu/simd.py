@@ -60,9 +60,8 @@ class _VectorModel(models.PrimitiveModel):
 
 def data_pointer(context, builder, array_type, array, index, ir_type):
     """A pointer to array[index], typed for `ir_type`."""
-    if isinstance(array_type, types.misc.CPointer):
-        data = array
-    else:
+    data = array
+    if isinstance(array_type, types.Array):
         data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), ir_type.as_pointer())
 

@@ -1,11 +1,18 @@
 """Threads that meet: a barrier of our own, words that Python reads and writes, and a clock.
 
-The barrier spins a bounded number of times and then sleeps: a thread that spins (or yields, and
-is scheduled at once again) keeps its core, and the thread it waits for stays in the queue of a
-core that another process has; a sleeping one gives its core away.
+The barrier spins for a bounded time and then sleeps: a thread that spins (or yields, and is
+scheduled at once again) keeps its core, and the thread it waits for stays in the queue of a core
+that another process has; a sleeping one gives its core away. It wakes up late, though, and then
+the others wait for it at the next barrier, so it spins for longer than threads of like speed
+differ in a step.
+
+A virtual machine takes thousands of pauses less than 128 cycles apart for a thread that waits in
+vain, and gives its core away: a spinning thread pauses only now and then.
 """
 
 from __future__ import annotations
+
+import sys
 
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -17,6 +24,8 @@ from ..structs import Sync
 from .simd import data_pointer
 
 I64 = ir.IntType(64)
+# Turns of a spinning thread between two pauses, and between two looks at the clock (some us).
+TURNS_PER_PAUSE, TURNS_PER_LOOK = 256, 4096
 
 
 @intrinsic
@@ -105,20 +114,116 @@ def monotonic_s(typingctx):
     return types.float64(), codegen
 
 
+CPU_SET_WORDS = 16  # cpu_set_t of Linux: 1,024 bits
+
+
+def _affinity(builder, verb, mask):
+    call = _c_function(
+        builder, f"sched_{verb}affinity", ir.IntType(32), [ir.IntType(32), I64, I64.as_pointer()]
+    )
+    return builder.call(call, [ir.IntType(32)(0), I64(8 * CPU_SET_WORDS), mask])
+
+
+@intrinsic
+def current_cpu(typingctx):
+    """Number of the processor that this thread is on; -1 where the system does not tell."""
+
+    def codegen(context, builder, sig, args):
+        if not sys.platform.startswith("linux"):
+            return I64(-1)
+        get = _c_function(builder, "sched_getcpu", ir.IntType(32), [])
+        return builder.sext(builder.call(get, []), I64)
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def leave_cpu(typingctx, cpu):
+    """Move this thread to another processor than `cpu`, of those that it may use.
+
+    Its affinity is another for a moment only: the scheduler may move it on afterwards.
+    """
+
+    def codegen(context, builder, sig, args):
+        if not sys.platform.startswith("linux"):
+            return context.get_dummy_value()
+        words = ir.ArrayType(I64, CPU_SET_WORDS)
+        zeros = ir.Constant(words, [0] * CPU_SET_WORDS)
+        first = [ir.IntType(32)(0), ir.IntType(32)(0)]
+        allowed = builder.gep(cgutils.alloca_once_value(builder, zeros), first)
+        others = builder.gep(cgutils.alloca_once_value(builder, zeros), first)
+        known = builder.icmp_signed(">", _affinity(builder, "get", allowed), ir.IntType(32)(0))
+        inside = builder.icmp_unsigned("<", args[0], I64(64 * CPU_SET_WORDS))
+        with builder.if_then(builder.and_(known, inside)):
+            whole = builder.load(builder.bitcast(allowed, words.as_pointer()))
+            builder.store(whole, builder.bitcast(others, words.as_pointer()))
+            word = builder.gep(others, [builder.lshr(args[0], I64(6))])
+            bit = builder.shl(I64(1), builder.and_(args[0], I64(63)))
+            builder.store(builder.and_(builder.load(word), builder.not_(bit)), word)
+            # Refused, and without effect, where no other processor is allowed.
+            _affinity(builder, "set", others)
+            _affinity(builder, "set", allowed)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@njit
+def arrive(sync, n_threads, generation):
+    """Count this thread in; whether it is the last one, which lets the others go on."""
+    if atomic_add(sync, Sync.ARRIVED, 1) != n_threads - 1:
+        return False
+    atomic_store(sync, Sync.ARRIVED, 0)
+    atomic_store(sync, Sync.GENERATION, generation + 1)
+    return True
+
+
+@njit
+def waiting(sync, generation):
+    """Spin for a while; whether the others are still not here."""
+    for turn in range(TURNS_PER_LOOK):
+        if atomic_load(sync, Sync.GENERATION) != generation:
+            return False
+        if turn % TURNS_PER_PAUSE == 0:
+            relax()
+    return True
+
+
 @njit
 def barrier(sync, n_threads):
     """Wait until all threads are here; what they wrote before is visible after."""
     if n_threads == 1:
         return
     generation = atomic_load(sync, Sync.GENERATION)
-    if atomic_add(sync, Sync.ARRIVED, 1) == n_threads - 1:
-        atomic_store(sync, Sync.ARRIVED, 0)
-        atomic_store(sync, Sync.GENERATION, generation + 1)
+    if arrive(sync, n_threads, generation):
         return
-    spins = 0
-    while atomic_load(sync, Sync.GENERATION) == generation:
-        spins += 1
-        if spins < sync[Sync.SPINS]:
-            relax()
-        else:
+    deadline_s = monotonic_s() + sync[Sync.SPIN_NS] * 1e-9
+    while waiting(sync, generation):
+        if monotonic_s() >= deadline_s:
+            nap()
+
+
+@njit
+def barrier_apart(sync, n_threads, thread, cpus_at):
+    """`barrier` for once or twice a step, which keeps the threads on processors of their own.
+
+    sync[cpus_at + 8 t]: the processor of thread t. Schedulers leave two threads on one processor
+    and another idle for long, as neither ever sleeps; and while one spins there, the one that it
+    waits for cannot run.
+    """
+    if n_threads == 1:
+        return
+    generation, cpu = atomic_load(sync, Sync.GENERATION), current_cpu()
+    atomic_store(sync, cpus_at + 8 * thread, cpu)
+    if arrive(sync, n_threads, generation):
+        return
+    deadline_s, moved = monotonic_s() + sync[Sync.SPIN_NS] * 1e-9, sync[Sync.SPIN_NS] == 0
+    while waiting(sync, generation):
+        if not moved:
+            for other in range(n_threads):
+                if other != thread and atomic_load(sync, cpus_at + 8 * other) == cpu:
+                    moved = True
+            if moved:
+                leave_cpu(cpu)
+        if monotonic_s() >= deadline_s:
             nap()

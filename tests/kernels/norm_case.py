@@ -64,7 +64,7 @@ class Case:
         self.dn = self.work["dz"][:, :n_units].astype(float)
         self.job = np.zeros(Job.N_FIELDS, np.int64)
         self.sync = np.zeros(Sync.N_FIELDS + 3, np.int64)
-        self.job[Job.N_THREADS], self.job[Job.N_LAYERS], self.sync[Sync.SPINS] = 1, 1, 1
+        self.job[Job.N_THREADS], self.job[Job.N_LAYERS], self.sync[Sync.SPIN_NS] = 1, 1, 1
 
     def vector(self, values):
         return padded_rows(np.asarray(values)[None], self.out_pad)[0]
