@@ -9,6 +9,10 @@ from fastmlp.plan import CACHE_LINE_BYTES, ParameterPlan, round_up
 
 # Rows of a table's layer that should stay in a core's second-level cache while panels pass.
 ROW_BLOCK_BYTES = 256 * 1024
+# A panel of dZ is read once for every tile of its columns. Copied together it stays in the nearest
+# caches where its rows lie on as many pages: worth it for long rows, many inputs, many rows. A
+# minibatch of more rows would need much memory for it.
+PACKED_ROW_BYTES, PACKED_INPUTS, PACKED_ROWS = 2048, 512, (256, 8192)
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,9 @@ class WorkPlan:
     zeros: int
     scratch: int
     scratch_elems: int
+    packs_dz: tuple[bool, ...]  # whether a panel of dZ is copied together for dW, one a layer
+    packed: int  # offset of such panels, one for each thread
+    packed_elems: int
     muon: tuple[int, int, int, int]  # offsets of Y twice, its Gram matrix and the polynomial
     n_elems: int
 
@@ -107,6 +114,15 @@ class WorkPlan:
         widest = max((table.width for table in parameters.embeddings), default=0)
         scratch_elems = max((2 * lanes) ** 2, lanes * widest) + line
         scratch = take(n_threads * scratch_elems)
+        packs_dz = tuple(
+            not forward
+            and ld * itemsize >= PACKED_ROW_BYTES
+            and layer.n_in >= PACKED_INPUTS
+            and PACKED_ROWS[0] <= batch_size <= PACKED_ROWS[1]
+            for layer, ld in zip(layers, leading[1:], strict=True)
+        )
+        packed_elems = 2 * lanes * batch_size if any(packs_dz) else 0
+        packed = take(n_threads * packed_elems)
         tall = square = 0
         for layer, ld_in, ld_out in zip(layers[:-1], leading[:-2], leading[1:-1], strict=True):
             wide = layer.n_out > layer.n_in
@@ -118,7 +134,7 @@ class WorkPlan:
             batch_size, n_threads, leading, activations, dz, weight_t, tuple(normed),
             tuple(statistics), tuple(sums), tuple(da), columns, columns_ld, input_mask, blocks,
             target, padded[-1], row_loss, row_weight, zeros, scratch, scratch_elems,
-            (y, after, gram, polynomial), at,
+            packs_dz, packed, packed_elems, (y, after, gram, polynomial), at,
         )  # fmt: skip
 
 

@@ -93,6 +93,7 @@ class Layer(NamedTuple):
     residual: int  # 1: act_in is added to act_out
     da: int  # in work, (batch_size, ld_out): dA where it is wanted beside dZ, else 0
     da_in: int  # da of the layer before, or of the input
+    packs_dz: int  # 1: a thread copies a panel of dZ together before it sums dW
 
 
 class Task(NamedTuple):
@@ -169,7 +170,9 @@ class _Job(NamedTuple):
     BLOCK_BITS: int = 47  # of SHUFFLE_BLOCKS: a block has 2^BLOCK_BITS rows
     WINDOW_ROWS: int = 48
     CPUS: int = 49  # in sync, one word on a line of its own for each thread: its processor
-    N_FIELDS: int = 50
+    PACKED: int = 50  # a panel of dZ for each thread, in work, where a layer packs it
+    PACKED_ELEMS: int = 51
+    N_FIELDS: int = 52
 
 
 Job = _Job()

@@ -177,6 +177,7 @@ class Workspace:
                 residual=i < hidden and spec.residual[i],
                 da=plan.da[i + 1],
                 da_in=plan.da[i],
+                packs_dz=plan.packs_dz[i],
             )
             rows.append(row)
         return np.array(rows, np.int64)
@@ -216,6 +217,7 @@ class Workspace:
         job[Job.ROW_LOSS], job[Job.ROW_WEIGHT] = plan.row_loss, plan.row_weight
         job[Job.ZEROS], job[Job.N_PARAMS] = plan.zeros, len(params)
         job[Job.SCRATCH], job[Job.SCRATCH_ELEMS] = plan.scratch, plan.scratch_elems
+        job[Job.PACKED], job[Job.PACKED_ELEMS] = plan.packed, plan.packed_elems
         job[Job.N_LAYERS], job[Job.N_TASKS] = n_layers, len(self.tasks)
         job[Job.N_WEIGHT_TASKS] = parameters.n_weight_tasks
         job[Job.N_EMBEDDINGS] = len(parameters.embeddings)

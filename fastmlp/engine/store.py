@@ -239,5 +239,7 @@ def _norm(weight: np.ndarray) -> float:
     squares = 0.0
     for start in range(0, len(weight), _BLOCK_ELEMS):
         block = weight[start : start + _BLOCK_ELEMS].astype(np.float64) / scale
-        squares += float(block @ block)
+        # Not a product of BLAS: its threads spin for tens of milliseconds after one, on the cores
+        # that the next epoch wants.
+        squares += float(np.square(block, out=block).sum())
     return scale * math.sqrt(squares)

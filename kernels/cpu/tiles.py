@@ -18,16 +18,21 @@ from .muon import momentum_block, orthogonal_steps, orthogonalises
 from .norms import CHUNK
 from .optimizers import MUON
 from .records import embedding_at, layer_at, panel_vectors, task_at
-from .simd import lanes_of, like, load, select, sqrt, store
+from .simd import lanes_of, like, load, reduce_add, select, sqrt, store
 from .sync import barrier
 from .updates import (
     averages_weights,
     bias_decay,
     hyper_at,
+    mark_faults,
+    nothing_yet,
     stores_gradient,
     update_block,
     use_block,
 )
+from .width import TILE
+
+TILE_ROWS = TILE.rows[0]
 
 
 @njit
@@ -37,70 +42,89 @@ def rate_layer(p, number):
 
 
 @inlined
-def run_weight_task(p, task, n_rows, scratch_at, scale, decay, h):
+def pack_dz(p, layer, column, width, n_rows, packed_at):
+    """The panel of dZ at `column` row after row, (n_rows, width) at packed_at of work."""
+    for b in range(n_rows):
+        row, out = layer.dz + b * layer.ld_out + column, packed_at + b * width
+        for j in range(0, width, lanes_of(p.work)):
+            store(p.work, out + j, load(p.work, row + j))
+
+
+@inlined
+def run_weight_task(p, task, n_rows, scratch_at, dz_at, ld_dz, scale, decay, h):
     """dW of one task, and db and dscale for the task at the top of its panel.
+
+    dz: the panel of dZ, rows ld_dz apart. The weights of a tile are updated before the next tile
+    is summed: stores wait for lines that other threads have read, which takes no time while the
+    next sums go on, and much of it where many stores follow one another.
 
     Returns the sums of squared gradients, of W and of the vectors.
     """
     column, layer = task.column, layer_at(p, task.layer)
     lanes = lanes_of(p.params)
-    panel = 2 * lanes
     vectors = panel_vectors(layer, column, lanes)
     width = vectors * lanes
     panel_at = layer.weight + column * layer.in_pad
     l1, l2, updating = p.floats[Float.L1], p.floats[Float.L2], p.job[Job.KIND] != KIND_GRADIENTS
-    squares = vector_squares = 0.0
-    for i0 in range(task.i0, task.i1, panel):
-        i1 = min(i0 + panel, task.i1)
+    squares, faults = nothing_yet(p)
+    # Rows beyond n_in are padding: they stay zero.
+    end, transposed = min(task.i1, layer.n_in), task.i0
+    for i0 in range(task.i0, end, TILE_ROWS):
+        i1 = min(i0 + TILE_ROWS, end)
         weight_gradient(
-            p.work, i0, i1, vectors, n_rows, layer.ld_in, layer.ld_out,
-            layer.act_in, layer.dz + column, scratch_at,
-        )  # fmt: skip
-        squares += use_block(
+            p.work, i0, i1, vectors, n_rows, layer.ld_in, ld_dz, layer.act_in, dz_at, scratch_at
+        )
+        squares, faults = use_block(
             p, panel_at + i0 * width, (i1 - i0) * width, scratch_at, scale, l1, l2, decay,
-            averages_weights(p), h, task.layer,
+            averages_weights(p), h, squares, faults,
         )  # fmt: skip
-        if updating:
-            transpose_rows(p, layer, column, i0, i1)
+        whole = i1 // lanes * lanes if i1 < end else task.i1
+        if updating and whole > transposed:
+            transpose_rows(p, layer, column, transposed, whole)
+            transposed = whole
+    vector_squares, _ = nothing_yet(p)
     if task.i0 == 0:
         for part in range(2 if layer.norm != 0 else 1):
             # The sums over rows that a normalised layer has made already, chunk by chunk.
-            sums_at, ld = layer.sums + part * layer.out_pad, 2 * layer.out_pad
+            sums_at, ld = layer.sums + part * layer.out_pad + column, 2 * layer.out_pad
             n_sums = (n_rows + CHUNK - 1) // CHUNK
             if layer.norm == 0:
-                sums_at, ld, n_sums = layer.dz, layer.ld_out, n_rows
-            bias_gradient(p.work, vectors, n_sums, ld, sums_at + column, scratch_at)
-            vector_squares += use_block(
+                sums_at, ld, n_sums = dz_at, ld_dz, n_rows
+            bias_gradient(p.work, vectors, n_sums, ld, sums_at, scratch_at)
+            vector_squares, faults = use_block(
                 p, (layer.bias if part == 0 else layer.scale) + column, width, scratch_at, scale,
-                0.0, 0.0, bias_decay(p, decay), p.job[Job.HAS_AVERAGE] != 0, h, task.layer,
+                0.0, 0.0, bias_decay(p, decay), p.job[Job.HAS_AVERAGE] != 0, h, vector_squares,
+                faults,
             )  # fmt: skip
-    return squares, vector_squares
+    mark_faults(p, faults, task.layer)
+    return float(reduce_add(squares)), float(reduce_add(vector_squares))
 
 
 @inlined
-def run_task(p, number, n_rows, scratch_at, scale, decay, h):
-    """The gradient of one task, and what the job does with it."""
-    task = task_at(p, number)
-    if number < p.job[Job.N_WEIGHT_TASKS]:
-        squares, vector_squares = run_weight_task(p, task, n_rows, scratch_at, scale, decay, h)
-    else:
-        table = embedding_at(p, task.layer)
-        embedding_gradient(p, task.layer, task.i0, task.i1, n_rows, scratch_at)
-        # Penalties are those of weight matrices; a table learns at the rate of the first layer.
-        squares, vector_squares = 0.0, use_block(
-            p, table.at + task.i0 * table.width, (task.i1 - task.i0) * table.width, scratch_at,
-            scale, 0.0, 0.0, decay, p.job[Job.HAS_AVERAGE] != 0, h, rate_layer(p, number),
-        )  # fmt: skip
-    p.seen[2 + number] += squares
-    p.norms[number] = squares + vector_squares
+def run_embedding_task(p, number, task, n_rows, scratch_at, scale, decay, h):
+    """The gradient of some categories; returns the sum of its squares.
+
+    Penalties are those of weight matrices; a table learns at the rate of the first layer.
+    """
+    table = embedding_at(p, task.layer)
+    embedding_gradient(p, task.layer, task.i0, task.i1, n_rows, scratch_at)
+    squares, faults = nothing_yet(p)
+    squares, faults = use_block(
+        p, table.at + task.i0 * table.width, (task.i1 - task.i0) * table.width, scratch_at,
+        scale, 0.0, 0.0, decay, p.job[Job.HAS_AVERAGE] != 0, h, squares, faults,
+    )  # fmt: skip
+    mark_faults(p, faults, rate_layer(p, number))
+    return float(reduce_add(squares))
 
 
 @njit
 def apply_block(p, at, n_elems, factor, decay, averaged, h, layer):
     """Update from the stored gradient times `factor`."""
-    update_block(
-        p, p.grads, at, at, n_elems, factor, 0.0, 0.0, 0.0, decay, averaged, h, layer
-    )  # fmt: skip
+    squares, faults = nothing_yet(p)
+    squares, faults = update_block(
+        p, p.grads, at, at, n_elems, factor, 0.0, 0.0, 0.0, decay, averaged, h, squares, faults
+    )
+    mark_faults(p, faults, layer)
 
 
 @njit
@@ -178,19 +202,45 @@ def clip_factor(p):
     return min(1.0, p.floats[Float.CLIP_NORM] / (math.sqrt(squares) + 1e-6))
 
 
+@inlined
+def run_tasks(p, thread, n_rows, scale, step, t, product):
+    """The gradients of a thread's tasks, and what the job does with them."""
+    scratch_at = p.job[Job.SCRATCH] + thread * p.job[Job.SCRATCH_ELEMS]
+    packed_at = p.job[Job.PACKED] + thread * p.job[Job.PACKED_ELEMS]
+    packed_layer = packed_column = -1
+    last_layer, decay = -1, 1.0
+    h = hyper_at(p, np.int64(0), step, t, product)
+    for number in range(p.shares[thread], p.shares[thread + 1]):
+        if rate_layer(p, number) != last_layer:
+            last_layer = rate_layer(p, number)
+            h = hyper_at(p, last_layer, step, t, product)
+            decay = 1.0 - h.lr * p.floats[Float.DECAY]
+        task = task_at(p, number)
+        if number < p.job[Job.N_WEIGHT_TASKS]:
+            layer, column = layer_at(p, task.layer), task.column
+            dz_at, ld_dz = layer.dz + column, layer.ld_out
+            if layer.packs_dz != 0:
+                width = panel_vectors(layer, column, lanes_of(p.params)) * lanes_of(p.params)
+                if packed_layer != task.layer or packed_column != column:
+                    pack_dz(p, layer, column, width, n_rows, packed_at)
+                    packed_layer, packed_column = task.layer, column
+                dz_at, ld_dz = packed_at, width
+            squares, vector_squares = run_weight_task(
+                p, task, n_rows, scratch_at, dz_at, ld_dz, scale, decay, h
+            )
+        else:
+            squares, vector_squares = 0.0, run_embedding_task(
+                p, number, task, n_rows, scratch_at, scale, decay, h
+            )  # fmt: skip
+        p.seen[2 + number] += squares
+        p.norms[number] = squares + vector_squares
+
+
 @njit
 def tiles_phase(p, thread, n_rows, weight_sum, step, t, product):
     """All tasks of one thread; the mean over rows is the division by weight_sum."""
-    scratch_at = p.job[Job.SCRATCH] + thread * p.job[Job.SCRATCH_ELEMS]
     first, last, n_threads = p.shares[thread], p.shares[thread + 1], p.job[Job.N_THREADS]
-    layer, decay = -1, 1.0
-    h = hyper_at(p, np.int64(0), step, t, product)
-    for number in range(first, last):
-        if rate_layer(p, number) != layer:
-            layer = rate_layer(p, number)
-            h = hyper_at(p, layer, step, t, product)
-            decay = 1.0 - h.lr * p.floats[Float.DECAY]
-        run_task(p, number, n_rows, scratch_at, 1.0 / weight_sum, decay, h)
+    run_tasks(p, thread, n_rows, 1.0 / weight_sum, step, t, product)
     if p.job[Job.KIND] == KIND_GRADIENTS:
         return
     if stores_gradient(p):

@@ -1,6 +1,7 @@
 """What becomes of a block of gradients: added up, stored, or used to update the parameters.
 
 A block is `n_elems` elements, whole vectors, at the same place in params, grads and the states.
+Squares and faults of a task's blocks are summed lane by lane, and over the lanes at its end.
 """
 
 from ..jit import inlined, njit
@@ -38,35 +39,47 @@ def penalised(g, w, l1, l2, limit):
 
 
 @njit
-def store_block(p, at, n_elems, gradient_at, scale, l1, l2, limit):
+def nothing_yet(p):
+    """Sums before the first block of a task: lanes of squared gradients, lanes of faults."""
+    zero = like(load(p.params, 0), 0.0)
+    return zero, zero
+
+
+@njit
+def mark_faults(p, faults, layer):
+    """Let the loop stop after this step where an update of the layer was not finite."""
+    if reduce_add(faults) != 0.0:
+        p.sync[Sync.FAULTY_LAYER + layer] = 1
+
+
+@njit
+def store_block(p, at, n_elems, gradient_at, scale, l1, l2, limit, squares):
     """grads[at : at + n_elems] = the gradient, with penalties and clipped by value, from the sums
-    at `gradient_at` of work; returns the sum of its squares.
+    at `gradient_at` of work; returns `squares` plus its squares.
     """
-    squares = like(load(p.params, at), 0.0)
     for i in range(0, n_elems, lanes_of(p.params)):
         g, w = load(p.work, gradient_at + i) * scale, load(p.params, at + i)
         g = penalised(g, w, l1, l2, limit)
         squares = squares + g * g
         store(p.grads, at + i, g)
-    return reduce_add(squares)
+    return squares
 
 
 @njit
 def update_block(
-    p, source, source_at, at, n_elems, scale, l1, l2, limit, decay, averaged, h, layer
-):
+    p, source, source_at, at, n_elems, scale, l1, l2, limit, decay, averaged, h, squares, faults
+):  # fmt: skip
     """Update params[at : at + n_elems] from `source`'s gradients times `scale`.
 
-    Returns the sum of the squared gradients. `decay`: the factor that decoupled weight decay
-    leaves of w; `averaged`: whether the moving average takes the new weights. A weight whose update
-    is not finite keeps its value, state included, and its layer is marked: the loop stops after
-    this step with every weight finite.
+    Returns `squares` plus the squared gradients, and `faults`, a NaN where there was one. `decay`:
+    the factor that decoupled weight decay leaves of w; `averaged`: whether the moving average takes
+    the new weights. A weight whose update is not finite keeps its value, state included, and is a
+    fault: the loop stops after this step with every weight finite.
     """
     job = p.job
     rule, n_params, n_slots = job[Job.RULE], job[Job.N_PARAMS], job[Job.N_SLOTS]
     rest = 1.0 - p.floats[Float.AVERAGE]
-    squares = like(load(p.params, at), 0.0)
-    zero, faults = squares, squares
+    zero = like(squares, 0.0)
     for i in range(0, n_elems, lanes_of(p.params)):
         g = load(source, source_at + i) * scale
         w = load(p.params, at + i)
@@ -91,9 +104,7 @@ def update_block(
         if averaged:
             mean = load(p.average, at + i)
             store(p.average, at + i, mean + (new_w - mean) * rest)
-    if reduce_add(faults) != 0.0:
-        p.sync[Sync.FAULTY_LAYER + layer] = 1
-    return reduce_add(squares)
+    return squares, faults
 
 
 @njit
@@ -121,19 +132,22 @@ def bias_decay(p, decay):
 
 
 @inlined
-def use_block(p, at, n_elems, gradient_at, scale, l1, l2, decay, averaged, h, layer):
+def use_block(
+    p, at, n_elems, gradient_at, scale, l1, l2, decay, averaged, h, squares, faults
+):  # fmt: skip
     """What the job does with the sums at `gradient_at` of work: add up, store, or update at once.
 
-    Returns the sum of the squares of the gradient, 0 where it is added up.
+    Returns `squares` and `faults` with those of this block; nothing is added to them where the
+    gradient is added up.
     """
     limit = p.floats[Float.CLIP_VALUE]
     if p.job[Job.KIND] == KIND_GRADIENTS:
         add_block(p, at, n_elems, gradient_at)
-        return 0.0
-    if stores_gradient(p):
-        return float(store_block(p, at, n_elems, gradient_at, scale, l1, l2, limit))
-    return float(
-        update_block(
-            p, p.work, gradient_at, at, n_elems, scale, l1, l2, limit, decay, averaged, h, layer
-        )
-    )
+    elif stores_gradient(p):
+        squares = store_block(p, at, n_elems, gradient_at, scale, l1, l2, limit, squares)
+    else:
+        squares, faults = update_block(
+            p, p.work, gradient_at, at, n_elems, scale, l1, l2, limit, decay, averaged, h,
+            squares, faults,
+        )  # fmt: skip
+    return squares, faults
