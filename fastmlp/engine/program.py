@@ -177,10 +177,18 @@ class Workspace:
                 residual=i < hidden and spec.residual[i],
                 da=plan.da[i + 1],
                 da_in=plan.da[i],
+                keeps_slope=i < hidden and self._keeps_slope(i),
                 packs_dz=plan.packs_dz[i],
             )
             rows.append(row)
         return np.array(rows, np.int64)
+
+    def _keeps_slope(self, number: int) -> bool:
+        """Whether f'(Z) of a hidden layer is stored: relu's output tells it as well, unless dropout
+        scales it, another array is added to the output, or dA is wanted beside dZ."""
+        spec, plain = self.spec, self.parameters.layers[number].norm == "none"
+        said = spec.activations[number] == "relu" and plain and not spec.dropout[number]
+        return not (said and not spec.residual[number] and not self.plan.da[number + 1])
 
     def program(
         self,

@@ -12,7 +12,7 @@ from . import activations
 from .own import activate_own, is_own_activation
 from .records import panel_vectors
 from .simd import keep_lanes, lanes_of, like, load, store
-from .tile import PLAIN, RELU, make_nn, make_tn, transpose_square
+from .tile import MASK, PLAIN, RELU, RELU_ONLY, make_nn, make_tn, transpose_square
 from .width import TILE
 
 RELU_CODE = tuple(activations.TABLE).index("relu")
@@ -74,16 +74,19 @@ def activate_block(work, act_at, dz_at, ld, r0, r1, n_columns, code):
 @njit
 def forward_rows(
     params, work, bias, r0, r1, row_block, n_in, n_out, in_pad, out_pad, ld_in, ld_out,
-    weight_at, bias_at, act_in, act_out, dz_at, code, is_linear,
+    weight_at, bias_at, act_in, act_out, dz_at, code, is_linear, keeps_slope,
 ):  # fmt: skip
     """Z = X W + b, act_out = f(Z), dz = f'(Z) for rows r0 to r1.
 
     act_in: (batch, ld_in), act_out and dz: (batch, ld_out), in work; weight: panels in params.
     Rows go in blocks that stay in the second-level cache while every panel passes. A linear
-    layer (the output, or one that is normalised next) keeps Z.
+    layer (the output, or one that is normalised next) keeps Z. Where not `keeps_slope`, relu
+    leaves dz as it is: half of the stores of a product, and act_out > 0 says the same.
     """
     panel = 2 * lanes_of(work)
-    mode = PLAIN if is_linear or code != RELU_CODE else RELU
+    mode = PLAIN
+    if not is_linear and code == RELU_CODE:
+        mode = RELU if keeps_slope else RELU_ONLY
     for block in range(r0, r1, row_block):
         end = min(block + row_block, r1)
         for column in range(0, out_pad, panel):
@@ -103,12 +106,13 @@ def forward_rows(
 @njit
 def backward_rows(
     work, r0, r1, row_block, n_out, in_pad, out_pad, ld_in, ld_out,
-    weight_t_at, zeros_at, dz_at, dz_in_at, mode,
+    weight_t_at, zeros_at, dz_at, act_in, dz_in_at, mode,
 ):  # fmt: skip
     """dZ_in = f'(Z_in) * (dZ W^T) for rows r0 to r1, dZ_in holding f'(Z_in) before.
 
     By the chain rule dA_in = dZ W^T, since Z = A_in W + b, and dZ_in = f'(Z_in) * dA_in. In mode
-    PLAIN instead of SCALE, dA_in itself is written. Columns: the first in_pad.
+    MASK, f'(Z_in) is 1 where act_in > 0, else 0. In mode PLAIN dA_in itself is written. Columns:
+    the first in_pad.
     """
     panel = 2 * lanes_of(work)
     for block in range(r0, r1, row_block):
@@ -117,8 +121,8 @@ def backward_rows(
             vectors = 2 if in_pad - column >= panel else 1
             nn_strip(
                 block, end, vectors, work, dz_at, ld_out, work, weight_t_at + column * out_pad,
-                n_out, work, zeros_at, work, dz_in_at + column, dz_in_at + column, ld_in,
-                mode,
+                n_out, work, zeros_at, work, (act_in if mode == MASK else dz_in_at) + column,
+                dz_in_at + column, ld_in, mode,
             )  # fmt: skip
 
 

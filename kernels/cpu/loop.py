@@ -16,6 +16,7 @@ from ..structs import (
     KIND_GRADIENTS,
     KIND_PREDICT,
     KIND_TRAIN,
+    SHUFFLE_NONE,
     STATUS_ABORTED,
     STATUS_BAD_LOSS,
     STATUS_BAD_UPDATE,
@@ -38,6 +39,7 @@ from .tiles import tiles_phase
 from .width import TILE
 
 TILE_ROWS = TILE.rows[0]
+NEAR_BYTES = 512 * 1024  # a table up to this size stays in a core's second-level cache
 
 
 @njit
@@ -87,6 +89,13 @@ def record_epoch(p, e, n_steps, started_s):
 
 
 @njit
+def rows_are_far(job):
+    """Whether the rows of the next minibatch will not be in the caches by themselves."""
+    n_bytes = job[Job.N_ROWS] * abs(job[Job.X_ROW_BYTES])
+    return job[Job.SHUFFLE] != SHUFFLE_NONE and n_bytes > NEAR_BYTES
+
+
+@njit
 def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits, product):
     """One minibatch; the status that every thread finds alike: running, stopped or bad."""
     job, n_threads, kind = p.job, p.job[Job.N_THREADS], p.job[Job.KIND]
@@ -122,7 +131,14 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits, product):
         return STATUS_BAD_LOSS
     if kind != KIND_EVALUATE and weight_sum > 0.0:
         update_number = job[Job.UPDATES_DONE] + step_in_job + 1
-        tiles_phase(p, thread, n_rows, weight_sum, step_in_job, update_number, product)
+        ahead1 = np.int64(0)
+        if kind == KIND_TRAIN and rows_are_far(job):
+            # This step needs p.rows no more: the same rows of the next minibatch.
+            ahead1 = max(r0, min(r1, job[Job.N_ROWS] - start - job[Job.BATCH_SIZE]))
+            pick_rows(p, thread, r0, ahead1, start + job[Job.BATCH_SIZE], epoch, n_bits)
+        tiles_phase(
+            p, thread, n_rows, r0, max(r0, ahead1), weight_sum, step_in_job, update_number, product
+        )
         if thread == 0 and kind == KIND_TRAIN:
             update_running(p, n_rows)
     barrier_apart(p.sync, n_threads, thread, job[Job.CPUS])

@@ -201,7 +201,8 @@ def iterate(p, layer, y, after, thread):
         barrier(p.sync, n_threads)
         # Rows of padding too: the update reads them, and they are zero in every Y.
         backward_rows(
-            work, r0, r1, block, k, k_pad, k_pad, ld, ld, polynomial, zeros, y, after, mode
+            work, r0, r1, block, k, k_pad, k_pad, ld, ld, polynomial, zeros, y, y, after,
+            mode,
         )  # fmt: skip
         barrier(p.sync, n_threads)
         y, after = after, y

@@ -17,7 +17,7 @@ from .norms import normalise, normalise_backward
 from .records import layer_at
 from .simd import lanes_of, like, load, store
 from .sync import atomic_load, atomic_store
-from .tile import PLAIN, SCALE
+from .tile import MASK, PLAIN, SCALE
 
 
 @njit
@@ -96,7 +96,7 @@ def forward(p, r0, r1, n_rows, epoch, step):
             layer.n_in, layer.n_out, layer.in_pad, layer.out_pad, layer.ld_in, layer.ld_out,
             layer.weight, p.job[Job.ZEROS] if normed else layer.bias, layer.act_in,
             layer.normed if normed else layer.act_out, layer.dz, layer.activation,
-            normed or i == n_layers - 1,
+            normed or i == n_layers - 1, layer.keeps_slope != 0,
         )  # fmt: skip
         if normed:
             if normalise(p, layer, i, r0, r1, n_rows):
@@ -172,8 +172,9 @@ def backward(p, r0, r1, n_rows):
         backward_rows(
             p.work, r0, r1, layer.block_out, layer.n_out,
             layer.in_t, layer.out_pad, layer.ld_in, layer.ld_out,
-            layer.weight_t, p.job[Job.ZEROS], layer.dz, layer.da_in if kept else layer.dz_in,
-            PLAIN if kept else SCALE,
+            layer.weight_t, p.job[Job.ZEROS], layer.dz, layer.act_in,
+            layer.da_in if kept else layer.dz_in,
+            PLAIN if kept else SCALE if layer_at(p, i - 1).keeps_slope != 0 else MASK,
         )  # fmt: skip
         if kept:
             if layer.residual != 0:

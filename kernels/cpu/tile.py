@@ -23,6 +23,8 @@ I64 = ir.IntType(64)
 PLAIN = 0  # c = z
 RELU = 1  # c = max(z, 0), d = 1 where z > 0 else 0: the activation and its derivative at once
 SCALE = 2  # d = d * z: dZ = f'(Z) * (dZ_next W^T), d holding f'(Z) before and dZ after
+RELU_ONLY = 3  # c = max(z, 0): the derivative is kept nowhere, as c > 0 says it
+MASK = 4  # d = z where c > 0 else 0: dZ likewise, c holding what RELU_ONLY left
 
 
 def _fmuladd(builder, a, b, c):
@@ -133,7 +135,7 @@ def make_nn(rows: int, vectors: int):
 
 
 def _emit_nn(tile, args):
-    """c and d: (rows, ldc) at c_at and d_at of one array; mode: PLAIN, RELU or SCALE."""
+    """c and d: (rows, ldc) at c_at and d_at of one array; mode: one of the above."""
     a, a_at, lda, b, b_at, n_inner, bias, bias_at, c, c_at, d_at, ldc, mode = args
     builder, width = tile.builder, tile.vectors * tile.lanes
     a_rows = [tile.at(tile.base(a, a_at), (lda, I64(m))) for m in range(tile.rows)]
@@ -153,28 +155,52 @@ def _emit_nn(tile, args):
             for j in range(tile.vectors):
                 yield tile.at(row, I64(j * tile.lanes))
 
-    with builder.if_else(builder.icmp_signed("==", mode, I64(SCALE))) as (scale, forward):
-        with scale:
-            for z, at in zip(sums, places(d_at), strict=True):
-                tile.store(builder.fmul(z, tile.load(at)), at)
-        with (
-            forward,
-            builder.if_else(builder.icmp_signed("==", mode, I64(RELU))) as (
-                relu,
-                plain,
-            ),
-        ):
-            with relu:
-                one = ir.Constant(tile.shape, [1.0] * tile.lanes)
-                for z, c_place, d_place in zip(sums, places(c_at), places(d_at), strict=True):
-                    # Written so that a NaN in z stays one.
-                    negative = builder.fcmp_ordered("<", z, tile.zero)
-                    tile.store(builder.select(negative, tile.zero, z), c_place)
-                    positive = builder.fcmp_ordered(">", z, tile.zero)
-                    tile.store(builder.select(positive, one, tile.zero), d_place)
-            with plain:
-                for z, at in zip(sums, places(c_at), strict=True):
-                    tile.store(z, at)
+    one = ir.Constant(tile.shape, [1.0] * tile.lanes)
+
+    def rectified(z):
+        """max(z, 0), written so that a NaN stays one."""
+        return builder.select(builder.fcmp_ordered("<", z, tile.zero), tile.zero, z)
+
+    def plain():
+        for z, at in zip(sums, places(c_at), strict=True):
+            tile.store(z, at)
+
+    def relu():
+        for z, c_place, d_place in zip(sums, places(c_at), places(d_at), strict=True):
+            tile.store(rectified(z), c_place)
+            positive = builder.fcmp_ordered(">", z, tile.zero)
+            tile.store(builder.select(positive, one, tile.zero), d_place)
+
+    def scale():
+        for z, at in zip(sums, places(d_at), strict=True):
+            tile.store(builder.fmul(z, tile.load(at)), at)
+
+    def relu_only():
+        for z, at in zip(sums, places(c_at), strict=True):
+            tile.store(rectified(z), at)
+
+    def mask():
+        for z, c_place, d_place in zip(sums, places(c_at), places(d_at), strict=True):
+            positive = builder.fcmp_ordered(">", tile.load(c_place), tile.zero)
+            tile.store(builder.select(positive, z, tile.zero), d_place)
+
+    _branch(
+        builder, mode, {PLAIN: plain, RELU: relu, SCALE: scale, RELU_ONLY: relu_only, MASK: mask}
+    )
+
+
+def _branch(builder, value, cases):
+    """Emit one of `cases`, by number."""
+    after = builder.append_basic_block("mode.end")
+    blocks = {number: builder.append_basic_block(f"mode.{number}") for number in cases}
+    switch = builder.switch(value, blocks[PLAIN])
+    for number, emit in cases.items():
+        if number != PLAIN:
+            switch.add_case(I64(number), blocks[number])
+        builder.position_at_end(blocks[number])
+        emit()
+        builder.branch(after)
+    builder.position_at_end(after)
 
 
 def make_tn(rows: int, vectors: int):

@@ -13,6 +13,7 @@ import numpy as np
 from ..jit import inlined, njit
 from ..structs import KIND_GRADIENTS, Float, Job
 from .embedding import embedding_gradient
+from .gather import prefetch_rows
 from .gemm import bias_gradient, transpose_rows, weight_gradient
 from .muon import momentum_block, orthogonal_steps, orthogonalises
 from .norms import CHUNK
@@ -24,6 +25,7 @@ from .updates import (
     averages_weights,
     bias_decay,
     hyper_at,
+    learning_rate_at,
     mark_faults,
     nothing_yet,
     stores_gradient,
@@ -203,18 +205,27 @@ def clip_factor(p):
 
 
 @inlined
-def run_tasks(p, thread, n_rows, scale, step, t, product):
-    """The gradients of a thread's tasks, and what the job does with them."""
+def run_tasks(p, thread, n_rows, ahead0, ahead1, scale, step, t, product):
+    """The gradients of a thread's tasks, and what the job does with them.
+
+    Rows ahead0 to ahead1 of the next minibatch, whose table rows stand in p.rows, are asked for
+    meanwhile, a few before each task: they come from memory while products keep the core busy.
+    """
+    first, last = p.shares[thread], p.shares[thread + 1]
+    asked, n_columns = ahead0, p.job[Job.N_COLUMNS]
     scratch_at = p.job[Job.SCRATCH] + thread * p.job[Job.SCRATCH_ELEMS]
     packed_at = p.job[Job.PACKED] + thread * p.job[Job.PACKED_ELEMS]
     packed_layer = packed_column = -1
-    last_layer, decay = -1, 1.0
-    h = hyper_at(p, np.int64(0), step, t, product)
-    for number in range(p.shares[thread], p.shares[thread + 1]):
-        if rate_layer(p, number) != last_layer:
-            last_layer = rate_layer(p, number)
-            h = hyper_at(p, last_layer, step, t, product)
-            decay = 1.0 - h.lr * p.floats[Float.DECAY]
+    h = hyper_at(p, learning_rate_at(p, np.int64(0), step), t, product)
+    for number in range(first, last):
+        upto = ahead0 + (ahead1 - ahead0) * (number - first + 1) // (last - first)
+        prefetch_rows(n_columns, p.rows, asked, upto, p.job)
+        asked = upto
+        lr = learning_rate_at(p, rate_layer(p, number), step)
+        # Its powers take longer than the weights of a small layer.
+        if lr != h.lr:
+            h = hyper_at(p, lr, t, product)
+        decay = 1.0 - lr * p.floats[Float.DECAY]
         task = task_at(p, number)
         if number < p.job[Job.N_WEIGHT_TASKS]:
             layer, column = layer_at(p, task.layer), task.column
@@ -237,17 +248,21 @@ def run_tasks(p, thread, n_rows, scale, step, t, product):
 
 
 @njit
-def tiles_phase(p, thread, n_rows, weight_sum, step, t, product):
-    """All tasks of one thread; the mean over rows is the division by weight_sum."""
+def tiles_phase(p, thread, n_rows, ahead0, ahead1, weight_sum, step, t, product):
+    """All tasks of one thread; the mean over rows is the division by weight_sum.
+
+    Rows ahead0 to ahead1 are those of `run_tasks`.
+    """
     first, last, n_threads = p.shares[thread], p.shares[thread + 1], p.job[Job.N_THREADS]
-    run_tasks(p, thread, n_rows, 1.0 / weight_sum, step, t, product)
+    run_tasks(p, thread, n_rows, ahead0, ahead1, 1.0 / weight_sum, step, t, product)
     if p.job[Job.KIND] == KIND_GRADIENTS:
         return
     if stores_gradient(p):
         factor = clip_factor(p)
         for number in range(first, last):
-            h = hyper_at(p, rate_layer(p, number), step, t, product)
-            apply_task(p, number, factor, 1.0 - h.lr * p.floats[Float.DECAY], h)
+            lr = learning_rate_at(p, rate_layer(p, number), step)
+            h = hyper_at(p, lr, t, product)
+            apply_task(p, number, factor, 1.0 - lr * p.floats[Float.DECAY], h)
     if p.job[Job.RULE] == MUON:
         orthogonal_steps(p, thread, step)
     if p.floats[Float.MAX_NORM] > 0.0:

@@ -13,12 +13,16 @@ from .simd import lanes_of, like, load, reduce_add, select, store
 
 
 @njit
-def hyper_at(p, layer, step, t, product):
-    """The scalars of the update rule for one layer and step; t counts updates from 1."""
+def learning_rate_at(p, layer, step):
+    """Of one layer and step of the job."""
     lr = p.learning_rates[step] * p.floats[Float.PER_LAYER + 2 * layer + 1]
+    return lr * p.floats[Float.MUON + 5] if p.job[Job.RULE] == MUON else lr
+
+
+@njit
+def hyper_at(p, lr, t, product):
+    """The scalars of the update rule for a learning rate; t counts updates from 1."""
     h = p.floats
-    if p.job[Job.RULE] == MUON:
-        lr *= h[Float.MUON + 5]
     h0, h1, h2 = h[Float.HYPER], h[Float.HYPER + 1], h[Float.HYPER + 2]
     return optimizers.hyper(p.job[Job.RULE], lr, h0, h1, h2, t, product)
 

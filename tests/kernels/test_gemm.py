@@ -7,7 +7,7 @@ import pytest
 
 from fastmlp.kernels import codes
 from fastmlp.kernels.cpu import gemm
-from fastmlp.kernels.cpu.tile import PLAIN, SCALE
+from fastmlp.kernels.cpu.tile import MASK, PLAIN, SCALE
 from fastmlp.kernels.cpu.width import LANES
 from tests.reference import activations, products
 from tests.reference.products import padded, padded_rows, panel_columns, to_panels
@@ -30,10 +30,10 @@ def tn_strip(r0, r1, vectors, m, a_at, lda, b_at, ldb, n_inner, c_at, ldc):
 
 
 @compiled
-def forward_rows(params, work, r0, r1, row_block, sizes, lds, at, code, is_output):
+def forward_rows(params, work, r0, r1, row_block, sizes, lds, at, code, is_output, keeps_slope):
     gemm.forward_rows(
         params, work, params, r0, r1, row_block, sizes[0], sizes[1], sizes[2], sizes[3], lds[0],
-        lds[1], at[0], at[1], at[2], at[3], at[4], code, is_output,
+        lds[1], at[0], at[1], at[2], at[3], at[4], code, is_output, keeps_slope,
     )  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def forward_rows(params, work, r0, r1, row_block, sizes, lds, at, code, is_outpu
 def backward_rows(work, r0, r1, row_block, n_out, in_pad, out_pad, ld_in, ld_out, at, mode):
     gemm.backward_rows(
         work, r0, r1, row_block, n_out, in_pad, out_pad, ld_in, ld_out, at[0], at[1], at[2], at[3],
-        mode,
+        at[4], mode,
     )  # fmt: skip
 
 
@@ -131,13 +131,13 @@ class LayerCase:
             zeros=np.zeros(2 * lanes),
         )
 
-    def forward(self, r0, r1, code, is_output, row_block):
+    def forward(self, r0, r1, code, is_output, row_block, keeps_slope=True):
         at = self.work.at
         forward_rows(
             self.params.data, self.work.data, r0, r1, row_block,
             (self.n_in, self.n_out, self.in_pad, self.out_pad), (self.ld_in, self.ld_out),
             (self.params.at["weight"], self.params.at["bias"], at["act_in"], at["act_out"],
-             at["dz"]), code, is_output,
+             at["dz"]), code, is_output, keeps_slope,
         )  # fmt: skip
         self.check_guards()
 
@@ -178,6 +178,19 @@ def test_forward_rows_give_activation_and_derivative_with_zero_padding(name, dty
 
 
 @each_dtype
+def test_forward_rows_of_relu_can_leave_the_derivative_to_its_output(dtype):
+    for n_in, n_out in layer_sizes(dtype):
+        for r0, r1 in row_ranges(TALLEST + 3):
+            case = LayerCase(dtype, TALLEST + 3, n_in, n_out)
+            case.forward(r0, r1, codes.ACTIVATIONS.index("relu"), False, TALLEST, False)
+            wanted = np.maximum(products.nn(case.X, case.W, case.bias), 0.0)
+            np.testing.assert_array_equal(case.work["act_out"][r0:r1, :n_out], wanted[r0:r1])
+            assert (case.work["act_out"][r0:r1, n_out:] == 0.0).all()
+            assert np.isnan(case.work["act_out"][outside(case.n_rows, r0, r1)]).all()
+            assert np.isnan(case.work["dz"]).all()
+
+
+@each_dtype
 def test_forward_rows_of_the_output_layer_keep_z_whatever_the_block(dtype):
     for n_in, n_out in layer_sizes(dtype):
         for block in (TALLEST, 3 * TALLEST):
@@ -189,7 +202,7 @@ def test_forward_rows_of_the_output_layer_keep_z_whatever_the_block(dtype):
 
 
 @each_dtype
-@pytest.mark.parametrize("mode", [SCALE, PLAIN])
+@pytest.mark.parametrize("mode", [SCALE, PLAIN, MASK])
 def test_backward_rows_are_the_product_with_the_transpose_times_the_derivative(mode, dtype):
     for n_in, n_out in layer_sizes(dtype):
         for n_rows in straddling(TALLEST):
@@ -199,14 +212,16 @@ def test_backward_rows_are_the_product_with_the_transpose_times_the_derivative(m
                     dtype, dz=padded_rows(case.dz, case.ld_out),
                     weight_t=to_panels(case.W.T, LANES[dtype]), zeros=np.zeros(2 * LANES[dtype]),
                     dz_in=padded_rows(case.slope, case.ld_in),
+                    act_in=padded_rows(np.where(case.slope > 0.0, case.slope, 0.0), case.ld_in),
                 )  # fmt: skip
                 backward_rows(
                     work.data, r0, r1, TALLEST, n_out, case.in_pad, case.out_pad, case.ld_in,
-                    case.ld_out, tuple(work.at[n] for n in ("weight_t", "zeros", "dz", "dz_in")),
-                    mode,
+                    case.ld_out,
+                    tuple(work.at[n] for n in ("weight_t", "zeros", "dz", "act_in", "dz_in")), mode,
                 )  # fmt: skip
                 wanted, product = case.slope.copy(), products.nn(case.dz, case.W.T, 0.0)
-                wanted[r0:r1] = product[r0:r1] * (wanted[r0:r1] if mode == SCALE else 1.0)
+                factor = {SCALE: wanted[r0:r1], PLAIN: 1.0, MASK: wanted[r0:r1] > 0.0}[mode]
+                wanted[r0:r1] = product[r0:r1] * factor
                 np.testing.assert_array_equal(work["dz_in"][:, :n_in], wanted)
                 assert (work["dz_in"][:, n_in:] == 0.0).all()
                 work.check_guards()
