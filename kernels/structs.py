@@ -29,8 +29,8 @@ class Program(NamedTuple):
     embeddings: np.ndarray  # int64 (E, len(Embedding._fields)), or one row
     numbers: np.ndarray  # int64: columns of the data that are not embedded, where some are
     shares: np.ndarray  # int64 (n_threads + 1,): thread t takes tasks[shares[t] : shares[t + 1]]
-    rows: np.ndarray  # int64 (batch_size + 16 + 32 n_threads,): table row of each of the minibatch,
-    # then room for each thread to find them
+    rows: np.ndarray  # int64 (2 (batch_size + 16 + 16 n_threads),): table row of each of the
+    # minibatch, of each of the next one, then room for each thread to find them
     job: np.ndarray  # int64 (Job.N_FIELDS,)
     floats: np.ndarray  # float64 (Float.PER_LAYER + 2 L,)
     sync: np.ndarray  # int64: barrier, stop and progress words; see Sync and Job.CPUS
@@ -173,7 +173,10 @@ class _Job(NamedTuple):
     CPUS: int = 49  # in sync, one word on a line of its own for each thread: its processor
     PACKED: int = 50  # a panel of dZ for each thread, in work, where a layer packs it
     PACKED_ELEMS: int = 51
-    N_FIELDS: int = 52
+    # 1: products read the rows of X where they are; before the table is described, the bytes of an
+    # element that allow it, or 0
+    IN_PLACE: int = 52
+    N_FIELDS: int = 53
 
 
 Job = _Job()

@@ -352,6 +352,7 @@ class CpuEngine(ParameterStore):
         workspace = Workspace(self, n_rows, 1, folds=True)
         outputs = np.empty((n_rows, self.spec.sizes[-1]), self.dtype)
         program = workspace.program(self.folded(), structs.KIND_PREDICT, outputs=outputs)
+        program.job[Job.IN_PLACE] = 0  # the input is wanted among the activations
         describe_table(X, program.job)
         self.compile()
         start_of(program)(0)

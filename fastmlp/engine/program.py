@@ -73,6 +73,10 @@ def describe_table(X: np.ndarray, job: np.ndarray) -> None:
     job[Job.X_ROW_BYTES], job[Job.X_COLUMN_BYTES] = X.strides
     name = "uint8" if X.dtype == np.bool_ else X.dtype.name
     job[Job.X_TYPE] = names.SOURCE_TYPES.index(name)
+    # Rows some multiple of 256 bytes apart would share few sets of the first-level cache.
+    apart = X.strides[0] % 256 != 0 and X.strides[0] % X.itemsize == 0
+    fits = X.dtype.kind == "f" and X.itemsize == job[Job.IN_PLACE] == X.strides[1]
+    job[Job.IN_PLACE] = apart and fits and X.ctypes.data % X.itemsize == 0
 
 
 def describe_shuffle(shuffle: bool | Blocks, job: np.ndarray) -> None:
@@ -118,7 +122,7 @@ class Workspace:
         self.work = aligned_zeros(plan.n_elems, dtype)
         # On lines of their own: some of these are written by all threads, others read all the time.
         ints, floats = np.dtype(np.int64), np.dtype(np.float64)
-        self.rows = aligned_zeros(batch_size + (1 + 2 * n_threads) * SHUFFLE_LANES, ints)
+        self.rows = aligned_zeros(2 * (batch_size + (1 + n_threads) * SHUFFLE_LANES), ints)
         self.cpus = round_up(Sync.N_FIELDS + 3 * len(parameters.layers), _LINE_WORDS)
         self.sync = aligned_zeros(self.cpus + _LINE_WORDS * n_threads, ints)
         self.seen = aligned_zeros(2 + len(self.tasks), floats)
@@ -234,6 +238,10 @@ class Workspace:
         job[Job.INPUT_THRESHOLD] = _keep_threshold(spec.input_dropout)
         job[Job.INPUT_MASK], job[Job.ROWS_MEET] = plan.input_mask, self.meets
         job[Job.CPUS] = self.cpus
+        # Nothing but products reads what the first layer takes in.
+        plain = not (parameters.embeddings or spec.input_dropout or any(spec.residual[:1]))
+        whole = parameters.layers[0].out_pad % (2 * parameters.lanes) == 0
+        job[Job.IN_PLACE] = self.work.itemsize if plain and whole else 0
         job[Job.MUON_Y : Job.MUON_POLYNOMIAL + 1] = plan.muon
         self.sync[:], self.seen[:] = 0, 0.0
         self.sync[self.cpus :] = -1

@@ -8,20 +8,34 @@ k rows is contiguous, [k][width], zero-padded.
 from __future__ import annotations
 
 from ..jit import njit, njit_source
+from ..structs import Job
 from . import activations
 from .own import activate_own, is_own_activation
 from .records import panel_vectors
 from .simd import keep_lanes, lanes_of, like, load, store
-from .tile import MASK, PLAIN, RELU, RELU_ONLY, make_nn, make_tn, transpose_square
+from .tile import (
+    MASK,
+    PLAIN,
+    RELU,
+    RELU_ONLY,
+    make_nn,
+    make_nn_rows,
+    make_tn,
+    make_tn_rows,
+    transpose_square,
+)
 from .width import TILE
 
 RELU_CODE = tuple(activations.TABLE).index("relu")
 
 
-def _strip(name, make, args, tile_args):
-    """`name(r0, r1, vectors, ...)`: rows r0 to r1 by the tallest tile that still fits."""
+def _strip(name, make, args, tile_args, widths=(2, 1)):
+    """`name(r0, r1, vectors, ...)`: rows r0 to r1 by the tallest tile that still fits.
+
+    widths: the numbers of vectors that it is made for.
+    """
     lines, namespace = [f"def {name}(r0, r1, vectors, {args}):", "    r = r0"], {}
-    for vectors in (2, 1):
+    for vectors in widths:
         lines.append(f"    if vectors == {vectors}:")
         for rows in TILE.rows:
             tile = f"tile_{rows}x{vectors}"
@@ -47,6 +61,25 @@ tn_strip = _strip(
     make_tn,
     "a, a_at, lda, b, b_at, ldb, n_inner, c, c_at, ldc",
     "a, a_at + r, lda, b, b_at, ldb, n_inner, c, c_at + (r - r0) * ldc",
+)
+
+# The same products with the rows of the user's table where they are, rows[r] * row_bytes from
+# `address`, in place of those of `a`: see tile.make_nn_rows and tile.make_tn_rows. For whole panels
+# only, as each tile takes its time to compile.
+nn_table_strip = _strip(
+    "nn_table_strip",
+    make_nn_rows,
+    "address, row_bytes, rows, b, b_at, n_inner, bias, bias_at, c, c_at, d_at, ldc, mode",
+    "address, row_bytes, rows, r, b, b_at, n_inner, bias, bias_at, "
+    "c, c_at + r * ldc, d_at + r * ldc, ldc, mode",
+    widths=(2,),
+)
+tn_table_strip = _strip(
+    "tn_table_strip",
+    make_tn_rows,
+    "address, row_bytes, rows, b, b_at, ldb, n_inner, c, c_at, ldc",
+    "address, row_bytes, rows, r, b, b_at, ldb, n_inner, c, c_at + (r - r0) * ldc",
+    widths=(2,),
 )
 
 
@@ -75,13 +108,15 @@ def activate_block(work, act_at, dz_at, ld, r0, r1, n_columns, code):
 def forward_rows(
     params, work, bias, r0, r1, row_block, n_in, n_out, in_pad, out_pad, ld_in, ld_out,
     weight_at, bias_at, act_in, act_out, dz_at, code, is_linear, keeps_slope,
+    rows, job, in_place,
 ):  # fmt: skip
     """Z = X W + b, act_out = f(Z), dz = f'(Z) for rows r0 to r1.
 
     act_in: (batch, ld_in), act_out and dz: (batch, ld_out), in work; weight: panels in params.
     Rows go in blocks that stay in the second-level cache while every panel passes. A linear
     layer (the output, or one that is normalised next) keeps Z. Where not `keeps_slope`, relu
-    leaves dz as it is: half of the stores of a product, and act_out > 0 says the same.
+    leaves dz as it is: half of the stores of a product, and act_out > 0 says the same. Where
+    `in_place`, X is not in act_in but the rows of the table that `job` and `rows` tell.
     """
     panel = 2 * lanes_of(work)
     mode = PLAIN
@@ -91,11 +126,18 @@ def forward_rows(
         end = min(block + row_block, r1)
         for column in range(0, out_pad, panel):
             vectors = 2 if out_pad - column >= panel else 1
-            nn_strip(
-                block, end, vectors, work, act_in, ld_in, params, weight_at + column * in_pad,
-                n_in, bias, bias_at + column, work, act_out + column, dz_at + column, ld_out,
-                mode,
-            )  # fmt: skip
+            if in_place:
+                nn_table_strip(
+                    block, end, vectors, job[Job.X_ADDRESS], job[Job.X_ROW_BYTES], rows, params,
+                    weight_at + column * in_pad, n_in, bias, bias_at + column, work,
+                    act_out + column, dz_at + column, ld_out, mode,
+                )  # fmt: skip
+            else:
+                nn_strip(
+                    block, end, vectors, work, act_in, ld_in, params, weight_at + column * in_pad,
+                    n_in, bias, bias_at + column, work, act_out + column, dz_at + column, ld_out,
+                    mode,
+                )  # fmt: skip
             if mode == PLAIN and not is_linear:
                 columns = min(n_out - column, panel)
                 activate_block(
@@ -134,6 +176,16 @@ def weight_gradient(work, i0, i1, vectors, n_rows, ld_in, ld_out, act_in, dz_at,
     """
     width = vectors * lanes_of(work)
     tn_strip(i0, i1, vectors, work, act_in, ld_in, work, dz_at, ld_out, n_rows, work, out_at, width)
+
+
+@njit
+def table_gradient(work, i0, i1, vectors, n_rows, rows, job, dz_at, ld_out, out_at):
+    """`weight_gradient` with X where the table has it, in the rows that `job` and `rows` tell."""
+    width = vectors * lanes_of(work)
+    tn_table_strip(
+        i0, i1, vectors, job[Job.X_ADDRESS], job[Job.X_ROW_BYTES], rows, work, dz_at, ld_out,
+        n_rows, work, out_at, width,
+    )  # fmt: skip
 
 
 @njit

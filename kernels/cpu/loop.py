@@ -32,7 +32,7 @@ from .norms import update_running
 from .optimizers import NADAM, momentum_at, momentum_product
 from .records import layer_at, program_at, task_at
 from .rows import rows_phase
-from .shuffle import domain_bits, pick_rows
+from .shuffle import domain_bits, next_rows_at, pick_rows
 from .simd import keep_lanes, lanes_of, like, load, reduce_add
 from .sync import atomic_load, atomic_store, barrier, barrier_apart, monotonic_s
 from .tiles import tiles_phase
@@ -107,7 +107,7 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits, product):
     n_tiles = (shared_rows + TILE_ROWS - 1) // TILE_ROWS
     r0 = n_tiles * thread // n_threads * TILE_ROWS
     r1 = min(n_tiles * (thread + 1) // n_threads * TILE_ROWS, n_rows)
-    pick_rows(p, thread, r0, r1, start, epoch, n_bits)
+    pick_rows(p, thread, np.int64(0), r0, r1, start, epoch, n_bits)
     rows_phase(p, r0, r1, n_rows, epoch, step_in_epoch)
     if kind == KIND_PREDICT:
         # Nothing is shared: no thread need wait, and each may stop on its own.
@@ -133,9 +133,10 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits, product):
         update_number = job[Job.UPDATES_DONE] + step_in_job + 1
         ahead1 = np.int64(0)
         if kind == KIND_TRAIN and rows_are_far(job):
-            # This step needs p.rows no more: the same rows of the next minibatch.
-            ahead1 = max(r0, min(r1, job[Job.N_ROWS] - start - job[Job.BATCH_SIZE]))
-            pick_rows(p, thread, r0, ahead1, start + job[Job.BATCH_SIZE], epoch, n_bits)
+            # The same rows of the next minibatch.
+            next_start = start + job[Job.BATCH_SIZE]
+            ahead1 = max(r0, min(r1, job[Job.N_ROWS] - next_start))
+            pick_rows(p, thread, next_rows_at(job), r0, ahead1, next_start, epoch, n_bits)
         tiles_phase(
             p, thread, n_rows, r0, max(r0, ahead1), weight_sum, step_in_job, update_number, product
         )

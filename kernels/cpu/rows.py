@@ -35,12 +35,18 @@ def aborted(p):
 
 @njit
 def read_inputs(p, r0, r1, epoch, step):
-    """act_in of the first layer for rows r0 to r1: from the table, embedded, with dropout."""
+    """act_in of the first layer for rows r0 to r1: from the table, embedded, with dropout.
+
+    Nothing where the products read the table itself.
+    """
     first, job = layer_at(p, 0), p.job
     embeds = job[Job.N_EMBEDDINGS] != 0
     at, ld = first.act_in, first.ld_in
     if embeds:
         at, ld = job[Job.COLUMNS], job[Job.COLUMNS_LD]
+    if job[Job.IN_PLACE] != 0:
+        prefetch_targets(p, r0, r1)
+        return
     if job[Job.SHUFFLE] == 0:
         gather_rows(p.work, at, ld, job[Job.N_COLUMNS], p.rows, r0, r1, job)
     else:
@@ -96,7 +102,8 @@ def forward(p, r0, r1, n_rows, epoch, step):
             layer.n_in, layer.n_out, layer.in_pad, layer.out_pad, layer.ld_in, layer.ld_out,
             layer.weight, p.job[Job.ZEROS] if normed else layer.bias, layer.act_in,
             layer.normed if normed else layer.act_out, layer.dz, layer.activation,
-            normed or i == n_layers - 1, layer.keeps_slope != 0,
+            normed or i == n_layers - 1, layer.keeps_slope != 0, p.rows, p.job,
+            i == 0 and p.job[Job.IN_PLACE] != 0,
         )  # fmt: skip
         if normed:
             if normalise(p, layer, i, r0, r1, n_rows):

@@ -63,22 +63,31 @@ def rows_of_window(rows, at, position, n_rows, block_bits, window_rows, key0, ke
 
 
 @njit
-def pick_rows(p, thread, r0, r1, start, epoch, n_bits):
-    """p.rows[r0 : r1] = table rows behind those rows of the minibatch that begins at `start`."""
+def next_rows_at(job):
+    """Where the table rows of the next minibatch stand in p.rows."""
+    return job[Job.BATCH_SIZE] + SHUFFLE_LANES
+
+
+@njit
+def pick_rows(p, thread, at, r0, r1, start, epoch, n_bits):
+    """p.rows[at + r] = table row of row r of the minibatch that begins at `start`, r0 <= r < r1.
+
+    at: 0, or `next_rows_at`.
+    """
     job = p.job
     if job[Job.SHUFFLE] == SHUFFLE_NONE:
         for r in range(r0, r1):
-            p.rows[r] = start + r
+            p.rows[at + r] = start + r
         return
     n_rows = job[Job.N_ROWS]
     key0, key1 = epoch_keys(job[Job.SEED], epoch)
     if job[Job.SHUFFLE] != SHUFFLE_BLOCKS:
         for r in range(r0, r1, SHUFFLE_LANES):
             # May write past r1 what the thread that owns those rows writes there too.
-            shuffled_rows(p.rows, r, start + r, n_rows, n_bits, key0, key1)
+            shuffled_rows(p.rows, at + r, start + r, n_rows, n_bits, key0, key1)
         return
     # Here what lies beyond has no meaning: a place of the thread's own takes it.
-    own = job[Job.BATCH_SIZE] + (1 + 2 * thread) * SHUFFLE_LANES
+    own = 2 * next_rows_at(job) + 2 * thread * SHUFFLE_LANES
     r = r0
     while r < r1:
         found = rows_of_window(
@@ -86,5 +95,5 @@ def pick_rows(p, thread, r0, r1, start, epoch, n_bits):
         )
         found = min(found, r1 - r)
         for i in range(found):
-            p.rows[r + i] = p.rows[own + i]
+            p.rows[at + r + i] = p.rows[own + i]
         r += found

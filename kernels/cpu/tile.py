@@ -95,6 +95,14 @@ class _Emitter:
             base = self.builder.gep(base, [index])
         return base
 
+    def table_row(self, address, row_bytes, number):
+        """The row of the user's table whose number stands at a pointer."""
+        offset = self.builder.mul(self.builder.load(number), row_bytes)
+        base = self.builder.inttoptr(address, ir.IntType(8).as_pointer())
+        return self.builder.bitcast(
+            self.builder.gep(base, [offset]), self.shape.element.as_pointer()
+        )
+
     def load(self, pointer):
         pointer = self.builder.bitcast(pointer, self.shape.as_pointer())
         return self.builder.load(pointer, align=self.align)
@@ -126,7 +134,10 @@ def make_nn(rows: int, vectors: int):
         )  # fmt: skip
 
         def codegen(context, builder, sig, args):
-            _emit_nn(_Emitter(context, builder, array, rows, vectors), args)
+            tile = _Emitter(context, builder, array, rows, vectors)
+            a, a_at, lda, *rest = args
+            a_rows = [tile.at(tile.base(a, a_at), (lda, I64(m))) for m in range(rows)]
+            _emit_nn(tile, a_rows, rest)
             return context.get_dummy_value()
 
         return sig, codegen
@@ -134,11 +145,40 @@ def make_nn(rows: int, vectors: int):
     return nn
 
 
-def _emit_nn(tile, args):
+def make_nn_rows(rows: int, vectors: int):
+    """The nn tile with row m of A at address + table[r + m] * row_bytes, an element's type B's."""
+
+    @intrinsic
+    def nn_rows(
+        typingctx, address, row_bytes, table, r, b, b_at, n_inner, bias, bias_at, c, c_at, d_at,
+        ldc, mode,
+    ):  # fmt: skip
+        array = c
+        sig = types.void(
+            types.intp, types.intp, table, types.intp, array, types.intp, types.intp,
+            array, types.intp, array, types.intp, types.intp, types.intp, types.intp,
+        )  # fmt: skip
+
+        def codegen(context, builder, sig, args):
+            tile = _Emitter(context, builder, array, rows, vectors)
+            address, row_bytes, table, r, *rest = args
+            numbers = simd.data_pointer(context, builder, sig.args[2], table, r, I64)
+            a_rows = [
+                tile.table_row(address, row_bytes, builder.gep(numbers, [I64(m)]))
+                for m in range(rows)
+            ]
+            _emit_nn(tile, a_rows, rest)
+            return context.get_dummy_value()
+
+        return sig, codegen
+
+    return nn_rows
+
+
+def _emit_nn(tile, a_rows, args):
     """c and d: (rows, ldc) at c_at and d_at of one array; mode: one of the above."""
-    a, a_at, lda, b, b_at, n_inner, bias, bias_at, c, c_at, d_at, ldc, mode = args
+    b, b_at, n_inner, bias, bias_at, c, c_at, d_at, ldc, mode = args
     builder, width = tile.builder, tile.vectors * tile.lanes
-    a_rows = [tile.at(tile.base(a, a_at), (lda, I64(m))) for m in range(tile.rows)]
     panel, start = tile.base(b, b_at), tile.base(bias, bias_at)
     first = [tile.load(tile.at(start, I64(j * tile.lanes))) for j in range(tile.vectors)]
 
@@ -215,7 +255,10 @@ def make_tn(rows: int, vectors: int):
         )  # fmt: skip
 
         def codegen(context, builder, sig, args):
-            _emit_tn(_Emitter(context, builder, array, rows, vectors), args)
+            tile = _Emitter(context, builder, array, rows, vectors)
+            a, a_at, lda, *rest = args
+            left = tile.base(a, a_at)
+            _emit_tn(tile, lambda k: tile.at(left, (k, lda)), rest)
             return context.get_dummy_value()
 
         return sig, codegen
@@ -223,12 +266,43 @@ def make_tn(rows: int, vectors: int):
     return tn
 
 
-def _emit_tn(tile, args):
-    a, a_at, lda, b, b_at, ldb, n_inner, c, c_at = args
-    left, right = tile.base(a, a_at), tile.base(b, b_at)
+def make_tn_rows(rows: int, vectors: int):
+    """The tn tile with row k of A at address + table[k] * row_bytes, from its element i on."""
+
+    @intrinsic
+    def tn_rows(
+        typingctx, address, row_bytes, table, i, b, b_at, ldb, n_inner, c, c_at
+    ):  # fmt: skip
+        array = c
+        sig = types.void(
+            types.intp, types.intp, table, types.intp, array, types.intp, types.intp, types.intp,
+            array, types.intp,
+        )  # fmt: skip
+
+        def codegen(context, builder, sig, args):
+            tile = _Emitter(context, builder, array, rows, vectors)
+            address, row_bytes, table, i, *rest = args
+            numbers = simd.data_pointer(context, builder, sig.args[2], table, I64(0), I64)
+
+            def row(k):
+                number = builder.gep(numbers, [k])
+                return tile.at(tile.table_row(address, row_bytes, number), i)
+
+            _emit_tn(tile, row, rest)
+            return context.get_dummy_value()
+
+        return sig, codegen
+
+    return tn_rows
+
+
+def _emit_tn(tile, row_of, args):
+    """row_of(k): pointer to the tile's elements of row k of A."""
+    b, b_at, ldb, n_inner, c, c_at = args
+    right = tile.base(b, b_at)
 
     def body(k, sums):
-        row = tile.at(left, (k, lda))
+        row = row_of(k)
         pointers = [tile.at(row, I64(m)) for m in range(tile.rows)]
         return tile.multiply(pointers, tile.at(right, (k, ldb)), sums)
 

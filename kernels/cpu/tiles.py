@@ -14,11 +14,12 @@ from ..jit import inlined, njit
 from ..structs import KIND_GRADIENTS, Float, Job
 from .embedding import embedding_gradient
 from .gather import prefetch_rows
-from .gemm import bias_gradient, transpose_rows, weight_gradient
+from .gemm import bias_gradient, table_gradient, transpose_rows, weight_gradient
 from .muon import momentum_block, orthogonal_steps, orthogonalises
 from .norms import CHUNK
 from .optimizers import MUON
 from .records import embedding_at, layer_at, panel_vectors, task_at
+from .shuffle import next_rows_at
 from .simd import lanes_of, like, load, reduce_add, select, sqrt, store
 from .sync import barrier
 from .updates import (
@@ -69,13 +70,17 @@ def run_weight_task(p, task, n_rows, scratch_at, dz_at, ld_dz, scale, decay, h):
     panel_at = layer.weight + column * layer.in_pad
     l1, l2, updating = p.floats[Float.L1], p.floats[Float.L2], p.job[Job.KIND] != KIND_GRADIENTS
     squares, faults = nothing_yet(p)
+    in_place = task.layer == 0 and p.job[Job.IN_PLACE] != 0
     # Rows beyond n_in are padding: they stay zero.
     end, transposed = min(task.i1, layer.n_in), task.i0
     for i0 in range(task.i0, end, TILE_ROWS):
         i1 = min(i0 + TILE_ROWS, end)
-        weight_gradient(
-            p.work, i0, i1, vectors, n_rows, layer.ld_in, ld_dz, layer.act_in, dz_at, scratch_at
-        )
+        if in_place:
+            table_gradient(p.work, i0, i1, vectors, n_rows, p.rows, p.job, dz_at, ld_dz, scratch_at)
+        else:
+            weight_gradient(
+                p.work, i0, i1, vectors, n_rows, layer.ld_in, ld_dz, layer.act_in, dz_at, scratch_at
+            )
         squares, faults = use_block(
             p, panel_at + i0 * width, (i1 - i0) * width, scratch_at, scale, l1, l2, decay,
             averages_weights(p), h, squares, faults,
@@ -208,18 +213,18 @@ def clip_factor(p):
 def run_tasks(p, thread, n_rows, ahead0, ahead1, scale, step, t, product):
     """The gradients of a thread's tasks, and what the job does with them.
 
-    Rows ahead0 to ahead1 of the next minibatch, whose table rows stand in p.rows, are asked for
-    meanwhile, a few before each task: they come from memory while products keep the core busy.
+    Rows ahead0 to ahead1 of the next minibatch, whose table rows stand behind this one's, are asked
+    for meanwhile, a few before each task: they come from memory while products keep the core busy.
     """
     first, last = p.shares[thread], p.shares[thread + 1]
-    asked, n_columns = ahead0, p.job[Job.N_COLUMNS]
+    asked, n_columns, next_at = ahead0, p.job[Job.N_COLUMNS], next_rows_at(p.job)
     scratch_at = p.job[Job.SCRATCH] + thread * p.job[Job.SCRATCH_ELEMS]
     packed_at = p.job[Job.PACKED] + thread * p.job[Job.PACKED_ELEMS]
     packed_layer = packed_column = -1
     h = hyper_at(p, learning_rate_at(p, np.int64(0), step), t, product)
     for number in range(first, last):
         upto = ahead0 + (ahead1 - ahead0) * (number - first + 1) // (last - first)
-        prefetch_rows(n_columns, p.rows, asked, upto, p.job)
+        prefetch_rows(n_columns, p.rows, next_at + asked, next_at + upto, p.job)
         asked = upto
         lr = learning_rate_at(p, rate_layer(p, number), step)
         # Its powers take longer than the weights of a small layer.

@@ -29,11 +29,15 @@ def tn_strip(r0, r1, vectors, m, a_at, lda, b_at, ldb, n_inner, c_at, ldc):
     gemm.tn_strip(r0, r1, vectors, m, a_at, lda, m, b_at, ldb, n_inner, m, c_at, ldc)
 
 
+NO_ROWS = np.zeros(1, np.int64)  # no product reads a table here
+
+
 @compiled
 def forward_rows(params, work, r0, r1, row_block, sizes, lds, at, code, is_output, keeps_slope):
     gemm.forward_rows(
         params, work, params, r0, r1, row_block, sizes[0], sizes[1], sizes[2], sizes[3], lds[0],
         lds[1], at[0], at[1], at[2], at[3], at[4], code, is_output, keeps_slope,
+        NO_ROWS, NO_ROWS, False,
     )  # fmt: skip
 
 
