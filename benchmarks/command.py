@@ -1,4 +1,4 @@
-"""How the programs of this folder read their options: wrong ones get one sentence and exit code 2."""
+"""How the programs of this folder read options: a wrong one gets one sentence, exit code 2."""
 
 from __future__ import annotations
 

@@ -15,7 +15,9 @@ def with_part(document: str, name: str, text: str) -> str:
     if not re.search(f"{begin}.*?{end}", document, flags=re.DOTALL):
         raise ValueError(f"the document must have the marks {begin} and {end}, got one without")
     # A function, as a replacement text would have its backslashes read.
-    return re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{text}\n{end}", document, flags=re.DOTALL)
+    return re.sub(
+        f"{begin}.*?{end}", lambda _: f"{begin}\n{text}\n{end}", document, flags=re.DOTALL
+    )
 
 
 def part_of(document: str, name: str) -> str:

@@ -45,10 +45,12 @@ def best_peer(peers: dict[str, Record]) -> Record | None:
 
 
 def time_text(us: float) -> str:
-    """Three digits, with a unit that fits: 4.21 us, 312 us, 5.30 ms, 1.20 s."""
-    for limit, unit, divisor in ((999.5, "µs", 1.0), (999.5e3, "ms", 1e3), (float("inf"), "s", 1e6)):
-        if us < limit:
-            break
-    value = us / divisor
+    """Three digits, with a unit that fits: 4.21 µs, 312 µs, 5.30 ms, 1.20 s."""
+    if us < 999.5:
+        value, unit = us, "µs"
+    elif us < 999.5e3:
+        value, unit = us / 1e3, "ms"
+    else:
+        value, unit = us / 1e6, "s"
     digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
     return f"{value:.{digits}f} {unit}"

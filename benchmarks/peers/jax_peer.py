@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxlib
 import numpy as np
 from jax import lax
 
@@ -30,7 +29,9 @@ class JaxPeer:
         X, y = problem.data()
         self.X = jnp.asarray(X)
         self.y = jnp.asarray(y.astype("int32") if problem.is_classes else y)
-        parameters = [tuple(map(jnp.asarray, layer)) for layer in zip(*problem.parameters(), strict=True)]
+        parameters = [
+            tuple(map(jnp.asarray, layer)) for layer in zip(*problem.parameters(), strict=True)
+        ]
         zeros = [jax.tree.map(jnp.zeros_like, parameters) for _ in range(2)]
         self.carry: Any = (parameters, *zeros, jnp.zeros((), problem.dtype))
         self.epoch = jax.jit(self._epoch, donate_argnums=0)
@@ -86,4 +87,4 @@ class JaxPeer:
 
 
 make = JaxPeer
-versions = {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
+versions = {"jax": jax.__version__}

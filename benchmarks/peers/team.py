@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,6 @@ from .names import TITLES
 from .problem import NotHereError, Problem
 
 ROOT = Path(__file__).parents[2]
-# OpenBLAS's and OpenMP's threads spin for some 30 ms after their last work; then nobody is
-# disturbed by them.
-PAUSE_S = 0.06
 
 
 class Member:
@@ -28,7 +24,7 @@ class Member:
 
     def __init__(self, peer: str, n_threads: int) -> None:
         self.peer, self.n_threads = peer, n_threads
-        self._said = tempfile.TemporaryFile("w+")
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by `end`)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.peers.worker", peer, str(n_threads)],
             cwd=ROOT,
@@ -71,9 +67,8 @@ class Member:
         self.ask("begin", problem=problem.as_json())
 
     def train(self, n_epochs: int, shuffle: bool) -> tuple[float, list[float]]:
-        """Seconds of so many epochs and the mean loss of each; then the threads fall asleep."""
+        """Seconds of so many epochs and the mean loss of each; its threads sleep thereafter."""
         answer = self.ask("train", n_epochs=n_epochs, shuffle=shuffle)
-        time.sleep(PAUSE_S)
         return answer["seconds"], answer["losses"]
 
     def peak_gflops(self, n_threads: int, dtype: str) -> float:
