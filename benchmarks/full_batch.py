@@ -34,7 +34,7 @@ def epoch_us(net: fastmlp.Network, X: np.ndarray, y: np.ndarray, n_epochs: int) 
 @click.option("--epochs", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--repeats", type=click.IntRange(1), default=7, show_default=True)
 def full_batch(threads: tuple[int, ...] | None, epochs: int, repeats: int) -> None:
-    """Microseconds an epoch of 4-32-16-4 on 10,000 rows, one JSON record for each number of threads."""
+    """Microseconds an epoch of 4-32-16-4 on 10,000 rows, a JSON record for each of --threads."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((N_ROWS, SIZES[0]), dtype=np.float32)
     y = np.tanh(X[:, ::-1]) * X

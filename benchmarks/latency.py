@@ -33,6 +33,15 @@ def seconds_of(call: Callable[[], object], n_calls: int) -> float:
     return (time.perf_counter() - start) / n_calls
 
 
+def random_rows(n_rows: int, n_columns: int) -> np.ndarray:
+    """Rows (n_rows, n_columns) in memory of their own; after 10,000 they come again."""
+    X = np.empty((n_rows, n_columns), np.float32)
+    rows = np.random.default_rng(0).standard_normal((10_000, n_columns), dtype=np.float32)
+    for start in range(0, n_rows, len(rows)):
+        X[start : start + len(rows)] = rows[: n_rows - start]
+    return X
+
+
 def one_row(case: Case, repeats: int) -> dict[str, object]:
     """Of `predict` of one row, which is an array already."""
     net = fastmlp.Network(case.sizes, loss=case.loss)
@@ -48,10 +57,7 @@ def one_row(case: Case, repeats: int) -> dict[str, object]:
 def many_rows(case: Case, n_rows: int, repeats: int) -> dict[str, object]:
     """Of `predict` of `n_rows` with as many threads as there are cores."""
     net = fastmlp.Network(case.sizes, loss=case.loss)
-    X = np.empty((n_rows, case.sizes[0]), np.float32)
-    rows = np.random.default_rng(0).standard_normal((10_000, case.sizes[0]), dtype=np.float32)
-    for start in range(0, n_rows, len(rows)):
-        X[start : start + len(rows)] = rows[: n_rows - start]
+    X = random_rows(n_rows, case.sizes[0])
     net.predict(X)
     seconds, peaks = [], []
     for _ in range(repeats):

@@ -9,8 +9,6 @@ the peak after a first fit of a few rows: interpreter, imports, compiled kernels
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import numpy as np
 
 from .cases import CASES, Case
 from .command import Failed, Names, run
+from .processes import printed
 
 MB = 1e6
 
@@ -69,11 +68,7 @@ def measure(case: Case, n_rows: int) -> dict[str, Any]:
         "import json; from benchmarks.cases import CASES; from benchmarks.memory import "
         f"measure_here; print(json.dumps(measure_here(CASES[{case.name!r}], {n_rows})))"
     )
-    root = Path(__file__).parents[1]
-    found = subprocess.run(
-        [sys.executable, "-c", program], cwd=root, check=True, capture_output=True, text=True
-    )
-    record: dict[str, Any] = json.loads(found.stdout)
+    record: dict[str, Any] = json.loads(printed(program))
     return record
 
 

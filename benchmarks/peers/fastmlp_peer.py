@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fastmlp
 
-from .names import BETA1, BETA2, EPS, MOMENTUM
+from .names import BETA1, BETA2, MOMENTUM
 from .problem import Problem
 
 
@@ -13,7 +13,7 @@ class FastmlpPeer:
         self.X, self.y = problem.data()
         self.batch_size = problem.case.batch_size
         self.optimizer: fastmlp.optim.Optimizer = {
-            "adam": fastmlp.optim.Adam(problem.lr, BETA1, BETA2, EPS),
+            "adam": fastmlp.optim.Adam(problem.lr, BETA1, BETA2, problem.eps),
             "momentum": fastmlp.optim.SGD(problem.lr, momentum=MOMENTUM),
             "sgd": fastmlp.optim.SGD(problem.lr),
         }[problem.optimizer]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .names import BETA1, BETA2, EPS, MOMENTUM
+from .names import BETA1, BETA2, MOMENTUM
 from .problem import Problem
 
 ACTIVATIONS = {
@@ -52,7 +52,10 @@ class JaxPeer:
         rate = self.problem.lr / (1 - BETA1**step)
         scale = 1 / jnp.sqrt(1 - BETA2**step)
         parameters = jax.tree.map(
-            lambda w, m, v: w - rate * m / (jnp.sqrt(v) * scale + EPS), parameters, first, second
+            lambda w, m, v: w - rate * m / (jnp.sqrt(v) * scale + self.problem.eps),
+            parameters,
+            first,
+            second,
         )
         return parameters, first, second
 

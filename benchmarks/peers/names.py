@@ -20,4 +20,4 @@ TITLES = {
 OPTIMIZERS = ("adam", "momentum", "sgd")
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu", "silu")
 MOMENTUM = 0.9
-BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+BETA1, BETA2 = 0.9, 0.999

@@ -22,6 +22,7 @@ class Problem:
     optimizer: str
     activation: str
     lr: float
+    eps: float  # of Adam
 
     def parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """First weights (in, out) and biases (out,) of every layer."""

@@ -42,8 +42,8 @@ class Race:
     activation: str
     repeats: int
 
-    def problem(self, case: Case, n_steps: int, lr: float) -> Problem:
-        return Problem(case, n_steps, self.dtype, self.optimizer, self.activation, lr)
+    def problem(self, case: Case, n_steps: int, lr: float, eps: float = 1e-8) -> Problem:
+        return Problem(case, n_steps, self.dtype, self.optimizer, self.activation, lr, eps)
 
     def run(self, case: Case, team: Team, say: Callable[[str], None]) -> list[dict[str, Any]]:
         """A record for each peer and number of threads.
@@ -51,11 +51,17 @@ class Race:
         A peer that cannot do it is said in `team.absent`. Raises Failed where the peers disagree.
         """
         say(f"{case.name}: do all reach the same loss?")
-        # Few steps: rounding grows from step to step.
-        losses = each(team, partial(self._losses, self.problem(case, 4, 1e-3)))
+        # Few steps, as rounding grows from step to step; rates that move the outputs of a wide
+        # network as much as those of a narrow one, not so far that a probability would vanish,
+        # which scikit-learn's loss clips. Its Adam adds eps before it corrects the second moment,
+        # 30 times as much as others in a first step: so eps must be next to none.
+        lr = 0.1 / max(case.sizes) if self.optimizer == "adam" else 0.02
+        problem = self.problem(case, 4, lr, eps=1e-13)
+        losses = each(team, partial(self._losses, problem))
         if not losses:
             raise Failed(f"none of the peers can do {case.name}: {'; '.join(team.absent)}")
-        difference = agreement.check({m.title: own for m, own in losses.items()}, case.name)
+        by_name = {member.title: own for member, own in losses.items()}
+        difference = agreement.check(by_name, self.dtype, case.name)
         problem = self.problem(case, max(2, min(200, int(2e10 / case.flops_per_step))), 1e-4)
         epochs = each(team, partial(self._epochs_of_a_turn, problem))
         seconds: dict[Member, list[float]] = {member: [] for member in epochs}

@@ -10,7 +10,7 @@ import sklearn
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from .names import BETA1, BETA2, EPS, MOMENTUM
+from .names import BETA1, BETA2, MOMENTUM
 from .problem import NotHereError, Problem
 
 ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "sigmoid": "logistic"}
@@ -48,7 +48,7 @@ class SklearnPeer:
             nesterovs_momentum=False,
             beta_1=BETA1,
             beta_2=BETA2,
-            epsilon=EPS,
+            epsilon=problem.eps,
             max_iter=1,
             tol=0.0,
             n_iter_no_change=10**9,

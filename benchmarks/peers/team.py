@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
-from pathlib import Path
 from typing import Any
 
 from benchmarks.command import Failed
 from benchmarks.environment import worker_environment
+from benchmarks.processes import python
 
 from .names import TITLES
 from .problem import NotHereError, Problem
-
-ROOT = Path(__file__).parents[2]
 
 
 class Member:
@@ -26,8 +23,7 @@ class Member:
         self.peer, self.n_threads = peer, n_threads
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by `end`)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.peers.worker", peer, str(n_threads)],
-            cwd=ROOT,
+            python(f"from benchmarks.peers.worker import main; main({peer!r}, {n_threads})"),
             env=worker_environment(os.environ, n_threads),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

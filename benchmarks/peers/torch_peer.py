@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from .names import BETA1, BETA2, EPS, MOMENTUM
+from .names import BETA1, BETA2, MOMENTUM
 from .problem import Problem
 
 ACTIVATIONS = {
@@ -39,7 +39,7 @@ class TorchPeer:
         parameters, lr = self.net.parameters(), problem.lr
         if problem.optimizer == "adam":
             self.optimizer: Any = torch.optim.Adam(
-                parameters, lr=lr, betas=(BETA1, BETA2), eps=EPS, fused=True
+                parameters, lr=lr, betas=(BETA1, BETA2), eps=problem.eps, fused=True
             )
         else:
             momentum = MOMENTUM if problem.optimizer == "momentum" else 0.0

@@ -1,6 +1,4 @@
-"""A process for one peer and one number of threads: it answers requests, a line of JSON each.
-
-    python -m benchmarks.peers.worker PEER THREADS
+"""What a process for one peer and number of threads does: answer requests, a line of JSON each.
 
 ``{"do": "hello"}`` gives versions; ``{"do": "begin", "problem": ...}`` sets a training up;
 ``{"do": "train", "n_epochs": 3, "shuffle": true}`` gives its seconds and losses, and ``{"do":
@@ -110,15 +108,12 @@ def blas() -> str:
     return "; ".join(found) or "none"
 
 
-def main() -> None:
-    worker = Worker(sys.argv[1], int(sys.argv[2]))
+def main(name: str, n_threads: int) -> None:
+    """Answer what comes on standard input, until it ends."""
+    worker = Worker(name, n_threads)
     # What libraries print must not stand among the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     warnings.simplefilter("ignore")
     for line in sys.stdin:
         print(json.dumps(worker.answer(json.loads(line))), file=answers, flush=True)
-
-
-if __name__ == "__main__":
-    main()
