@@ -10,9 +10,7 @@ import click
 
 from fastmlp.errors import FastmlpError
 
-
-class Failed(Exception):
-    """What a program found wrong, in one sentence; exit code 1."""
+from .failed import Failed
 
 
 class Integers(click.ParamType):

@@ -16,7 +16,8 @@ import click
 import numpy as np
 
 from .cases import CASES, Case
-from .command import Failed, Names, run
+from .command import Names, run
+from .failed import Failed
 from .processes import printed
 
 MB = 1e6

@@ -44,7 +44,7 @@ def draw(records: list[Record]) -> Figure:
             if peer in group
         ]
         bars = axes.bar(
-            [x for x, _ in at], [ratio for _, ratio in at], WIDTH * 0.92,
+            [x for x, _ in at], [ratio - 1 for _, ratio in at], WIDTH * 0.92, bottom=1,
             color=COLOURS[peer], label=TITLES[peer],
         )  # fmt: skip
         labels = [f"{ratio:.1f}" if ratio < 9.95 else f"{ratio:.0f}" for _, ratio in at]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from .command import Failed, run
+from .command import run
+from .failed import Failed
 from .marks import write_between_marks
 from .peers.names import TITLES
 from .picture import draw

@@ -9,7 +9,8 @@ import click
 from rich.console import Console
 
 from benchmarks.cases import CASES, Case
-from benchmarks.command import Failed, Integers, Names, n_cores, run
+from benchmarks.command import Integers, Names, n_cores, run
+from benchmarks.failed import Failed
 
 from .names import ACTIVATIONS, MODULES, OPTIMIZERS
 from .race import Race

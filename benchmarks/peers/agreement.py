@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.command import Failed
+from benchmarks.failed import Failed
 
 # Relative. Sums of another order differ by some 1e-6 (float32) and 1e-11 (float64) over these few
 # steps; a loss that is scaled otherwise, a bias left out or another update by 1e-3 and more.

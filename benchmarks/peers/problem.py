@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from benchmarks.cases import Case
-from benchmarks.command import Failed
+from benchmarks.failed import Failed
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from benchmarks.cases import Case
-from benchmarks.command import Failed
+from benchmarks.failed import Failed
 
 from . import agreement
 from .cpu import cpu_name

@@ -8,8 +8,8 @@ import subprocess
 import tempfile
 from typing import Any
 
-from benchmarks.command import Failed
 from benchmarks.environment import worker_environment
+from benchmarks.failed import Failed
 from benchmarks.processes import python
 
 from .names import TITLES

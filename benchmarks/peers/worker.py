@@ -57,7 +57,7 @@ class Worker:
                     "pip install '.[bench]' brings it"
                 ) from None
             versions |= self.module.versions
-        return {"versions": versions, "blas": blas()}
+        return {"versions": versions, "blas": blas(self.name)}
 
     def begin(self, problem: dict[str, Any]) -> dict[str, Any]:
         self.peer = None  # two could be more than the machine has
@@ -88,7 +88,7 @@ def wait_for_sleep(at_most_s: float = 0.5) -> None:
             return
 
 
-def blas() -> str:
+def blas(name: str) -> str:
     """Libraries of matrix products in this process, with the architecture that each has chosen."""
     from threadpoolctl import threadpool_info
 
@@ -101,11 +101,9 @@ def blas() -> str:
     if torch is not None:  # MKL is linked into it, where threadpoolctl does not see it
         mkl = re.search(r"Math Kernel Library Version (\S+)", torch.__config__.show())
         found = [f"mkl {mkl[1]}"] if mkl else found
-    if "jaxlib" in sys.modules:
-        found = ["none: XLA's own"]
-    if "fastmlp" in sys.modules and "sklearn" not in sys.modules:
-        found = ["none: fastmlp's own"]
-    return "; ".join(found) or "none"
+    # NumPy has brought a BLAS along, which these use for nothing that counts.
+    own = {"jax": "none: XLA's own products", "fastmlp": "none: fastmlp's own products"}
+    return own.get(name) or "; ".join(found) or "none"
 
 
 def main(name: str, n_threads: int) -> None:
