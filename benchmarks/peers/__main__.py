@@ -33,7 +33,10 @@ from .team import Team
 @click.option("--threads", type=Integers(), help="Numbers of threads to try.  [1,cores]")
 @click.option("--repeats", type=click.IntRange(1), default=7, show_default=True, help="Rounds.")
 @click.option(
-    "--json", "json_file", type=click.File("w"), help="A file for the records, one a line."
+    "--json",
+    "json_file",
+    type=click.File("w", lazy=False),
+    help="A file for the records, one a line.",
 )
 def peers(
     cases: tuple[str, ...] | None,
