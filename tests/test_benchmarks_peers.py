@@ -84,8 +84,8 @@ def test_workers_are_started_in_that_environment(monkeypatch):
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     member = team.Member("peak", 1)
     try:
-        environment = Path(f"/proc/{member._process.pid}/environ").read_text()
         assert member.peak_gflops(1, "float32") > 0
+        environment = Path(f"/proc/{member._process.pid}/environ").read_text()
     finally:
         member.end()
     assert "OPENBLAS_CORETYPE" not in environment
