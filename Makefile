@@ -14,7 +14,7 @@ BENCH := $(VENV)/.installed-bench
 PLOT := $(VENV)/.installed-plot
 
 .DEFAULT_GOAL := help
-.PHONY: help train test trust lint types format bench defaults pictures clean
+.PHONY: help train test trust lint types format bench asv defaults pictures clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,7 +39,12 @@ format: $(DEV)  ## ruff: mend what it can
 types: $(DEV)  ## mypy
 	$(BIN)/mypy
 
-bench: $(BENCH)  ## a short asv run on the working tree
+bench: $(BENCH)  ## time a step of fastmlp and its peers, into the README (12 minutes)
+	$(BIN)/python -m benchmarks.peers --case all --json benchmarks/results/peers.jsonl
+	$(BIN)/python -m benchmarks.readme benchmarks/results/peers.jsonl --into README.md \
+		--picture docs/pictures/speed.png
+
+asv: $(BENCH)  ## a short asv run on the working tree
 	$(BIN)/asv machine --yes
 	$(BIN)/asv run --quick --show-stderr --python=same
 

@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import io
 import json
-import re
 import tempfile
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import numpy as np
 from fastmlp.cli import main
 from fastmlp.io.bundled import BUNDLED
 
-_MARKS = "<!-- defaults -->", "<!-- end of defaults -->"
+from .marks import write_between_marks
 
 
 def held_back_score(data: str, seed: int, folder: Path, options: list[str]) -> tuple[str, float]:
@@ -50,14 +49,6 @@ def table(seeds: range, options: list[str]) -> str:
     return "\n".join(lines)
 
 
-def write_between_marks(path: Path, text: str) -> None:
-    """Put `text` in the place of what stands between the two marks in the file."""
-    begin, end = _MARKS
-    old = path.read_text()
-    new = re.sub(f"{begin}.*?{end}", f"{begin}\n{text}\n{end}", old, flags=re.DOTALL)
-    path.write_text(new)
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
@@ -68,4 +59,4 @@ if __name__ == "__main__":
     text = table(range(chosen.first, chosen.first + chosen.seeds), chosen.options)
     print(text)
     if chosen.into is not None:
-        write_between_marks(chosen.into, text)
+        write_between_marks(chosen.into, "defaults", text)
