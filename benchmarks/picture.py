@@ -56,8 +56,9 @@ def draw(records: list[Record]) -> Figure:
     axes.margins(y=0.15)
     axes.set_xlim(-0.55, len(by_case) - 0.5)
     names = [
-        f"{case}\n{'-'.join(map(str, best[case]['fastmlp']['sizes']))}, "
-        f"{best[case]['fastmlp']['batch']}\n{time_text(best[case]['fastmlp']['us_per_step_best'])}"
+        f"{case}\n{'-'.join(map(str, best[case]['fastmlp']['sizes']))}\n"
+        f"batch {best[case]['fastmlp']['batch']}\n"
+        f"{time_text(best[case]['fastmlp']['us_per_step_best'])}"
         for case in by_case
     ]
     axes.set_xticks(range(len(by_case)), names, fontsize=8)
