@@ -244,7 +244,7 @@ class Workspace:
         job[Job.IN_PLACE] = self.work.itemsize if plain and whole else 0
         job[Job.MUON_Y : Job.MUON_POLYNOMIAL + 1] = plan.muon
         self.sync[:], self.seen[:] = 0, 0.0
-        self.sync[self.cpus :] = -1
+        self.sync[self.cpus :: _LINE_WORDS] = -1
         self.sync[Sync.SPIN_NS] = _SPIN_NS if plan.n_threads <= n_cores() else 0
         return Program(
             params=params,

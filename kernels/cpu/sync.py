@@ -26,6 +26,7 @@ from .simd import data_pointer
 I64 = ir.IntType(64)
 # Turns of a spinning thread between two pauses, and between two looks at the clock (some us).
 TURNS_PER_PAUSE, TURNS_PER_LOOK = 256, 4096
+STAY_NS = 20_000_000  # a thread leaves its processor at most this often
 
 
 @intrinsic
@@ -204,26 +205,37 @@ def barrier(sync, n_threads):
 
 
 @njit
+def shares_cpu(sync, n_threads, thread, cpus_at, cpu):
+    """Whether another thread was on this processor when it last came to a barrier."""
+    for other in range(n_threads):
+        if other != thread and atomic_load(sync, cpus_at + 8 * other) == cpu:
+            return True
+    return False
+
+
+@njit
 def barrier_apart(sync, n_threads, thread, cpus_at):
     """`barrier` for once or twice a step, which keeps the threads on processors of their own.
 
-    sync[cpus_at + 8 t]: the processor of thread t. Schedulers leave two threads on one processor
-    and another idle for long, as neither ever sleeps; and while one spins there, the one that it
-    waits for cannot run.
+    sync[cpus_at + 8 t]: the processor of thread t; behind it, when the thread last left one.
+    Schedulers leave two threads on one processor and another idle for long, as neither ever sleeps;
+    and while one spins there, the one that it waits for cannot run. Where the other processor is
+    taken by another program, going there would be worse: so seldom, and else it sleeps at once.
     """
     if n_threads == 1:
         return
-    generation, cpu = atomic_load(sync, Sync.GENERATION), current_cpu()
-    atomic_store(sync, cpus_at + 8 * thread, cpu)
+    generation = atomic_load(sync, Sync.GENERATION)
+    atomic_store(sync, cpus_at + 8 * thread, current_cpu())
     if arrive(sync, n_threads, generation):
         return
-    deadline_s, moved = monotonic_s() + sync[Sync.SPIN_NS] * 1e-9, sync[Sync.SPIN_NS] == 0
+    deadline_s = monotonic_s() + sync[Sync.SPIN_NS] * 1e-9
     while waiting(sync, generation):
-        if not moved:
-            for other in range(n_threads):
-                if other != thread and atomic_load(sync, cpus_at + 8 * other) == cpu:
-                    moved = True
-            if moved:
-                leave_cpu(cpu)
-        if monotonic_s() >= deadline_s:
+        now_s, cpu = monotonic_s(), current_cpu()
+        if not shares_cpu(sync, n_threads, thread, cpus_at, cpu):
+            if now_s >= deadline_s:
+                nap()
+        elif now_s * 1e9 - sync[cpus_at + 8 * thread + 1] > STAY_NS and sync[Sync.SPIN_NS] > 0:
+            sync[cpus_at + 8 * thread + 1] = int(now_s * 1e9)
+            leave_cpu(cpu)
+        else:
             nap()
