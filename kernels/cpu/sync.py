@@ -26,7 +26,7 @@ from .simd import data_pointer
 I64 = ir.IntType(64)
 # Turns of a spinning thread between two pauses, and between two looks at the clock (some us).
 TURNS_PER_PAUSE, TURNS_PER_LOOK = 256, 4096
-STAY_NS = 20_000_000  # a thread leaves its processor at most this often
+STAY_NS = 6_000_000  # a thread leaves its processor at most this often
 
 
 @intrinsic
