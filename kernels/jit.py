@@ -30,8 +30,8 @@ def njit(function: Callable, *, forceinline: bool = False) -> Any:
 def inlined(function: Callable) -> Any:
     """Compile a helper that becomes part of whatever calls it.
 
-    A call hands over the 28 pointers of a program in memory, which is much of what a small
-    network's step does.
+    A call keeps the caller's vectors in memory meanwhile, which is much of what a small network's
+    step does.
     """
     return njit(function, forceinline=True)
 
