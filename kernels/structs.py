@@ -33,7 +33,7 @@ class Program(NamedTuple):
     # minibatch, of each of the next one, then room for each thread to find them
     job: np.ndarray  # int64 (Job.N_FIELDS,)
     floats: np.ndarray  # float64 (Float.PER_LAYER + 2 L,)
-    sync: np.ndarray  # int64: barrier, stop and progress words; see Sync and Job.CPUS
+    sync: np.ndarray  # int64: barrier, stop and progress words; see Sync and ThreadWord
     norms: np.ndarray  # float64 (2 N,): squared norm of each task's gradient in this step; of its O
     seen: np.ndarray  # float64 (2 + N,): loss and weight so far in the epoch, dW^2 of each task
     loss_parameters: np.ndarray  # float64: see kernels/cpu/losses.py
@@ -170,7 +170,7 @@ class _Job(NamedTuple):
     MUON_POLYNOMIAL: int = 46
     BLOCK_BITS: int = 47  # of SHUFFLE_BLOCKS: a block has 2^BLOCK_BITS rows
     WINDOW_ROWS: int = 48
-    CPUS: int = 49  # in sync, one word on a line of its own for each thread: its processor
+    THREAD_WORDS: int = 49  # in sync, a line of its own for each thread: see ThreadWord
     PACKED: int = 50  # a panel of dZ for each thread, in work, where a layer packs it
     PACKED_ELEMS: int = 51
     # 1: products read the rows of X where they are; before the table is described, the bytes of an
@@ -220,12 +220,34 @@ class _Sync(NamedTuple):
     STATUS: int = 34
     ABORTED: int = 36  # 1: a thread left its rows phase for the stop word
     SPIN_NS: int = 35  # how long a thread spins at a barrier before it sleeps
-    FAULTY_LAYER: int = 40  # one word a layer: its update was not finite; behind them two a layer:
+    ALONE_UNTIL: int = 37  # thread 0 takes the steps before this one of the job alone
+    # Of thread 0, which decides that: see kernels/cpu/team.py.
+    WINDOW_NS: int = 40  # how long it measures all threads before it decides; 0: it never does
+    WINDOW_SINCE_NS: int = 41
+    WINDOW_FROM: int = 42
+    TOGETHER_NS: int = 43  # a step of all threads
+    ALONE_NS: int = 44  # a step of thread 0 alone; 0 where it is not known, or was not better
+    HOLD_NS: int = 45
+    NO_TRIAL_BEFORE_NS: int = 46
+    N_ALONE: int = 47  # steps that thread 0 took alone
+    FAULTY_LAYER: int = 48  # one word a layer: its update was not finite; behind them two a layer:
     # the stop word as seen where threads meet, forward and backward
-    N_FIELDS: int = 40
+    N_FIELDS: int = 48
 
 
 Sync = _Sync()
+
+
+class _ThreadWord(NamedTuple):
+    """Words of a thread's own line of `Program.sync`, from job[THREAD_WORDS] + 8 threads on."""
+
+    CPU: int = 0  # the processor that it was on when it last came to a barrier
+    LEFT_NS: int = 1  # when it last left one
+    WAITED_NS: int = 2  # at barriers, in all
+    WAITED_BEFORE_NS: int = 3  # of that, before the window that thread 0 measures
+
+
+ThreadWord = _ThreadWord()
 
 STATUS_RUNNING, STATUS_DONE, STATUS_STOPPED, STATUS_BAD_LOSS, STATUS_BAD_UPDATE = 0, 1, 2, 3, 4
 STATUS_ABORTED = 5  # stopped within a step, which made no update

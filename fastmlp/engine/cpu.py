@@ -45,7 +45,7 @@ class CpuEngine(ParameterStore):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__(spec)
         self._grads: np.ndarray | None = None
-        self.n_threads_used = 1
+        self.n_threads_used, self.n_steps_alone = 1, 0
         self._last_grad_norms = np.zeros(len(self.plan.layers))
         self._spare: dict[str, Workspace] = {}
         self._few_rows = min(
@@ -230,6 +230,7 @@ class CpuEngine(ParameterStore):
 
     def _train_result(self, program: Program, outcome: str, first_step: int) -> TrainResult:
         job, sync = program.job, program.sync
+        self.n_steps_alone = int(sync[Sync.N_ALONE])
         n_epochs = int(job[Job.N_EPOCHS])
         n_steps = -(-int(job[Job.N_ROWS]) // int(job[Job.BATCH_SIZE]))
         status, done = int(sync[Sync.STATUS]), int(sync[Sync.STEP])

@@ -26,6 +26,7 @@ from fastmlp.kernels.structs import (
     Layer,
     Program,
     Sync,
+    ThreadWord,
 )
 from fastmlp.plan import CACHE_LINE_BYTES, aligned_zeros, round_up
 from fastmlp.shuffle import Blocks
@@ -34,6 +35,9 @@ from fastmlp.work_plan import WorkPlan
 # Longer than threads of like speed differ in a step, much shorter than a time slice that another
 # process takes. With more threads than cores the one that is waited for needs this core.
 _SPIN_NS = 200_000
+# How long steps of all threads are measured, where their number is automatic, before the loop asks
+# whether one thread would be faster alone: kernels/cpu/team.py. More than a time slice.
+_WINDOW_NS = 5_000_000
 _LINE_WORDS = CACHE_LINE_BYTES // 8
 
 
@@ -123,8 +127,8 @@ class Workspace:
         # On lines of their own: some of these are written by all threads, others read all the time.
         ints, floats = np.dtype(np.int64), np.dtype(np.float64)
         self.rows = aligned_zeros(2 * (batch_size + (1 + n_threads) * SHUFFLE_LANES), ints)
-        self.cpus = round_up(Sync.N_FIELDS + 3 * len(parameters.layers), _LINE_WORDS)
-        self.sync = aligned_zeros(self.cpus + _LINE_WORDS * n_threads, ints)
+        self.thread_words = round_up(Sync.N_FIELDS + 3 * len(parameters.layers), _LINE_WORDS)
+        self.sync = aligned_zeros(self.thread_words + _LINE_WORDS * n_threads, ints)
         self.seen = aligned_zeros(2 + len(self.tasks), floats)
         self.layers = self._layer_table(store.running_offsets(), folds)
         self.meets = not folds and "batch" in spec.norms
@@ -237,15 +241,19 @@ class Workspace:
         job[Job.COLUMNS], job[Job.COLUMNS_LD] = plan.columns, plan.columns_ld
         job[Job.INPUT_THRESHOLD] = _keep_threshold(spec.input_dropout)
         job[Job.INPUT_MASK], job[Job.ROWS_MEET] = plan.input_mask, self.meets
-        job[Job.CPUS] = self.cpus
+        job[Job.THREAD_WORDS] = self.thread_words
         # Nothing but products reads what the first layer takes in.
         plain = not (parameters.embeddings or spec.input_dropout or any(spec.residual[:1]))
         whole = parameters.layers[0].out_pad % (2 * parameters.lanes) == 0
         job[Job.IN_PLACE] = self.work.itemsize if plain and whole else 0
         job[Job.MUON_Y : Job.MUON_POLYNOMIAL + 1] = plan.muon
         self.sync[:], self.seen[:] = 0, 0.0
-        self.sync[self.cpus :: _LINE_WORDS] = -1
+        self.sync[self.thread_words + ThreadWord.CPU :: _LINE_WORDS] = -1
         self.sync[Sync.SPIN_NS] = _SPIN_NS if plan.n_threads <= n_cores() else 0
+        # Batch normalisation and muon have meetings of all threads within a step.
+        adapts = spec.n_threads is None and plan.n_threads > 1
+        if adapts and not (self.meets or self.orthogonalises):
+            self.sync[Sync.WINDOW_NS] = _WINDOW_NS
         return Program(
             params=params,
             state=flat(state, dtype),

@@ -35,6 +35,7 @@ from .rows import rows_phase
 from .shuffle import domain_bits, next_rows_at, pick_rows
 from .simd import keep_lanes, lanes_of, like, load, reduce_add
 from .sync import atomic_load, atomic_store, barrier, barrier_apart, monotonic_s
+from .team import NEVER, choose_team, wait_for_thread_0
 from .tiles import tiles_phase
 from .width import TILE
 
@@ -96,9 +97,11 @@ def rows_are_far(job):
 
 
 @njit
-def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits, product):
-    """One minibatch; the status that every thread finds alike: running, stopped or bad."""
-    job, n_threads, kind = p.job, p.job[Job.N_THREADS], p.job[Job.KIND]
+def step(p, thread, n_threads, epoch, step_in_epoch, step_in_job, n_bits, product):
+    """One minibatch as one of n_threads; the status that all of them find alike: running, stopped
+    or bad.
+    """
+    job, kind = p.job, p.job[Job.KIND]
     start = step_in_epoch * job[Job.BATCH_SIZE]
     n_rows = min(job[Job.BATCH_SIZE], job[Job.N_ROWS] - start)
     # Without barriers, threads are in different minibatches: their rows of the work arrays must
@@ -115,7 +118,7 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits, product):
     if thread == 0:
         # Python may write the stop word at any time: one thread reads it, for all.
         atomic_store(p.sync, Sync.DECISION, atomic_load(p.sync, Sync.STOP))
-    barrier_apart(p.sync, n_threads, thread, job[Job.CPUS])
+    barrier_apart(p.sync, n_threads, thread, job[Job.THREAD_WORDS])
     # Read before the next barrier: beyond it, thread 0 may already write the next step's word.
     stopping = atomic_load(p.sync, Sync.DECISION) != 0
     if atomic_load(p.sync, Sync.ABORTED) != 0:
@@ -138,11 +141,14 @@ def step(p, thread, epoch, step_in_epoch, step_in_job, n_bits, product):
             ahead1 = max(r0, min(r1, job[Job.N_ROWS] - next_start))
             pick_rows(p, thread, next_rows_at(job), r0, ahead1, next_start, epoch, n_bits)
         tiles_phase(
-            p, thread, n_rows, r0, max(r0, ahead1), weight_sum, step_in_job, update_number, product
-        )
+            p, thread, n_threads, n_rows, r0, max(r0, ahead1), weight_sum, step_in_job,
+            update_number, product,
+        )  # fmt: skip
         if thread == 0 and kind == KIND_TRAIN:
             update_running(p, n_rows)
-    barrier_apart(p.sync, n_threads, thread, job[Job.CPUS])
+    if thread == 0 and kind == KIND_TRAIN:
+        choose_team(p.sync, job[Job.N_THREADS], job[Job.THREAD_WORDS], step_in_job + 1)
+    barrier_apart(p.sync, n_threads, thread, job[Job.THREAD_WORDS])
     if faulty(p):
         return STATUS_BAD_UPDATE
     return STATUS_STOPPED if stopping else STATUS_RUNNING
@@ -165,6 +171,7 @@ def run(address, thread, zero):
     product = momentum_product(job[Job.RULE], beta1, job[Job.UPDATES_DONE])
     # np.int64: a literal 0 would be a type of its own, and compile all of `step` a second time.
     status, step_in_job, started_s = STATUS_RUNNING, np.int64(0), monotonic_s()
+    together_at = np.int64(0)
     for e in range(job[Job.N_EPOCHS]):
         first = job[Job.FIRST_STEP] if e == 0 else 0
         end = n_steps - (job[Job.STEPS_LEFT] if e == job[Job.N_EPOCHS] - 1 else 0)
@@ -176,9 +183,24 @@ def run(address, thread, zero):
         for s in range(first, end):
             if job[Job.RULE] == NADAM:
                 product *= momentum_at(beta1, job[Job.UPDATES_DONE] + step_in_job + 1)
-            status = step(p, thread, job[Job.FIRST_EPOCH] + e, s, step_in_job, n_bits, product)
+            n_threads = job[Job.N_THREADS]
+            if step_in_job < atomic_load(p.sync, Sync.ALONE_UNTIL):
+                n_threads = np.int64(1)
+                if thread != 0:
+                    if step_in_job >= together_at:
+                        together_at = wait_for_thread_0(p.sync)
+                    if together_at < 0:
+                        return
+                    step_in_job += 1
+                    continue
+            status = step(
+                p, thread, n_threads, job[Job.FIRST_EPOCH] + e, s, step_in_job, n_bits, product
+            )
             step_in_job += 1
             if thread == 0:
+                if status != STATUS_RUNNING:
+                    # Nobody who sleeps while it is alone shall take a step that does not come.
+                    atomic_store(p.sync, Sync.ALONE_UNTIL, NEVER)
                 atomic_store(p.sync, Sync.STEP, step_in_job)
             if status != STATUS_RUNNING:
                 if thread == 0:

@@ -20,7 +20,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from ..jit import njit
-from ..structs import Sync
+from ..structs import Sync, ThreadWord
 from .simd import data_pointer
 
 I64 = ir.IntType(64)
@@ -80,24 +80,26 @@ def _c_function(builder, name, result, arguments):
 
 
 @intrinsic
-def nap(typingctx):
-    """Sleep for the shortest time that the system knows (POSIX nanosleep, some 50 us)."""
+def nap(typingctx, wanted_ns):
+    """Sleep for wanted_ns < 10^9, and the 50 us that it takes (POSIX nanosleep)."""
 
     def codegen(context, builder, sig, args):
         pair = ir.ArrayType(I64, 2)
-        wanted = cgutils.alloca_once_value(builder, ir.Constant(pair, [0, 1]))
+        wanted = cgutils.alloca_once(builder, pair)
+        whole = builder.insert_value(ir.Constant(pair, [0, 0]), args[0], 1)
+        builder.store(whole, wanted)
         sleep = _c_function(
             builder, "nanosleep", ir.IntType(32), [pair.as_pointer(), pair.as_pointer()]
         )
         builder.call(sleep, [wanted, ir.Constant(pair.as_pointer(), None)])
         return context.get_dummy_value()
 
-    return types.void(), codegen
+    return types.void(types.int64), codegen
 
 
 @intrinsic
-def monotonic_s(typingctx):
-    """Seconds of the monotonic clock (POSIX clock_gettime)."""
+def monotonic_ns(typingctx):
+    """Nanoseconds of the monotonic clock (POSIX clock_gettime)."""
 
     def codegen(context, builder, sig, args):
         pair = ir.ArrayType(I64, 2)
@@ -106,13 +108,16 @@ def monotonic_s(typingctx):
             builder, "clock_gettime", ir.IntType(32), [ir.IntType(32), pair.as_pointer()]
         )
         builder.call(clock, [ir.IntType(32)(1), at])
-        whole, nano = (
-            builder.sitofp(builder.extract_value(builder.load(at), i), ir.DoubleType())
-            for i in (0, 1)
-        )
-        return builder.fadd(whole, builder.fmul(nano, ir.DoubleType()(1e-9)))
+        seconds, rest = (builder.extract_value(builder.load(at), i) for i in (0, 1))
+        return builder.add(builder.mul(seconds, I64(1_000_000_000)), rest)
 
-    return types.float64(), codegen
+    return types.int64(), codegen
+
+
+@njit
+def monotonic_s():
+    """Seconds of the monotonic clock."""
+    return monotonic_ns() * 1e-9
 
 
 CPU_SET_WORDS = 16  # cpu_set_t of Linux: 1,024 bits
@@ -198,26 +203,27 @@ def barrier(sync, n_threads):
     generation = atomic_load(sync, Sync.GENERATION)
     if arrive(sync, n_threads, generation):
         return
-    deadline_s = monotonic_s() + sync[Sync.SPIN_NS] * 1e-9
+    deadline_ns = monotonic_ns() + sync[Sync.SPIN_NS]
     while waiting(sync, generation):
-        if monotonic_s() >= deadline_s:
-            nap()
+        if monotonic_ns() >= deadline_ns:
+            nap(1)
 
 
 @njit
-def shares_cpu(sync, n_threads, thread, cpus_at, cpu):
+def shares_cpu(sync, n_threads, thread, words_at, cpu):
     """Whether another thread was on this processor when it last came to a barrier."""
     for other in range(n_threads):
-        if other != thread and atomic_load(sync, cpus_at + 8 * other) == cpu:
+        if other != thread and atomic_load(sync, words_at + 8 * other + ThreadWord.CPU) == cpu:
             return True
     return False
 
 
 @njit
-def barrier_apart(sync, n_threads, thread, cpus_at):
-    """`barrier` for once or twice a step, which keeps the threads on processors of their own.
+def barrier_apart(sync, n_threads, thread, words_at):
+    """`barrier` for once or twice a step, which keeps the threads on processors of their own, and
+    adds up how long this one waited.
 
-    sync[cpus_at + 8 t]: the processor of thread t; behind it, when the thread last left one.
+    words_at: in sync, of the lines of `ThreadWord`.
     Schedulers leave two threads on one processor and another idle for long, as neither ever sleeps;
     and while one spins there, the one that it waits for cannot run. Where the other processor is
     taken by another program, going there would be worse: so seldom, and else it sleeps at once.
@@ -225,17 +231,20 @@ def barrier_apart(sync, n_threads, thread, cpus_at):
     if n_threads == 1:
         return
     generation = atomic_load(sync, Sync.GENERATION)
-    atomic_store(sync, cpus_at + 8 * thread, current_cpu())
+    own = words_at + 8 * thread
+    atomic_store(sync, own + ThreadWord.CPU, current_cpu())
     if arrive(sync, n_threads, generation):
         return
-    deadline_s = monotonic_s() + sync[Sync.SPIN_NS] * 1e-9
+    began_ns, spin_ns = monotonic_ns(), sync[Sync.SPIN_NS]
     while waiting(sync, generation):
-        now_s, cpu = monotonic_s(), current_cpu()
-        if not shares_cpu(sync, n_threads, thread, cpus_at, cpu):
-            if now_s >= deadline_s:
-                nap()
-        elif now_s * 1e9 - sync[cpus_at + 8 * thread + 1] > STAY_NS and sync[Sync.SPIN_NS] > 0:
-            sync[cpus_at + 8 * thread + 1] = int(now_s * 1e9)
+        now_ns, cpu = monotonic_ns(), current_cpu()
+        if not shares_cpu(sync, n_threads, thread, words_at, cpu):
+            if now_ns - began_ns >= spin_ns:
+                nap(1)
+        elif now_ns - sync[own + ThreadWord.LEFT_NS] > STAY_NS and spin_ns > 0:
+            sync[own + ThreadWord.LEFT_NS] = now_ns
             leave_cpu(cpu)
         else:
-            nap()
+            nap(1)
+    waited_ns = sync[own + ThreadWord.WAITED_NS] + monotonic_ns() - began_ns
+    atomic_store(sync, own + ThreadWord.WAITED_NS, waited_ns)

@@ -195,28 +195,34 @@ def constrain_panel(p, number, limit):
 
 
 @njit
-def clip_factor(p):
+def clip_factor(p, n_threads):
     """min(1, limit / (norm + 1e-6)), as PyTorch's clip_grad_norm_; the same in all threads.
 
     1 where nothing is clipped.
     """
     if not p.floats[Float.CLIP_NORM] > 0.0:
         return 1.0
-    barrier(p.sync, p.job[Job.N_THREADS])
+    barrier(p.sync, n_threads)
     squares = 0.0
     for number in range(p.job[Job.N_TASKS]):
         squares += p.norms[number]
     return min(1.0, p.floats[Float.CLIP_NORM] / (math.sqrt(squares) + 1e-6))
 
 
+@njit
+def tasks_of(p, thread, n_threads):
+    """The first task of one of n_threads threads and the one after its last: all for one alone."""
+    return p.shares[thread], p.shares[thread + 1] if n_threads > 1 else p.job[Job.N_TASKS]
+
+
 @inlined
-def run_tasks(p, thread, n_rows, ahead0, ahead1, scale, step, t, product):
+def run_tasks(p, thread, n_threads, n_rows, ahead0, ahead1, scale, step, t, product):
     """The gradients of a thread's tasks, and what the job does with them.
 
     Rows ahead0 to ahead1 of the next minibatch, whose table rows stand behind this one's, are asked
     for meanwhile, a few before each task: they come from memory while products keep the core busy.
     """
-    first, last = p.shares[thread], p.shares[thread + 1]
+    first, last = tasks_of(p, thread, n_threads)
     asked, n_columns, next_at = ahead0, p.job[Job.N_COLUMNS], next_rows_at(p.job)
     scratch_at = p.job[Job.SCRATCH] + thread * p.job[Job.SCRATCH_ELEMS]
     packed_at = p.job[Job.PACKED] + thread * p.job[Job.PACKED_ELEMS]
@@ -253,17 +259,17 @@ def run_tasks(p, thread, n_rows, ahead0, ahead1, scale, step, t, product):
 
 
 @njit
-def tiles_phase(p, thread, n_rows, ahead0, ahead1, weight_sum, step, t, product):
-    """All tasks of one thread; the mean over rows is the division by weight_sum.
+def tiles_phase(p, thread, n_threads, n_rows, ahead0, ahead1, weight_sum, step, t, product):
+    """All tasks of one of n_threads threads; the mean over rows is the division by weight_sum.
 
     Rows ahead0 to ahead1 are those of `run_tasks`.
     """
-    first, last, n_threads = p.shares[thread], p.shares[thread + 1], p.job[Job.N_THREADS]
-    run_tasks(p, thread, n_rows, ahead0, ahead1, 1.0 / weight_sum, step, t, product)
+    first, last = tasks_of(p, thread, n_threads)
+    run_tasks(p, thread, n_threads, n_rows, ahead0, ahead1, 1.0 / weight_sum, step, t, product)
     if p.job[Job.KIND] == KIND_GRADIENTS:
         return
     if stores_gradient(p):
-        factor = clip_factor(p)
+        factor = clip_factor(p, n_threads)
         for number in range(first, last):
             lr = learning_rate_at(p, rate_layer(p, number), step)
             h = hyper_at(p, lr, t, product)
