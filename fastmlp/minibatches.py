@@ -60,7 +60,7 @@ class Minibatches(Trainer):
             self._plateau = self._options.schedule
             self._plateau.begin(optimizer.lr, self._run.directions, self._run.val_loss)
         self._first_rates = self._rates(0, self._group(0))
-        self._shuffle = chosen(self._options.shuffle, self._data.X)
+        self._shuffle = chosen(self._options.shuffle, self._data.X, self.batch_size)
         self.history.shuffle = name_of(self._shuffle)
         super().prepare()
 

@@ -212,7 +212,8 @@ class Network(Model):
             True takes the rows in another order in every epoch, False as they lie. "blocks" is for
             files larger than memory: blocks of consecutive rows (256 KB) in another order, and
             rows in any order within 64 MB of them. "auto" is "blocks" for a memory map larger than
-            half of the free memory, else True; `History.shuffle` says which it was.
+            half of the free memory, False where one minibatch has all rows, else True;
+            `History.shuffle` says which it was.
         max_time_s : float or None
             Seconds after which to stop, in mid-epoch if need be.
         verbose : bool or "auto"

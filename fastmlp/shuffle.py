@@ -55,12 +55,16 @@ def as_shuffle(shuffle: object) -> bool | str:
     raise kind(f"shuffle must be True, False, 'blocks' or 'auto', got {shown(shuffle)}")
 
 
-def chosen(shuffle: bool | str, X: np.ndarray) -> bool | Blocks:
-    """What `shuffle` means for a table: "auto" takes blocks where a mapped file is large."""
+def chosen(shuffle: bool | str, X: np.ndarray, batch_size: int) -> bool | Blocks:
+    """What `shuffle` means for a table: "auto" takes blocks where a mapped file is large, and rows
+    as they lie where one minibatch has all of them: their order would change the rounding alone.
+    """
     if isinstance(shuffle, bool):
         return shuffle
     if shuffle == BLOCKS:
         return Blocks.of(X)
+    if batch_size >= len(X):
+        return False
     return Blocks.of(X) if is_mapped(X) and not fits_memory(X) else True
 
 

@@ -13,6 +13,11 @@ ROW_BLOCK_BYTES = 256 * 1024
 # caches where its rows lie on as many pages: worth it for long rows, many inputs, many rows. A
 # minibatch of more rows would need much memory for it.
 PACKED_ROW_BYTES, PACKED_INPUTS, PACKED_ROWS = 2048, 512, (256, 8192)
+# Minibatches of many rows go through small networks band by band (kernels/cpu/bands.py): from this
+# many bands on, as threads take whole ones, and up to this many bytes of a gradient, which each
+# group of bands has one of.
+BAND_ROWS, LEAST_BANDS, MOST_GROUPS = 128, 16, 128
+BANDED_GRADIENT_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,9 @@ class WorkPlan:
     packs_dz: tuple[bool, ...]  # whether a panel of dZ is copied together for dW, one a layer
     packed: int  # offset of such panels, one for each thread
     packed_elems: int
+    band_rows: int  # 0: minibatches are not cut into bands
+    group_rows: int
+    partials: int  # offset of the gradients of the groups
     muon: tuple[int, int, int, int]  # offsets of Y twice, its Gram matrix and the polynomial
     n_elems: int
 
@@ -123,6 +131,16 @@ class WorkPlan:
         )
         packed_elems = 2 * lanes * batch_size if any(packs_dz) else 0
         packed = take(n_threads * packed_elems)
+        gradient_elems = round_up(parameters.n_elems, line)
+        banded = (
+            not forward
+            and batch_size >= LEAST_BANDS * BAND_ROWS
+            and gradient_elems * itemsize <= BANDED_GRADIENT_BYTES
+            and not parameters.embeddings
+            and all(layer.norm != "batch" for layer in layers)
+        )
+        group_rows = round_up(-(-batch_size // MOST_GROUPS), BAND_ROWS) if banded else 0
+        partials = take(-(-batch_size // group_rows) * gradient_elems if banded else 0)
         tall = square = 0
         for layer, ld_in, ld_out in zip(layers[:-1], leading[:-2], leading[1:-1], strict=True):
             wide = layer.n_out > layer.n_in
@@ -134,7 +152,8 @@ class WorkPlan:
             batch_size, n_threads, leading, activations, dz, weight_t, tuple(normed),
             tuple(statistics), tuple(sums), tuple(da), columns, columns_ld, input_mask, blocks,
             target, padded[-1], row_loss, row_weight, zeros, scratch, scratch_elems,
-            packs_dz, packed, packed_elems, (y, after, gram, polynomial), at,
+            packs_dz, packed, packed_elems, BAND_ROWS if banded else 0, group_rows, partials,
+            (y, after, gram, polynomial), at,
         )  # fmt: skip
 
 

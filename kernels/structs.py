@@ -176,7 +176,10 @@ class _Job(NamedTuple):
     # 1: products read the rows of X where they are; before the table is described, the bytes of an
     # element that allow it, or 0
     IN_PLACE: int = 52
-    N_FIELDS: int = 53
+    BAND_ROWS: int = 53  # rows that go through the network together: see kernels/cpu/bands.py; or 0
+    GROUP_ROWS: int = 54  # whole bands, whose gradients are summed in one partial gradient
+    PARTIALS: int = 55  # in work
+    N_FIELDS: int = 56
 
 
 Job = _Job()

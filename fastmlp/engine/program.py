@@ -234,6 +234,8 @@ class Workspace:
         job[Job.ZEROS], job[Job.N_PARAMS] = plan.zeros, len(params)
         job[Job.SCRATCH], job[Job.SCRATCH_ELEMS] = plan.scratch, plan.scratch_elems
         job[Job.PACKED], job[Job.PACKED_ELEMS] = plan.packed, plan.packed_elems
+        job[Job.BAND_ROWS], job[Job.GROUP_ROWS] = plan.band_rows, plan.group_rows
+        job[Job.PARTIALS] = plan.partials
         job[Job.N_LAYERS], job[Job.N_TASKS] = n_layers, len(self.tasks)
         job[Job.N_WEIGHT_TASKS] = parameters.n_weight_tasks
         job[Job.N_EMBEDDINGS] = len(parameters.embeddings)

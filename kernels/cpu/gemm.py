@@ -77,8 +77,8 @@ nn_table_strip = _strip(
 tn_table_strip = _strip(
     "tn_table_strip",
     make_tn_rows,
-    "address, row_bytes, rows, b, b_at, ldb, n_inner, c, c_at, ldc",
-    "address, row_bytes, rows, r, b, b_at, ldb, n_inner, c, c_at + (r - r0) * ldc",
+    "address, row_bytes, rows, first, b, b_at, ldb, n_inner, c, c_at, ldc",
+    "address, row_bytes, rows, first, r, b, b_at, ldb, n_inner, c, c_at + (r - r0) * ldc",
     widths=(2,),
 )
 
@@ -179,11 +179,13 @@ def weight_gradient(work, i0, i1, vectors, n_rows, ld_in, ld_out, act_in, dz_at,
 
 
 @njit
-def table_gradient(work, i0, i1, vectors, n_rows, rows, job, dz_at, ld_out, out_at):
-    """`weight_gradient` with X where the table has it, in the rows that `job` and `rows` tell."""
+def table_gradient(work, i0, i1, vectors, n_rows, rows, r0, job, dz_at, ld_out, out_at):
+    """`weight_gradient` with X where the table has it, in the rows that `job` and `rows` from r0
+    on tell.
+    """
     width = vectors * lanes_of(work)
     tn_table_strip(
-        i0, i1, vectors, job[Job.X_ADDRESS], job[Job.X_ROW_BYTES], rows, work, dz_at, ld_out,
+        i0, i1, vectors, job[Job.X_ADDRESS], job[Job.X_ROW_BYTES], rows, r0, work, dz_at, ld_out,
         n_rows, work, out_at, width,
     )  # fmt: skip
 

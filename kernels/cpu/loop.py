@@ -40,18 +40,22 @@ from .tiles import tiles_phase
 from .width import TILE
 
 TILE_ROWS = TILE.rows[0]
+SUM_BLOCK = 1024  # a float32 sum of more terms would lose digits
 NEAR_BYTES = 512 * 1024  # a table up to this size stays in a core's second-level cache
 
 
 @njit
 def ordered_sum(work, at, n):
-    """Sum of work[at : at + n]: lane sums first, then over the lanes, whoever asks."""
+    """Sum of work[at : at + n], whoever asks: over lanes within blocks, in float64 over blocks."""
     lanes = lanes_of(work)
     zero = like(load(work, at), 0.0)
-    sums = zero
-    for i in range(0, n, lanes):
-        sums = sums + keep_lanes(load(work, at + i), n - i, zero)
-    return reduce_add(sums)
+    total = 0.0
+    for block in range(0, n, SUM_BLOCK):
+        end, sums = min(block + SUM_BLOCK, n), zero
+        for i in range(block, end, lanes):
+            sums = sums + keep_lanes(load(work, at + i), end - i, zero)
+        total += float(reduce_add(sums))
+    return total
 
 
 @njit
@@ -107,11 +111,12 @@ def step(p, thread, n_threads, epoch, step_in_epoch, step_in_job, n_bits, produc
     # Without barriers, threads are in different minibatches: their rows of the work arrays must
     # then be the same in all of them, also in a last one that is shorter.
     shared_rows = job[Job.BATCH_SIZE] if kind == KIND_PREDICT else n_rows
-    n_tiles = (shared_rows + TILE_ROWS - 1) // TILE_ROWS
-    r0 = n_tiles * thread // n_threads * TILE_ROWS
-    r1 = min(n_tiles * (thread + 1) // n_threads * TILE_ROWS, n_rows)
+    unit = TILE_ROWS if job[Job.BAND_ROWS] == 0 else job[Job.GROUP_ROWS]
+    n_units = (shared_rows + unit - 1) // unit
+    r0 = min(n_units * thread // n_threads * unit, n_rows)
+    r1 = min(n_units * (thread + 1) // n_threads * unit, n_rows)
     pick_rows(p, thread, np.int64(0), r0, r1, start, epoch, n_bits)
-    rows_phase(p, r0, r1, n_rows, epoch, step_in_epoch)
+    rows_phase(p, thread, r0, r1, n_rows, epoch, step_in_epoch)
     if kind == KIND_PREDICT:
         # Nothing is shared: no thread need wait, and each may stop on its own.
         return STATUS_STOPPED if atomic_load(p.sync, Sync.STOP) != 0 else STATUS_RUNNING
@@ -126,7 +131,7 @@ def step(p, thread, n_threads, epoch, step_in_epoch, step_in_job, n_bits, produc
     loss_sum = ordered_sum(p.work, job[Job.ROW_LOSS], n_rows)
     weight_sum = float(n_rows)
     if job[Job.HAS_WEIGHTS]:
-        weight_sum = float(ordered_sum(p.work, job[Job.ROW_WEIGHT], n_rows))
+        weight_sum = ordered_sum(p.work, job[Job.ROW_WEIGHT], n_rows)
     if thread == 0:
         p.seen[0] += loss_sum
         p.seen[1] += weight_sum

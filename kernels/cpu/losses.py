@@ -1,8 +1,10 @@
-"""Losses: the value of one row and its gradient dz with respect to the network's output z.
+"""Losses: the values of rows and their gradients dz with respect to the network's outputs z.
 
-`row_loss(code, z, z_at, dz_at, n, label, y, y_at, parameters)` reads z[z_at : z_at + n], writes
-dz at dz_at of the same array (the padding up to whole vectors with zeros) and returns the loss of
-the row; `parameters` are those of the loss, float64. Losses over K outputs are means over the
+A loss is a function of one row: `name(z, z_at, dz_at, n, label, y, y_at, parameters)` reads
+z[z_at : z_at + n], writes dz at dz_at of the same array (the padding up to whole vectors with
+zeros) and returns the loss of the row; `parameters` are those of the loss, float64. `row_losses`
+goes over rows, with a loop of its own for each loss: to choose anew for each row costs as much as
+a small loss. Losses over K outputs are means over the
 outputs (1/K). Neither the value nor dz is divided by the number of rows: the tiles phase divides
 once by the sum of the weights.
 
@@ -10,6 +12,8 @@ A new loss is one function of a vector here and its name in `codes.LOSSES`.
 """
 
 import math
+
+import numpy as np
 
 from .. import codes
 from ..jit import njit, njit_source, switch
@@ -247,7 +251,7 @@ def elementwise(name, terms):
         "terms": terms, "lanes_of": lanes_of, "like": like, "load": load, "store": store,
         "keep_lanes": keep_lanes, "reduce_add": reduce_add,
     }  # fmt: skip
-    return njit_source(name, _ELEMENTWISE.format(name=name), namespace)
+    return njit_source(name, _ELEMENTWISE.format(name=name), namespace, forceinline=True)
 
 
 TERMS = {
@@ -266,14 +270,45 @@ ROWS |= {
     "soft_cross_entropy": soft_cross_entropy,
     "focal": focal,
 }
-TABLE = {name: ROWS[name] for name in codes.LOSSES}
 
-built_in_row_loss = switch("built_in_row_loss", TABLE, codes.LOSSES, 8)
+_OVER_ROWS = """
+def {name}(m, losses_at, z_at, dz_at, ld, n, has_labels, labels, rows, y_at, ld_y, parameters,
+           r0, r1):
+    for r in range(r0, r1):
+        label = np.int64(labels[rows[r]]) if has_labels else np.int64(0)
+        at = r * ld
+        m[losses_at + r] = row_loss(
+            m, z_at + at, dz_at + at, n, label, m, y_at + r * ld_y, parameters
+        )
+"""
+
+
+def over_rows(name, row_loss):
+    """The loop over rows of a loss."""
+    return njit_source(name, _OVER_ROWS.format(name=name), {"row_loss": row_loss, "np": np})
+
+
+TABLE = {name: over_rows(name, ROWS[name]) for name in codes.LOSSES}
+
+built_in_losses = switch("built_in_losses", TABLE, codes.LOSSES, 14)
 
 
 @njit
-def row_loss(code, z, z_at, dz_at, n, label, y, y_at, parameters):
-    """The loss with that code, or the one that a user registered."""
+def row_losses(
+    code, m, losses_at, z_at, dz_at, ld, n, has_labels, labels, rows, y_at, ld_y, parameters, r0, r1
+):
+    """m[losses_at + r] = loss of row r, and its dz, for r0 <= r < r1: the loss with that code, or
+    the one that a user registered.
+
+    z and dz: (batch, ld) in m, n outputs; y: (batch, ld_y) in m, or labels[rows[r]].
+    """
     if is_own_loss(code):
-        return own_row_loss(code, z, z_at, dz_at, n, y, y_at)
-    return built_in_row_loss(code, z, z_at, dz_at, n, label, y, y_at, parameters)
+        for r in range(r0, r1):
+            m[losses_at + r] = own_row_loss(
+                code, m, z_at + r * ld, dz_at + r * ld, n, m, y_at + r * ld_y
+            )
+        return
+    built_in_losses(
+        code, m, losses_at, z_at, dz_at, ld, n, has_labels, labels, rows, y_at, ld_y, parameters,
+        r0, r1,
+    )  # fmt: skip

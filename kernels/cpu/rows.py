@@ -8,11 +8,12 @@ import numpy as np
 
 from ..jit import njit
 from ..structs import KIND_GRADIENTS, KIND_PREDICT, KIND_TRAIN, Float, Job, Sync
+from .bands import band_gradients
 from .dropout import INPUT, drop
 from .embedding import embed_rows
 from .gather import gather_ahead, gather_rows, gather_targets, prefetch_targets
 from .gemm import activate_block, backward_rows, forward_rows
-from .losses import row_loss
+from .losses import row_losses
 from .norms import normalise, normalise_backward
 from .records import layer_at
 from .simd import lanes_of, like, load, store
@@ -141,23 +142,17 @@ def losses(p, r0, r1):
             r1,
             p.targets,
         )
-    for r in range(r0, r1):
-        row, label = p.rows[r], 0
-        if job[Job.TARGET_KIND] == 1:
-            label = p.labels[row]
-        dz = dz_at + r * ld
-        value = row_loss(
-            job[Job.LOSS], p.work, z_at + r * ld, dz, n_out, label,
-            p.work, job[Job.TARGET] + r * job[Job.TARGET_LD], p.loss_parameters,
-        )  # fmt: skip
-        if job[Job.HAS_WEIGHTS]:
-            weight = p.weights[row]
+    row_losses(
+        job[Job.LOSS], p.work, job[Job.ROW_LOSS], z_at, dz_at, ld, n_out, job[Job.TARGET_KIND] == 1,
+        p.labels, p.rows, job[Job.TARGET], job[Job.TARGET_LD], p.loss_parameters, r0, r1,
+    )  # fmt: skip
+    if job[Job.HAS_WEIGHTS]:
+        for r in range(r0, r1):
+            weight, dz = p.weights[p.rows[r]], dz_at + r * ld
             for j in range(0, n_out, lanes):
                 store(p.work, dz + j, load(p.work, dz + j) * weight)
-            p.work[job[Job.ROW_LOSS] + r] = value * weight
+            p.work[job[Job.ROW_LOSS] + r] *= weight
             p.work[job[Job.ROW_WEIGHT] + r] = weight
-        else:
-            p.work[job[Job.ROW_LOSS] + r] = value
 
 
 @njit
@@ -194,22 +189,37 @@ def backward(p, r0, r1, n_rows):
 
 
 @njit
-def rows_phase(p, r0, r1, n_rows, epoch, step):
+def outputs(p, r0, r1):
+    """Z of the output layer to where the user has it."""
+    last = layer_at(p, p.job[Job.N_LAYERS] - 1)
+    for r in range(r0, r1):
+        for j in range(last.n_out):
+            z = p.work[last.act_out + r * last.ld_out + j]
+            p.outputs[p.rows[r] * last.n_out + j] = z
+
+
+@njit
+def rows_phase(p, thread, r0, r1, n_rows, epoch, step):
     """Rows r0 to r1 of the minibatch of n_rows, whose table rows stand in p.rows.
 
     Where the stop word is set on the way, the results are of no use and p.sync[ABORTED] is set.
     """
-    kind = p.job[Job.KIND]
-    read_inputs(p, r0, r1, epoch, step)
-    if forward(p, r0, r1, n_rows, epoch, step):
-        return
-    if kind == KIND_PREDICT:
-        last = layer_at(p, p.job[Job.N_LAYERS] - 1)
-        for r in range(r0, r1):
-            for j in range(last.n_out):
-                z = p.work[last.act_out + r * last.ld_out + j]
-                p.outputs[p.rows[r] * last.n_out + j] = z
-        return
-    losses(p, r0, r1)
-    if kind in (KIND_TRAIN, KIND_GRADIENTS):
-        backward(p, r0, r1, n_rows)
+    kind, band_rows = p.job[Job.KIND], p.job[Job.BAND_ROWS]
+    begin = r0
+    while True:
+        # Once at least: where threads meet within this phase, one without rows meets the others.
+        end = min(begin + band_rows, r1) if band_rows != 0 else r1
+        read_inputs(p, begin, end, epoch, step)
+        if forward(p, begin, end, n_rows, epoch, step):
+            return
+        if kind == KIND_PREDICT:
+            outputs(p, begin, end)
+        else:
+            losses(p, begin, end)
+        if kind in (KIND_TRAIN, KIND_GRADIENTS):
+            backward(p, begin, end, n_rows)
+            if band_rows != 0 and end > begin:
+                band_gradients(p, thread, begin, end)
+        begin = end
+        if begin >= r1:
+            return

@@ -271,18 +271,18 @@ def make_tn_rows(rows: int, vectors: int):
 
     @intrinsic
     def tn_rows(
-        typingctx, address, row_bytes, table, i, b, b_at, ldb, n_inner, c, c_at
+        typingctx, address, row_bytes, table, first, i, b, b_at, ldb, n_inner, c, c_at
     ):  # fmt: skip
         array = c
         sig = types.void(
-            types.intp, types.intp, table, types.intp, array, types.intp, types.intp, types.intp,
-            array, types.intp,
+            types.intp, types.intp, table, types.intp, types.intp, array, types.intp, types.intp,
+            types.intp, array, types.intp,
         )  # fmt: skip
 
         def codegen(context, builder, sig, args):
             tile = _Emitter(context, builder, array, rows, vectors)
-            address, row_bytes, table, i, *rest = args
-            numbers = simd.data_pointer(context, builder, sig.args[2], table, I64(0), I64)
+            address, row_bytes, table, first, i, *rest = args
+            numbers = simd.data_pointer(context, builder, sig.args[2], table, first, I64)
 
             def row(k):
                 number = builder.gep(numbers, [k])

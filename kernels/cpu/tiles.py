@@ -12,6 +12,7 @@ import numpy as np
 
 from ..jit import inlined, njit
 from ..structs import KIND_GRADIENTS, Float, Job
+from .bands import sum_groups
 from .embedding import embedding_gradient
 from .gather import prefetch_rows
 from .gemm import bias_gradient, table_gradient, transpose_rows, weight_gradient
@@ -71,12 +72,18 @@ def run_weight_task(p, task, n_rows, scratch_at, dz_at, ld_dz, scale, decay, h):
     l1, l2, updating = p.floats[Float.L1], p.floats[Float.L2], p.job[Job.KIND] != KIND_GRADIENTS
     squares, faults = nothing_yet(p)
     in_place = task.layer == 0 and p.job[Job.IN_PLACE] != 0
+    banded = p.job[Job.BAND_ROWS] != 0
     # Rows beyond n_in are padding: they stay zero.
     end, transposed = min(task.i1, layer.n_in), task.i0
     for i0 in range(task.i0, end, TILE_ROWS):
         i1 = min(i0 + TILE_ROWS, end)
-        if in_place:
-            table_gradient(p.work, i0, i1, vectors, n_rows, p.rows, p.job, dz_at, ld_dz, scratch_at)
+        if banded:
+            sum_groups(p, panel_at + i0 * width, (i1 - i0) * width, n_rows, scratch_at)
+        elif in_place:
+            table_gradient(
+                p.work, i0, i1, vectors, n_rows, p.rows, np.int64(0), p.job, dz_at, ld_dz,
+                scratch_at,
+            )  # fmt: skip
         else:
             weight_gradient(
                 p.work, i0, i1, vectors, n_rows, layer.ld_in, ld_dz, layer.act_in, dz_at, scratch_at
@@ -97,7 +104,10 @@ def run_weight_task(p, task, n_rows, scratch_at, dz_at, ld_dz, scale, decay, h):
             n_sums = (n_rows + CHUNK - 1) // CHUNK
             if layer.norm == 0:
                 sums_at, ld, n_sums = dz_at, ld_dz, n_rows
-            bias_gradient(p.work, vectors, n_sums, ld, sums_at, scratch_at)
+            if banded and layer.norm == 0:
+                sum_groups(p, layer.bias + column, width, n_rows, scratch_at)
+            else:
+                bias_gradient(p.work, vectors, n_sums, ld, sums_at, scratch_at)
             vector_squares, faults = use_block(
                 p, (layer.bias if part == 0 else layer.scale) + column, width, scratch_at, scale,
                 0.0, 0.0, bias_decay(p, decay), p.job[Job.HAS_AVERAGE] != 0, h, vector_squares,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastmlp.kernels import codes
-from fastmlp.kernels.cpu.losses import row_loss
+from fastmlp.kernels.cpu.losses import row_losses
 from fastmlp.kernels.cpu.width import LANES
 from tests.reference import losses as reference
 from tests.reference.products import padded
@@ -29,8 +29,11 @@ each_loss = pytest.mark.parametrize("name", codes.LOSSES)
 
 
 @compiled
-def kernel(code, m, z_at, dz_at, n, label, y_at, parameters):
-    return row_loss(code, m, z_at, dz_at, n, label, m, y_at, parameters)
+def kernel(code, m, loss_at, z_at, dz_at, n, has_labels, labels, y_at, parameters):
+    rows = np.zeros(1, np.int64)
+    row_losses(
+        code, m, loss_at, z_at, dz_at, n, n, has_labels, labels, rows, y_at, n, parameters, 0, 1
+    )
 
 
 class Row:
@@ -43,13 +46,15 @@ class Row:
         buffers["z"][:n] = z
         if not classes:
             buffers["y"][: len(y)] = y
-        memory = Memory(dtype, dz=nans(n_pad), **buffers)
+        memory = Memory(dtype, dz=nans(n_pad), loss=nans(1), **buffers)
         at, code = memory.at, codes.LOSSES.index(name)
-        self.value = kernel(
-            code, memory.data, at["z"], at["dz"], n, int(y) if classes else 0, at["y"],
+        label = np.array([y if classes else 0], np.int32)
+        kernel(
+            code, memory.data, at["loss"], at["z"], at["dz"], n, classes, label, at["y"],
             np.array(loss.kernel_parameters),
         )  # fmt: skip
         memory.check_guards()
+        self.value = float(memory["loss"][0])
         np.testing.assert_array_equal(memory["z"][:n], np.asarray(z, dtype))
         self.dz, self.padding = memory["dz"][:n].astype(np.float64), memory["dz"][n:]
         z64 = memory["z"][:n].astype(np.float64)[None]

@@ -7,7 +7,7 @@ import pytest
 
 import fastmlp
 from fastmlp.engine import registered
-from fastmlp.kernels.cpu.losses import row_loss
+from fastmlp.kernels.cpu.losses import row_losses
 from fastmlp.kernels.cpu.own import N_ACTIVATIONS, N_LOSSES
 from fastmlp.kernels.cpu.width import LANES
 from tests.own_functions import ACTIVATIONS, LOSSES, all_registered
@@ -201,8 +201,9 @@ def test_nan_stays_nan_whatever_the_function_makes_of_it(dtype):
 
 
 @compiled
-def loss_kernel(code, m, z_at, dz_at, n, y_at, parameters):
-    return row_loss(code, m, z_at, dz_at, n, 0, m, y_at, parameters)
+def loss_kernel(code, m, loss_at, z_at, dz_at, n, y_at, parameters):
+    labels, rows = np.zeros(1, np.int32), np.zeros(1, np.int64)
+    row_losses(code, m, loss_at, z_at, dz_at, n, n, False, labels, rows, y_at, n, parameters, 0, 1)
 
 
 @each_dtype
@@ -213,9 +214,10 @@ def test_row_loss_is_the_mean_over_the_outputs(dtype):
         n_pad = -(-n // lanes) * lanes
         z, y = np.zeros(n_pad), np.zeros(n_pad)
         z[:n], y[:n] = rng.standard_normal((2, n))
-        memory = Memory(dtype, z=z, y=y, dz=nans(n_pad))
+        memory = Memory(dtype, z=z, y=y, dz=nans(n_pad), loss=nans(1))
         at = memory.at
-        value = loss_kernel(code, memory.data, at["z"], at["dz"], n, at["y"], np.zeros(1))
+        loss_kernel(code, memory.data, at["loss"], at["z"], at["dz"], n, at["y"], np.zeros(1))
+        value = memory["loss"][0]
         eps = float(np.finfo(dtype).eps)
         assert value == pytest.approx(((z - y) ** 2).sum() / (2 * n), rel=32 * eps)
         np.testing.assert_allclose(memory["dz"], (z - y) / n, rtol=0, atol=16 * eps)
