@@ -34,7 +34,10 @@ class Program(NamedTuple):
     job: np.ndarray  # int64 (Job.N_FIELDS,)
     floats: np.ndarray  # float64 (Float.PER_LAYER + 2 L,)
     sync: np.ndarray  # int64: barrier, stop and progress words; see Sync and ThreadWord
-    norms: np.ndarray  # float64 (2 N,): squared norm of each task's gradient in this step; of its O
+    norms: (
+        np.ndarray
+    )  # float64 (3 N,): squared norm of each task's gradient in this step; of its O;
+    # of its weights before the update, where Job.BY_MINIBATCH
     seen: np.ndarray  # float64 (2 + N,): loss and weight so far in the epoch, dW^2 of each task
     loss_parameters: np.ndarray  # float64: see kernels/cpu/losses.py
     labels: np.ndarray  # int32 (n_rows,), or (1,)
@@ -179,7 +182,13 @@ class _Job(NamedTuple):
     BAND_ROWS: int = 53  # rows that go through the network together: see kernels/cpu/bands.py; or 0
     GROUP_ROWS: int = 54  # whole bands, whose gradients are summed in one partial gradient
     PARTIALS: int = 55  # in work
-    N_FIELDS: int = 56
+    # 1: the conventions of fastmlp/conventions.py of these names
+    BY_MINIBATCH: int = 56
+    RATE_IN_MOMENTUM: int = 57
+    EPS_BEFORE_CORRECTION: int = 58
+    PATIENCE: int = 59  # bad epochs in a row that a training goes on after; -1: any number
+    N_BAD: int = 60  # such epochs before this job
+    N_FIELDS: int = 61
 
 
 Job = _Job()
@@ -205,7 +214,12 @@ class _Float(NamedTuple):
     # Six of muon: momentum, what M is of O (momentum for nesterov, else 1), iterations, least norm,
     # 1 to match Adam's steps, Adam's rate / lr.
     MUON: int = 11
-    PER_LAYER: int = 17  # a pair for each layer: 1 / (1 - p) of dropout, factor on lr
+    GRADIENT_FACTOR: int = 17  # of fastmlp/conventions.py, as the next one
+    LOSS_FACTOR: int = 18
+    LAST_RATE: int = 19  # learning rate of the step before this job's first one
+    TOLERANCE: int = 20  # an epoch is a bad one whose loss is above the best less this
+    BEST_LOSS: int = 21  # before this job
+    PER_LAYER: int = 22  # a pair for each layer: 1 / (1 - p) of dropout, factor on lr
 
 
 Float = _Float()
@@ -221,8 +235,10 @@ class _Sync(NamedTuple):
     STEP: int = 32
     EPOCH: int = 33
     STATUS: int = 34
-    ABORTED: int = 36  # 1: a thread left its rows phase for the stop word
+    ABORTED: int = 36  # 1: a thread left its rows phase for the stop word, or the loss is level
     SPIN_NS: int = 35  # how long a thread spins at a barrier before it sleeps
+    LEVEL: int = 38  # 1: the loss has not improved for more epochs than PATIENCE
+    N_BAD: int = 39  # epochs in a row up to now in which it has not
     ALONE_UNTIL: int = 37  # thread 0 takes the steps before this one of the job alone
     # Of thread 0, which decides that: see kernels/cpu/team.py.
     WINDOW_NS: int = 40  # how long it measures all threads before it decides; 0: it never does

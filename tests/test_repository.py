@@ -20,7 +20,16 @@ LAYERS = (
     ("kernels",),
     ("errors",),
     ("engine.names", "engine.registered"),
-    ("checks", "csv_file", "frames", "gradient_flow", "history", "interrupts", "monitor"),
+    (
+        "checks",
+        "conventions",
+        "csv_file",
+        "frames",
+        "gradient_flow",
+        "history",
+        "interrupts",
+        "monitor",
+    ),
     ("mapped", "memory"),
     ("derivative_check", "learning_rates", "plateau", "optimizer", "lbfgs", "muon"),
     ("losses", "layers", "optim", "schedules", "data", "eval_sets", "shuffle"),
@@ -35,6 +44,8 @@ LAYERS = (
     ("model", "network"),
     ("sources", "preparation"),
     ("report",),
+    ("estimators",),
+    ("accel",),
     ("cli", "__main__"),
 )
 # They are found by name alone, and carry nothing: the package itself only gathers names.

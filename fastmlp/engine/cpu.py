@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from fastmlp.conventions import FASTMLP, Conventions, LossPlateau
 from fastmlp.data import Dataset
 from fastmlp.engine import names
 from fastmlp.engine.crew import n_cores, run_crew
@@ -148,6 +149,8 @@ class CpuEngine(ParameterStore):
         shuffle: bool | Blocks,
         n_steps_left: int = 0,
         seen: np.ndarray | None = None,
+        conventions: Conventions = FASTMLP,
+        plateau: LossPlateau | None = None,
         deadline_s: float | None = None,
         on_poll: Callable[[Progress], None] | None = None,
         interrupted: Callable[[], bool] = lambda: False,
@@ -158,14 +161,15 @@ class CpuEngine(ParameterStore):
         and n_steps_left of the last one left. A call that goes on there with the `seen` of this
         call's result trains and records bitwise what one call would. learning_rates: one a step
         trained. Ends early once `interrupted()` says so, which is asked some twenty times a
-        second. See results.TrainResult.
+        second, and after the epoch with which the loss has been level for long enough (`plateau`).
+        See results.TrainResult.
         """
         n_rows = data.X.shape[0]
         batch_size = min(batch_size, n_rows)
         n_steps = -(-n_rows // batch_size)
         with self._workspace("train", batch_size, 3, n_rows * n_epochs) as workspace:
             self.n_threads_used = workspace.plan.n_threads
-            self._describe_update(workspace.floats)
+            self._describe_update(workspace.floats, conventions)
             program = workspace.program(
                 self.params,
                 structs.KIND_TRAIN,
@@ -186,6 +190,7 @@ class CpuEngine(ParameterStore):
             if seen is not None:
                 job[Job.STEPS_SEEN], program.seen[:] = first_step, seen
             job[Job.UPDATES_DONE] = self.n_updates
+            self._describe_conventions(job, workspace.floats, conventions, plateau)
             describe_shuffle(shuffle, job)
             job[Job.RULE] = names.OPTIMIZERS.index(self.rule)
             job[Job.N_SLOTS] = names.OPTIMIZER_SLOTS[self.rule]
@@ -208,17 +213,34 @@ class CpuEngine(ParameterStore):
                     outcome = self._run(program, flops, deadline_s, report, interrupted)
             finally:
                 self._version += 1
-            return self._train_result(program, outcome, first_step)
+            return self._train_result(program, outcome, first_step, plateau)
 
-    def _describe_update(self, floats: np.ndarray) -> None:
+    def _describe_update(self, floats: np.ndarray, conventions: Conventions) -> None:
         """The numbers of the optimizer into a workspace's floats."""
         options = self.options
         floats[Float.HYPER : Float.HYPER + 3] = self.hyper[:3]
-        floats[Float.MUON : Float.PER_LAYER] = self.hyper[3:]
+        floats[Float.MUON : Float.MUON + len(self.hyper) - 3] = self.hyper[3:]
         floats[Float.DECAY], floats[Float.AVERAGE] = options.weight_decay, options.ema
         floats[Float.CLIP_NORM], floats[Float.CLIP_VALUE] = options.clip_norm, options.clip_value
         floats[Float.MAX_NORM] = options.max_norm
         floats[Float.PER_LAYER + 1 :: 2] = options.layer_lr or 1.0
+        floats[Float.GRADIENT_FACTOR] = conventions.gradient_factor
+        floats[Float.LOSS_FACTOR] = conventions.loss_factor
+        floats[Float.LAST_RATE] = self.last_rate
+
+    def _describe_conventions(
+        self,
+        job: np.ndarray,
+        floats: np.ndarray,
+        conventions: Conventions,
+        plateau: LossPlateau | None,
+    ) -> None:
+        job[Job.BY_MINIBATCH] = conventions.by_minibatch
+        job[Job.RATE_IN_MOMENTUM] = conventions.rate_in_momentum
+        job[Job.EPS_BEFORE_CORRECTION] = conventions.eps_before_correction
+        if plateau is not None:
+            job[Job.PATIENCE], job[Job.N_BAD] = plateau.n_epochs, plateau.n_bad
+            floats[Float.TOLERANCE], floats[Float.BEST_LOSS] = plateau.tol, plateau.best
 
     def _stored_gradient(self) -> np.ndarray | None:
         """Where dW is kept for clipping by the global norm and Muon: they need all of it first."""
@@ -228,7 +250,9 @@ class CpuEngine(ParameterStore):
             self._grads = aligned_zeros(self.plan.n_elems, self.dtype)
         return self._grads
 
-    def _train_result(self, program: Program, outcome: str, first_step: int) -> TrainResult:
+    def _train_result(
+        self, program: Program, outcome: str, first_step: int, plateau: LossPlateau | None
+    ) -> TrainResult:
         job, sync = program.job, program.sync
         self.n_steps_alone = int(sync[Sync.N_ALONE])
         n_epochs = int(job[Job.N_EPOCHS])
@@ -236,6 +260,8 @@ class CpuEngine(ParameterStore):
         status, done = int(sync[Sync.STATUS]), int(sync[Sync.STEP])
         n_updates = done - (status in (structs.STATUS_BAD_LOSS, structs.STATUS_ABORTED))
         self.n_updates += n_updates
+        if n_updates:
+            self.last_rate = float(program.learning_rates[n_updates - 1])
         n_epochs_done = int(sync[Sync.EPOCH])
         seen = done - (status == structs.STATUS_ABORTED)
         begun = min(n_epochs, -(-(first_step + seen) // n_steps))
@@ -244,14 +270,17 @@ class CpuEngine(ParameterStore):
         known = known[known.any(axis=1)]
         if len(known):
             self._last_grad_norms = known[-1]
+        level = bool(sync[Sync.LEVEL])
+        ended = "done" if status == structs.STATUS_DONE else outcome
         return TrainResult(
-            status="non_finite" if bad else outcome if status != structs.STATUS_DONE else "done",
+            status="non_finite" if bad else "plateau" if level else ended,
             n_epochs_done=n_epochs_done,
             n_steps_done=n_updates,
             loss=program.losses[:begun],
             grad_norm=program.grad_norms[:begun],
             seconds=program.seconds[:begun],
             seen=program.seen.copy(),
+            plateau=plateau and plateau.after(program.losses[:n_epochs_done].tolist()),
             non_finite=self._non_finite(program, done, begun - 1) if bad else None,
         )
 
@@ -316,7 +345,9 @@ class CpuEngine(ParameterStore):
         loss, gradients = self.loss_and_all_gradients(data)
         return loss, gradients.weights, gradients.biases
 
-    def loss_and_all_gradients(self, data: Dataset) -> tuple[float, Parameters]:
+    def loss_and_all_gradients(
+        self, data: Dataset, conventions: Conventions = FASTMLP
+    ) -> tuple[float, Parameters]:
         """Mean loss plus penalty over all rows, and its gradients.
 
         Batch normalisation takes the statistics of these rows, as a training step does of its
@@ -338,13 +369,14 @@ class CpuEngine(ParameterStore):
             with reading_ahead(mapped, windows, lambda: int(program.sync[Sync.STEP])):
                 self._finish(program, data.X, 3)
         weight_sum = float(n_rows if data.weights is None else np.sum(data.weights, dtype=float))
-        grads /= weight_sum
+        grads *= conventions.gradient_factor / weight_sum
         gradients = self.plan.unpack(grads)
-        loss, (weights, _) = float(program.losses[0]), self.get_parameters()
-        for weight, dweight in zip(weights, gradients.weights, strict=True):
-            dweight += self.spec.l2 * weight + self.spec.l1 * np.sign(weight)
+        l1, l2 = self.spec.l1, self.spec.l2 / (weight_sum if conventions.by_minibatch else 1.0)
+        loss = float(program.losses[0]) * conventions.loss_factor
+        for weight, dweight in zip(self.get_parameters()[0], gradients.weights, strict=True):
+            dweight += l2 * weight + l1 * np.sign(weight)
             double = weight.astype(np.float64)
-            loss += self.spec.l1 * np.abs(double).sum() + 0.5 * self.spec.l2 * (double**2).sum()
+            loss += l1 * np.abs(double).sum() + 0.5 * l2 * (double**2).sum()
         return float(loss), gradients
 
     def trace(self, X: np.ndarray) -> list[np.ndarray]:

@@ -137,9 +137,10 @@ class Workspace:
         self.numbers = np.array(columns if embedded and columns else [0], np.int64)
         tables = [Embedding(e.column, e.width, e.at, e.position) for e in parameters.embeddings]
         self.embeddings = np.array(tables or [Embedding(0, 0, 0, 0)], np.int64)
-        self.norms = aligned_zeros(2 * len(self.tasks), floats)
+        self.norms = aligned_zeros(3 * len(self.tasks), floats)
         self.floats = aligned_zeros(Float.PER_LAYER + 2 * len(parameters.layers), floats)
         self.floats[Float.L1], self.floats[Float.L2] = spec.l1, spec.l2
+        self.floats[Float.GRADIENT_FACTOR] = self.floats[Float.LOSS_FACTOR] = 1.0
         self.floats[Float.INPUT_SCALE] = 1.0 / (1.0 - spec.input_dropout)
         for i, rate in enumerate(spec.dropout):
             self.floats[Float.PER_LAYER + 2 * i] = 1.0 / (1.0 - rate)
@@ -243,7 +244,7 @@ class Workspace:
         job[Job.COLUMNS], job[Job.COLUMNS_LD] = plan.columns, plan.columns_ld
         job[Job.INPUT_THRESHOLD] = _keep_threshold(spec.input_dropout)
         job[Job.INPUT_MASK], job[Job.ROWS_MEET] = plan.input_mask, self.meets
-        job[Job.THREAD_WORDS] = self.thread_words
+        job[Job.THREAD_WORDS], job[Job.PATIENCE] = self.thread_words, -1
         # Nothing but products reads what the first layer takes in.
         plain = not (parameters.embeddings or spec.input_dropout or any(spec.residual[:1]))
         whole = parameters.layers[0].out_pad % (2 * parameters.lanes) == 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastmlp.conventions import LossPlateau
 from fastmlp.plan import ParameterPlan, Parameters
 
 
@@ -39,9 +40,10 @@ class NonFinite:
 class TrainResult:
     """What a call of `train` did.
 
-    status: "done", "interrupted", "deadline" or "non_finite". The arrays have a row for each
-    epoch begun: mean loss, root mean square over the steps of each layer's gradient norm
-    (epochs, layers), seconds. seen: sums of the last one, with which another call may go on.
+    status: "done", "plateau", "interrupted", "deadline" or "non_finite". The arrays have a row for
+    each epoch begun: mean loss, root mean square over the steps of each layer's gradient norm
+    (epochs, layers), seconds. seen: sums of the last one, with which another call may go on;
+    plateau: the one that was asked for, as it stands now.
     """
 
     status: str
@@ -51,6 +53,7 @@ class TrainResult:
     grad_norm: np.ndarray
     seconds: np.ndarray
     seen: np.ndarray
+    plateau: LossPlateau | None = None
     non_finite: NonFinite | None = None
 
 
@@ -61,6 +64,7 @@ class OptimizerState:
     rule: str
     n_steps: int
     slots: list[Parameters]
+    last_rate: float = 0.0  # of the last step: see `Conventions.rate_in_momentum`
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,11 @@ from fastmlp.plan import ParameterPlan, Parameters, aligned_zeros
 from fastmlp.spec import NetworkSpec
 
 _BLOCK_ELEMS = 1 << 16
+
+# What a training changes.
+_TRAINED = (
+    "params", "state", "average", "running", "rule", "n_updates", "last_rate", "hyper", "options",
+)  # fmt: skip
 
 N_HYPER = 9  # the most numbers that a rule has, with lr apart: those of muon
 
@@ -58,7 +64,7 @@ class ParameterStore:
         self.options = UpdateOptions()
         self.average: np.ndarray | None = None
         self.state = aligned_zeros(0, self.dtype)
-        self.n_updates = 0
+        self.n_updates, self.last_rate = 0, 0.0
         # Counts changes of what predicts; the fold is kept with the count that it was made at.
         self._version = 0
         self._fold: tuple[int, np.ndarray] | None = None
@@ -115,6 +121,21 @@ class ParameterStore:
         if self.average is not None:
             self.average[:] = snapshot.params
         self.running[:] = snapshot.running
+        self._version += 1
+
+    def training_state(self) -> dict[str, Any]:
+        """All that a training changes, for `restore_training_state`."""
+        kept = {name: getattr(self, name) for name in _TRAINED}
+        return {k: v.copy() if isinstance(v, np.ndarray) else v for k, v in kept.items()}
+
+    def restore_training_state(self, kept: dict[str, Any]) -> None:
+        """Be as at the time of `training_state`."""
+        for name, value in kept.items():
+            if isinstance(value, np.ndarray):
+                # In memory that shares no cache line.
+                value, values = aligned_zeros(value.size, self.dtype), value
+                value[:] = values
+            setattr(self, name, value)
         self._version += 1
 
     def fits(self, snapshot: Snapshot) -> bool:
@@ -179,7 +200,7 @@ class ParameterStore:
     def clear_optimizer(self) -> None:
         """Forget rule, state and moving average: another rule begins anew."""
         self.state, self.average = aligned_zeros(0, self.dtype), None
-        self.rule, self.n_updates, self._folded = "", 0, None
+        self.rule, self.n_updates, self.last_rate, self._folded = "", 0, 0.0, None
 
     def set_optimizer(
         self, rule: str, hyper: tuple[float, ...], options: UpdateOptions | None = None
@@ -191,7 +212,7 @@ class ParameterStore:
         if rule != self.rule:
             n_slots = names.OPTIMIZER_SLOTS[rule]
             self.state = aligned_zeros(n_slots * self.plan.n_elems, self.dtype)
-            self.rule, self.n_updates = rule, 0
+            self.rule, self.n_updates, self.last_rate = rule, 0, 0.0
         self.hyper = tuple(hyper) + (0.0,) * (N_HYPER - len(hyper))
         self.options = options or UpdateOptions()
         self._version += 1
@@ -207,15 +228,15 @@ class ParameterStore:
     def get_optimizer_state(self) -> OptimizerState:
         n_slots = names.OPTIMIZER_SLOTS.get(self.rule, 0)
         slots = [self.plan.unpack(self._slot(number)) for number in range(n_slots)]
-        return OptimizerState(self.rule, self.n_updates, slots)
+        return OptimizerState(self.rule, self.n_updates, slots, self.last_rate)
 
     def set_optimizer_state(self, state: OptimizerState) -> None:
         if not state.rule:
-            self.rule, self.n_updates = "", 0
+            self.rule, self.n_updates, self.last_rate = "", 0, 0.0
             return
         self.rule = ""
         self.set_optimizer(state.rule, ())
-        self.n_updates = state.n_steps
+        self.n_updates, self.last_rate = state.n_steps, state.last_rate
         for number, plain in enumerate(state.slots):
             self.plan.pack(self._slot(number), plain)
 

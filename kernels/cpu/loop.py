@@ -77,6 +77,46 @@ def faulty(p):
 
 
 @njit
+def add_to_epoch(p, loss_sum, weight_sum, n_rows):
+    """A minibatch's loss to the epoch's, whose mean is over weights, or over minibatches."""
+    if p.job[Job.BY_MINIBATCH] == 0:
+        p.seen[0] += loss_sum * p.floats[Float.LOSS_FACTOR]
+        p.seen[1] += weight_sum
+    else:
+        mean = loss_sum / weight_sum if weight_sum > 0.0 else 0.0
+        p.seen[0] += mean * p.floats[Float.LOSS_FACTOR] * n_rows
+        p.seen[1] += n_rows
+
+
+@njit
+def add_penalty(p, weight_sum, n_rows):
+    """l2 / 2 sum W^2 / weight_sum to the loss of a minibatch, W as it was before its update.
+
+    For thread 0 between the two barriers around a step's end: the tasks are those of all threads.
+    """
+    if p.job[Job.BY_MINIBATCH] != 0 and weight_sum > 0.0:
+        squares, n_tasks = 0.0, p.job[Job.N_TASKS]
+        for number in range(p.job[Job.N_WEIGHT_TASKS]):
+            squares += p.norms[2 * n_tasks + number]
+        p.seen[0] += 0.5 * p.floats[Float.L2] * squares / weight_sum * n_rows
+
+
+@njit
+def bad_epochs(p, loss, best, n_bad):
+    """How many epochs in a row brought too little, this one included; may end the training.
+
+    The other threads are in the next step by now: they hear it at the next barrier, and leave that
+    step without an update.
+    """
+    n_bad = n_bad + 1 if loss > best - p.floats[Float.TOLERANCE] else np.int64(0)
+    atomic_store(p.sync, Sync.N_BAD, n_bad)
+    if 0 <= p.job[Job.PATIENCE] < n_bad:
+        atomic_store(p.sync, Sync.LEVEL, 1)
+        atomic_store(p.sync, Sync.ABORTED, 1)
+    return n_bad
+
+
+@njit
 def record_epoch(p, e, n_steps, started_s):
     """Mean loss, root mean square of each layer's gradient norm, seconds."""
     p.losses[e] = p.seen[0] / p.seen[1] if p.seen[1] > 0.0 else 0.0
@@ -133,8 +173,7 @@ def step(p, thread, n_threads, epoch, step_in_epoch, step_in_job, n_bits, produc
     if job[Job.HAS_WEIGHTS]:
         weight_sum = ordered_sum(p.work, job[Job.ROW_WEIGHT], n_rows)
     if thread == 0:
-        p.seen[0] += loss_sum
-        p.seen[1] += weight_sum
+        add_to_epoch(p, loss_sum, weight_sum, n_rows)
     if kind == KIND_TRAIN and not math.isfinite(loss_sum):
         return STATUS_BAD_LOSS
     if kind != KIND_EVALUATE and weight_sum > 0.0:
@@ -154,6 +193,8 @@ def step(p, thread, n_threads, epoch, step_in_epoch, step_in_job, n_bits, produc
     if thread == 0 and kind == KIND_TRAIN:
         choose_team(p.sync, job[Job.N_THREADS], job[Job.THREAD_WORDS], step_in_job + 1)
     barrier_apart(p.sync, n_threads, thread, job[Job.THREAD_WORDS])
+    if thread == 0 and kind == KIND_TRAIN:
+        add_penalty(p, weight_sum, n_rows)
     if faulty(p):
         return STATUS_BAD_UPDATE
     return STATUS_STOPPED if stopping else STATUS_RUNNING
@@ -176,7 +217,7 @@ def run(address, thread, zero):
     product = momentum_product(job[Job.RULE], beta1, job[Job.UPDATES_DONE])
     # np.int64: a literal 0 would be a type of its own, and compile all of `step` a second time.
     status, step_in_job, started_s = STATUS_RUNNING, np.int64(0), monotonic_s()
-    together_at = np.int64(0)
+    together_at, n_bad, best = np.int64(0), job[Job.N_BAD], p.floats[Float.BEST_LOSS]
     for e in range(job[Job.N_EPOCHS]):
         first = job[Job.FIRST_STEP] if e == 0 else 0
         end = n_steps - (job[Job.STEPS_LEFT] if e == job[Job.N_EPOCHS] - 1 else 0)
@@ -218,5 +259,8 @@ def run(address, thread, zero):
         if thread == 0:
             started_s = record_epoch(p, e, end - not_seen, started_s)
             atomic_store(p.sync, Sync.EPOCH, e + 1 if end == n_steps else e)
+            if end == n_steps:
+                n_bad = bad_epochs(p, p.losses[e], best, n_bad)
+                best = min(best, p.losses[e])
     if thread == 0:
         atomic_store(p.sync, Sync.STATUS, STATUS_DONE)

@@ -25,11 +25,12 @@ class Hyper(NamedTuple):
     lr: float
     h0: float  # momentum, beta1, alpha
     h1: float  # beta2, momentum of rmsprop
-    h2: float  # eps
+    h2: float  # eps, of adam and amsgrad times root_scale where it is added before the correction
     rate: float  # lr / (1 - beta1^t); quotients are taken here, once a step and not once a vector
     root_scale: float  # 1 / sqrt(1 - beta2^t)
     a: float  # radam: rectification * sqrt(1 - beta2^t), 0 while undefined; nadam: factor of g
     b: float  # nadam: factor of m
+    carry: float  # what momentum and nesterov keep of v: h0, but for a rate within v
 
 
 @njit
@@ -41,14 +42,14 @@ def sgd(w, g, s1, s2, s3, h):
 @njit
 def momentum(w, g, s1, s2, s3, h):
     """v = mu v + g; w -= lr v."""
-    v = fma(s1, like(w, h.h0), g)
+    v = fma(s1, like(w, h.carry), g)
     return fma(v, like(w, -h.lr), w), v, s2, s3
 
 
 @njit
 def nesterov(w, g, s1, s2, s3, h):
     """v = mu v + g; w -= lr (g + mu v)."""
-    v = fma(s1, like(w, h.h0), g)
+    v = fma(s1, like(w, h.carry), g)
     return fma(fma(v, like(w, h.h0), g), like(w, -h.lr), w), v, s2, s3
 
 
@@ -147,8 +148,9 @@ def momentum_product(rule, beta1, n_steps):
 
 
 @njit
-def hyper(rule, lr, h0, h1, h2, t, product):
-    """The scalars of step t (from 1); product: mu_1 ... mu_t of nadam.
+def hyper(rule, lr, h0, h1, h2, t, product, carry, early):
+    """The scalars of step t (from 1); product: mu_1 ... mu_t of nadam; carry: see `Hyper`; early:
+    whether eps is added before the bias of v is corrected.
 
     nadam: a = lr (1 - mu_t) / (1 - mu_1 ... mu_t), b = lr mu_(t+1) / (1 - mu_1 ... mu_(t+1)).
     radam: a = sqrt(1 - b2^t) sqrt((r - 4)(r - 2) R / ((R - 4)(R - 2) r)) where r > 5, with
@@ -167,4 +169,5 @@ def hyper(rule, lr, h0, h1, h2, t, product):
             ratio = (now - 4.0) * (now - 2.0) * top / ((top - 4.0) * (top - 2.0) * now)
             a = math.sqrt(ratio * (1.0 - power2))
     root_scale = 1.0 / math.sqrt(1.0 - power2)
-    return Hyper(lr, h0, h1, h2, lr / (1.0 - h0**t), root_scale, a, b)
+    eps = h2 * root_scale if early else h2
+    return Hyper(lr, h0, h1, eps, lr / (1.0 - h0**t), root_scale, a, b, carry)

@@ -55,7 +55,7 @@ def pack_dz(p, layer, column, width, n_rows, packed_at):
 
 
 @inlined
-def run_weight_task(p, task, n_rows, scratch_at, dz_at, ld_dz, scale, decay, h):
+def run_weight_task(p, task, n_rows, scratch_at, dz_at, ld_dz, scale, l2, decay, h):
     """dW of one task, and db and dscale for the task at the top of its panel.
 
     dz: the panel of dZ, rows ld_dz apart. The weights of a tile are updated before the next tile
@@ -69,7 +69,7 @@ def run_weight_task(p, task, n_rows, scratch_at, dz_at, ld_dz, scale, decay, h):
     vectors = panel_vectors(layer, column, lanes)
     width = vectors * lanes
     panel_at = layer.weight + column * layer.in_pad
-    l1, l2, updating = p.floats[Float.L1], p.floats[Float.L2], p.job[Job.KIND] != KIND_GRADIENTS
+    l1, updating = p.floats[Float.L1], p.job[Job.KIND] != KIND_GRADIENTS
     squares, faults = nothing_yet(p)
     in_place = task.layer == 0 and p.job[Job.IN_PLACE] != 0
     banded = p.job[Job.BAND_ROWS] != 0
@@ -115,6 +115,20 @@ def run_weight_task(p, task, n_rows, scratch_at, dz_at, ld_dz, scale, decay, h):
             )  # fmt: skip
     mark_faults(p, faults, task.layer)
     return float(reduce_add(squares)), float(reduce_add(vector_squares))
+
+
+@njit
+def weight_squares(p, task):
+    """The sum of W^2 over one task."""
+    column, layer = task.column, layer_at(p, task.layer)
+    lanes = lanes_of(p.params)
+    width = panel_vectors(layer, column, lanes) * lanes
+    panel_at = layer.weight + column * layer.in_pad
+    sums, _ = nothing_yet(p)
+    for i in range(panel_at + task.i0 * width, panel_at + task.i1 * width, lanes):
+        w = load(p.params, i)
+        sums = sums + w * w
+    return float(reduce_add(sums))
 
 
 @inlined
@@ -226,7 +240,7 @@ def tasks_of(p, thread, n_threads):
 
 
 @inlined
-def run_tasks(p, thread, n_threads, n_rows, ahead0, ahead1, scale, step, t, product):
+def run_tasks(p, thread, n_threads, n_rows, ahead0, ahead1, scale, l2, step, t, product):
     """The gradients of a thread's tasks, and what the job does with them.
 
     Rows ahead0 to ahead1 of the next minibatch, whose table rows stand behind this one's, are asked
@@ -237,7 +251,7 @@ def run_tasks(p, thread, n_threads, n_rows, ahead0, ahead1, scale, step, t, prod
     scratch_at = p.job[Job.SCRATCH] + thread * p.job[Job.SCRATCH_ELEMS]
     packed_at = p.job[Job.PACKED] + thread * p.job[Job.PACKED_ELEMS]
     packed_layer = packed_column = -1
-    h = hyper_at(p, learning_rate_at(p, np.int64(0), step), t, product)
+    h = hyper_at(p, learning_rate_at(p, np.int64(0), step), step, t, product)
     for number in range(first, last):
         upto = ahead0 + (ahead1 - ahead0) * (number - first + 1) // (last - first)
         prefetch_rows(n_columns, p.rows, next_at + asked, next_at + upto, p.job)
@@ -245,7 +259,7 @@ def run_tasks(p, thread, n_threads, n_rows, ahead0, ahead1, scale, step, t, prod
         lr = learning_rate_at(p, rate_layer(p, number), step)
         # Its powers take longer than the weights of a small layer.
         if lr != h.lr:
-            h = hyper_at(p, lr, t, product)
+            h = hyper_at(p, lr, step, t, product)
         decay = 1.0 - lr * p.floats[Float.DECAY]
         task = task_at(p, number)
         if number < p.job[Job.N_WEIGHT_TASKS]:
@@ -257,8 +271,10 @@ def run_tasks(p, thread, n_threads, n_rows, ahead0, ahead1, scale, step, t, prod
                     pack_dz(p, layer, column, width, n_rows, packed_at)
                     packed_layer, packed_column = task.layer, column
                 dz_at, ld_dz = packed_at, width
+            if p.job[Job.BY_MINIBATCH] != 0:
+                p.norms[2 * p.job[Job.N_TASKS] + number] = weight_squares(p, task)
             squares, vector_squares = run_weight_task(
-                p, task, n_rows, scratch_at, dz_at, ld_dz, scale, decay, h
+                p, task, n_rows, scratch_at, dz_at, ld_dz, scale, l2, decay, h
             )
         else:
             squares, vector_squares = 0.0, run_embedding_task(
@@ -275,14 +291,17 @@ def tiles_phase(p, thread, n_threads, n_rows, ahead0, ahead1, weight_sum, step, 
     Rows ahead0 to ahead1 are those of `run_tasks`.
     """
     first, last = tasks_of(p, thread, n_threads)
-    run_tasks(p, thread, n_threads, n_rows, ahead0, ahead1, 1.0 / weight_sum, step, t, product)
+    scale, l2 = p.floats[Float.GRADIENT_FACTOR] / weight_sum, p.floats[Float.L2]
+    if p.job[Job.BY_MINIBATCH] != 0:
+        l2 = l2 / weight_sum
+    run_tasks(p, thread, n_threads, n_rows, ahead0, ahead1, scale, l2, step, t, product)
     if p.job[Job.KIND] == KIND_GRADIENTS:
         return
     if stores_gradient(p):
         factor = clip_factor(p, n_threads)
         for number in range(first, last):
             lr = learning_rate_at(p, rate_layer(p, number), step)
-            h = hyper_at(p, lr, t, product)
+            h = hyper_at(p, lr, step, t, product)
             apply_task(p, number, factor, 1.0 - lr * p.floats[Float.DECAY], h)
     if p.job[Job.RULE] == MUON:
         orthogonal_steps(p, thread, step)

@@ -20,11 +20,18 @@ def learning_rate_at(p, layer, step):
 
 
 @njit
-def hyper_at(p, lr, t, product):
-    """The scalars of the update rule for a learning rate; t counts updates from 1."""
-    h = p.floats
+def hyper_at(p, lr, step, t, product):
+    """The scalars of the update rule for a learning rate; t counts updates from 1, step those of
+    the job from 0."""
+    h, job = p.floats, p.job
     h0, h1, h2 = h[Float.HYPER], h[Float.HYPER + 1], h[Float.HYPER + 2]
-    return optimizers.hyper(p.job[Job.RULE], lr, h0, h1, h2, t, product)
+    carry = h0
+    if job[Job.RATE_IN_MOMENTUM] != 0:
+        # v of `momentum` stands for -lr v of a rule with the rate inside: lr may be another one.
+        before = p.learning_rates[step - 1] if step > 0 else h[Float.LAST_RATE]
+        carry = h0 * before / p.learning_rates[step]
+    early = job[Job.EPS_BEFORE_CORRECTION] != 0
+    return optimizers.hyper(job[Job.RULE], lr, h0, h1, h2, t, product, carry, early)
 
 
 @inlined

@@ -40,7 +40,7 @@ def kernel(w, s1, s2, s3, g, code, h):
 
 @compiled
 def scalars(code, lr, h0, h1, h2, t):
-    return hyper(code, lr, h0, h1, h2, t, momentum_product(code, h0, t))
+    return hyper(code, lr, h0, h1, h2, t, momentum_product(code, h0, t), h0, False)
 
 
 def hyper_at(rule, lr, t) -> Hyper:
