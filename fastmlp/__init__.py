@@ -1,5 +1,8 @@
 """fastmlp trains multilayer perceptrons fast, with hand-written kernels in Python and Numba."""
 
+import os
+from typing import TYPE_CHECKING, Any
+
 from fastmlp import callbacks, errors, losses, optim, schedules
 from fastmlp.history import History
 from fastmlp.network import Network
@@ -12,20 +15,56 @@ from fastmlp.own import (
 from fastmlp.preparation import TablePreparation
 from fastmlp.warming import warmup
 
+if TYPE_CHECKING:
+    from fastmlp.accel import is_patched, patch_sklearn, unpatch_sklearn
+    from fastmlp.estimators import MLPClassifier, MLPRegressor, explain_fallback
+
 __version__ = "0.1.0"
+
+# Scikit-learn takes a second to import: who asks for none of these never does.
+_LAZY = {
+    "MLPClassifier": "fastmlp.estimators",
+    "MLPRegressor": "fastmlp.estimators",
+    "explain_fallback": "fastmlp.estimators",
+    "is_patched": "fastmlp.accel",
+    "patch_sklearn": "fastmlp.accel",
+    "unpatch_sklearn": "fastmlp.accel",
+}
 
 __all__ = [
     "History",
+    "MLPClassifier",
+    "MLPRegressor",
     "Network",
     "TablePreparation",
     "callbacks",
     "errors",
+    "explain_fallback",
+    "is_patched",
     "losses",
     "optim",
+    "patch_sklearn",
     "register_activation",
     "register_loss",
     "schedules",
+    "unpatch_sklearn",
     "unregister_activation",
     "unregister_loss",
     "warmup",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
+
+if os.environ.get("FASTMLP_PATCH") == "1":
+    __getattr__("patch_sklearn")()

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -37,6 +37,9 @@ from fastmlp.parameters import (
 from fastmlp.spec import NetworkSpec
 from fastmlp.trainer import Counters
 
+if TYPE_CHECKING:
+    from fastmlp.engine.cpu import CpuEngine
+
 
 class Model:
     """The base of `Network`: everything but training and use."""
@@ -62,8 +65,23 @@ class Model:
         self.history_ = None
         self.extra = {}
 
+    @property
+    def engine(self) -> CpuEngine:
+        """What trains and predicts, for modules of fastmlp that drive it themselves."""
+        return self._engine
+
+    def use_optimizer(self, optimizer: Optimizer) -> None:
+        """Train with it from now on; the state of the same rule stays."""
+        self._optimizer = optimizer
+        self._engine.set_optimizer(optimizer.rule, optimizer.hyper, optimizer.options)
+
+    def count(self, n_epochs: int, n_steps: int) -> None:
+        """Add what an engine has trained: the random numbers count on from there."""
+        self._counters.n_epochs += n_epochs
+        self._counters.n_steps += n_steps
+
     @contextmanager
-    def _being_trained(self) -> Iterator[None]:
+    def being_trained(self) -> Iterator[None]:
         """Hold the network for one fit; NetworkBusyError where another has it."""
         if not self._training.acquire(blocking=False):
             raise NetworkBusyError(
@@ -296,6 +314,7 @@ class Model:
             "n_steps": self._counters.n_steps,
             "optimizer": None if self._optimizer is None else self._optimizer.to_dict(),
             "optimizer_steps": optimizer_state.n_steps,
+            "optimizer_rate": optimizer_state.last_rate,
             "extra": extra,
         }
         return ModelState(
@@ -329,7 +348,10 @@ class Model:
         ]
         n_steps = _count(values, "optimizer_steps")
         training = slots.pop() if averaged else None
-        self._engine.set_optimizer_state(OptimizerState(optimizer.rule, n_steps, slots))
+        # Files written before do not have it.
+        last_rate = float(values.get("optimizer_rate", 0.0))
+        state_of = OptimizerState(optimizer.rule, n_steps, slots, last_rate)
+        self._engine.set_optimizer_state(state_of)
         self._engine.set_optimizer(optimizer.rule, optimizer.hyper, optimizer.options)
         if training is not None:
             self._engine.set_training_parameters(training)

@@ -274,14 +274,14 @@ class Network(Model):
             self, self._engine, self._counters, data, eval_sets, scoring, options, display,
             started_s,
         )  # fmt: skip
-        with self._being_trained():
+        with self.being_trained():
             trainer.prepare()
             # Nothing refuses from here on.
             self.classes_, self._optimizer, self.history_ = classes, chosen, trainer.history
             if isinstance(chosen, LBFGS):
                 self._engine.clear_optimizer()
             else:
-                self._engine.set_optimizer(chosen.rule, chosen.hyper, chosen.options)
+                self.use_optimizer(chosen)
             return trainer.run()
 
     def _dataset(

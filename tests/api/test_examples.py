@@ -11,7 +11,8 @@ import fastmlp
 MODULES = [
     name
     for _, name, _ in pkgutil.walk_packages(fastmlp.__path__, "fastmlp.")
-    if not name.startswith(("fastmlp.kernels", "fastmlp.cli", "fastmlp.__main__"))
+    if not name.startswith(("fastmlp.kernels", "fastmlp.cli"))
+    and not name.endswith(("__main__", "pytest_plugin"))  # which act when they are imported
 ]
 
 

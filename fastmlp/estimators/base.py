@@ -1,0 +1,259 @@
+"""What both estimators are: scikit-learn's contract around a network of ours.
+
+Validation, encoding of y, messages and the order of events are scikit-learn's, inherited; the
+passes forward and back, and the steps, are the engine's. `coefs_` and `intercepts_` are plain
+arrays, as a user may look at them and change them: what a network predicts, or trains on from,
+follows them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from fastmlp.estimators import convert, fallback, settings
+from fastmlp.estimators.behind import NetworkBehind
+from fastmlp.estimators.hooks import SklearnClassifier
+from fastmlp.estimators.stochastic import Stochastic
+from fastmlp.estimators.tasks import FitTask
+from fastmlp.estimators.watched import Watched
+from fastmlp.memory import available_bytes
+
+# A sparse X is trained on as a dense one where that takes no more of the free memory.
+_DENSE_SHARE = 0.5
+# Methods of scikit-learn's that a subclass may have replaced: what they change, we would not do.
+_REPLACEABLE = ("_backprop", "_compute_loss_grad", "_forward_pass", "_update_no_improvement_count")
+
+
+class EngineMLP(NetworkBehind):
+    """The part of an estimator that trains and predicts; scikit-learn's class comes after it."""
+
+    solver: Any
+    activation: Any
+    _watched: Watched | None = None
+    _task: FitTask | None = None
+
+    # ---- fit --------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        eval_set: Any = None,
+    ) -> Any:
+        """Train on X (n, features) and y.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n, features)
+        y : array-like (n,) or (n, outputs)
+        sample_weight : array-like (n,)
+            Weights >= 0 of the rows.
+        X_val, y_val, sample_weight_val : array-like
+            Data to score after every epoch (`validation_scores_`, `validation_loss_curve_`);
+            with early_stopping=True in place of a part of X.
+        eval_set : list of (X, y) or (X, y, sample_weight)
+            Likewise for several, of which the last one is that of early stopping;
+            `evals_result_` has all of them.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            As scikit-learn's estimator; the estimator is then as it was before.
+        """
+        self._watched = Watched.make(X_val, y_val, sample_weight_val, eval_set)
+        try:
+            return super().fit(X, y, sample_weight)
+        finally:
+            self.__dict__.pop("_watched", None)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:
+        before, network, state = dict(self.__dict__), self._network, None
+        if network is not None and (incremental or self.warm_start):
+            state = network.engine.training_state()
+        solver = self.solver
+        try:
+            # Scikit-learn's `_fit` knows two solvers with steps by name; all of ours have steps.
+            self.solver = "lbfgs" if self._is_lbfgs else "adam"
+            self._true_solver = solver
+            self._task = None if incremental else FitTask(self, X, y, sample_weight)
+            super()._fit(X, y, sample_weight, incremental)
+            if self._task is not None:
+                self._task.end()
+        except Exception:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            if network is not None and state is not None:
+                network.engine.restore_training_state(state)
+            raise
+        finally:
+            self.solver = solver
+            for name in ("_true_solver", "_task"):
+                self.__dict__.pop(name, None)
+        return self
+
+    @property
+    def _is_lbfgs(self) -> bool:
+        return isinstance(self.solver, str) and self.solver == "lbfgs"
+
+    def _check_solver(self) -> bool:
+        if self._is_lbfgs:
+            raise AttributeError(
+                "partial_fit is only available for stochastic"
+                f" optimizers. {self.solver} is not stochastic."
+            )
+        return True
+
+    def _initialize(self, y: Any, layer_units: list[int], dtype: Any) -> None:
+        self._network = None
+        self.validation_loss_curve_ = None
+        self.__dict__.pop("evals_result_", None)
+        super()._initialize(y, layer_units, self.dtype or dtype)
+
+    def _init_coef(self, fan_in: int, fan_out: int, dtype: Any) -> Any:
+        # Scikit-learn compares the activation with a name; a list of them has none of its own.
+        activation, self.activation = self.activation, self._first_activation
+        try:
+            return super()._init_coef(fan_in, fan_out, dtype)
+        finally:
+            self.activation = activation
+
+    @property
+    def _first_activation(self) -> str:
+        if isinstance(self.activation, str):
+            name = self.activation
+        else:
+            name = next(iter(self.activation), "identity")
+        return "logistic" if name == "sigmoid" else name
+
+    def _served(self, X: Any, uses: str) -> Any:
+        """X as the engine reads it, or None where scikit-learn has to serve the call."""
+        for name in _REPLACEABLE:
+            if getattr(type(self), name) is not getattr(SklearnClassifier, name):
+                reason = f"{type(self).__name__} has its own {name}"
+                return self._fall_back(reason, uses)
+        if scipy.sparse.issparse(X):
+            n_bytes = X.shape[0] * X.shape[1] * X.dtype.itemsize
+            if n_bytes > _DENSE_SHARE * available_bytes():
+                return self._fall_back("a sparse X that is too large as a dense one", uses)
+            return X.toarray()
+        return X
+
+    def _fall_back(self, reason: str, uses: str) -> None:
+        given = [
+            name for name, value in settings.DEFAULTS.items() if getattr(self, name, value) != value
+        ]
+        if self._true_solver not in ("adam", "sgd", "lbfgs"):
+            given.append("solver")
+        if not isinstance(self.activation, str) or self.activation not in (
+            "identity", "logistic", "tanh", "relu",
+        ):  # fmt: skip
+            given.append("activation")
+        if given:
+            raise ValueError(
+                f"scikit-learn has to serve this call ({reason}) and knows nothing of "
+                f"{', '.join(given)}; leave these at their defaults, or change the former"
+            )
+        fallback.record(f"{uses}: {reason}")
+
+    def _fit_stochastic(
+        self, X, y, sample_weight, activations, deltas, coef_grads, intercept_grads, layer_units,
+        incremental,
+    ):  # fmt: skip
+        dense = self._served(X, "fit")
+        solver, self.solver = self.solver, self._true_solver
+        try:
+            if dense is None:
+                super()._fit_stochastic(
+                    X, y, sample_weight, activations, deltas, coef_grads, intercept_grads,
+                    layer_units, incremental,
+                )  # fmt: skip
+            else:
+                sample_weight = self._with_classes(sample_weight, y)
+                Stochastic(self, dense, y, sample_weight, layer_units, incremental).run()
+        finally:
+            self.solver = solver
+
+    def _with_classes(self, sample_weight: Any, y: np.ndarray) -> Any:
+        """The weights of the rows, times those of their classes."""
+        class_weight = getattr(self, "class_weight", None)
+        if class_weight is None:
+            return sample_weight
+        if self.out_activation_ == "logistic" and y.shape[1] > 1:
+            raise ValueError(
+                "class_weight must be None where y has several labels, got "
+                f"{class_weight!r}; use sample_weight"
+            )
+        codes = y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0].astype(np.int64)
+        factors = settings.weights_of_classes(class_weight, codes, self.classes_)[codes]
+        return factors if sample_weight is None else factors * sample_weight
+
+    # ---- L-BFGS ------------------------------------------------------------------------------
+
+    def _fit_lbfgs(self, X, y, sample_weight, *buffers):
+        dense = self._served(X, "fit")
+        if dense is None:
+            self._problem = None
+            try:
+                super()._fit_lbfgs(X, y, sample_weight, *buffers)
+            finally:
+                self.__dict__.pop("_problem", None)
+            return
+        if self.ema is not None or self.clip_norm is not None or np.any(self.dropout):
+            raise ValueError(
+                "solver='lbfgs' takes no dropout, clip_norm or ema, got "
+                f"dropout={self.dropout!r}, clip_norm={self.clip_norm!r}, ema={self.ema!r}; "
+                "leave them out, or use another solver"
+            )
+        sample_weight = self._with_classes(sample_weight, y)
+        data = self._as_dataset(dense, y, sample_weight)
+        if self._task is not None:
+            self._task.begin(0)
+        self._problem = (X, data)
+        try:
+            super()._fit_lbfgs(X, y, sample_weight, *buffers)
+        finally:
+            self.__dict__.pop("_problem", None)
+
+    def _loss_grad_lbfgs(self, packed, X, y, sample_weight, *buffers):
+        """Loss and gradient of all rows; SciPy's arrays are float64."""
+        problem = self.__dict__.get("_problem", (None, None))
+        if problem is None:
+            return super()._loss_grad_lbfgs(packed, X, y, sample_weight, *buffers)
+        held, data = problem
+        if held is not X:
+            data = self._as_dataset(X, np.asarray(y), sample_weight)
+        self._unpack(packed)
+        engine = self._synchronised().engine
+        loss, gradients = engine.loss_and_all_gradients(data, self._conventions)
+        parts = [*gradients.weights, *gradients.biases]
+        constant = self._constant(data)
+        return loss + constant, np.hstack([part.ravel() for part in parts])
+
+    # ---- conversion --------------------------------------------------------------------------
+
+    def to_sklearn(self) -> Any:
+        """Scikit-learn's own estimator with the same parameters and what was learnt.
+
+        Raises ValueError where a setting has no counterpart there.
+        """
+        return convert.to_sklearn(self)
+
+    @classmethod
+    def from_sklearn(cls, estimator: Any) -> Any:
+        """An estimator with the parameters of scikit-learn's own, and what that has learnt.
+
+        Raises TypeError for another kind of estimator.
+        """
+        return convert.from_sklearn(cls, estimator)

@@ -1,0 +1,156 @@
+"""The network behind an estimator: it predicts, and follows `coefs_` and `intercepts_`.
+
+These are plain arrays, as a user may look at them and change them. What was last handed to the
+network is kept, to see a change where it was made in place.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastmlp import predictions
+from fastmlp.conventions import Conventions, scikit_learn
+from fastmlp.data import Dataset
+from fastmlp.estimators import settings
+from fastmlp.estimators.tasks import Callbacks
+from fastmlp.losses import Loss
+from fastmlp.network import Network
+
+# Elements of a sparse X that are predicted together as dense ones.
+_BLOCK_ELEMS = 1 << 22
+
+
+class NetworkBehind(Callbacks):
+    """The part of an estimator that holds its network; scikit-learn's class comes after it."""
+
+    coefs_: list[np.ndarray]
+    intercepts_: list[np.ndarray]
+    _network: Network | None = None
+
+    @property
+    def network_(self) -> Network:
+        """The `fastmlp.Network` behind: it predicts raw outputs, traces, saves itself."""
+        check_is_fitted(self)
+        return self._synchronised()
+
+    @property
+    def _loss(self) -> Loss:
+        raise NotImplementedError
+
+    @property
+    def _conventions(self) -> Conventions:
+        return scikit_learn(self._loss.name, self.n_outputs_)
+
+    def _network_like(self, seed: int) -> Network:
+        """A network of these settings, its weights not set yet."""
+        sizes = [self.coefs_[0].shape[0], *(b.shape[0] for b in self.intercepts_)]
+        activation = settings.activations_of(self.activation)
+        return Network(
+            sizes,
+            activation=activation if len(sizes) > 2 else "identity",
+            loss=self._loss,
+            dropout=self.dropout if len(sizes) > 2 else 0.0,
+            l2=float(self.alpha),
+            init="zeros",
+            dtype=self.coefs_[0].dtype.name,
+            seed=seed,
+            device=self.device,
+            n_threads=self.n_threads,
+        )
+
+    def _synchronised(self) -> Network:
+        """The network with `coefs_` and `intercepts_` as they are now."""
+        network = self._network
+        if network is None:
+            network = self._network = self._network_like(0)
+        elif not self._is_stale():
+            return network
+        network.set_parameters(self.coefs_, self.intercepts_)
+        self._hold()
+        return network
+
+    def _hold(self) -> None:
+        """Remember what the network has, to see where a user changes it."""
+        arrays = [*self.coefs_, *self.intercepts_]
+        self._held = [array.copy() for array in arrays]
+
+    def _is_stale(self) -> bool:
+        held, arrays = self.__dict__.get("_held"), [*self.coefs_, *self.intercepts_]
+        return held is None or not all(map(np.array_equal, held, arrays))
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._network is not None:
+            self._synchronised()
+        state = super().__getstate__()
+        # A copy of coefs_, made anew from them.
+        return {name: value for name, value in state.items() if name != "_held"}
+
+    def __copy__(self) -> Any:
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        # Two estimators with one network, or one learning rate, would train each other.
+        other._network = copy.deepcopy(self._network)
+        if hasattr(self, "_optimizer"):
+            other._optimizer = copy.copy(self._optimizer)
+        return other
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self._network is not None:
+            self._hold()
+
+    # ---- predict -----------------------------------------------------------------------------
+
+    def _forward_pass_fast(self, X: Any, check_input: bool = True) -> np.ndarray:
+        if check_input:
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        return self._activated(self._raw(X, self._synchronised()))
+
+    def _raw(self, X: Any, network: Network) -> np.ndarray:
+        """Raw outputs (n, n_outputs); a sparse X a block of rows at a time."""
+        if not scipy.sparse.issparse(X):
+            return network.engine.predict(np.asarray(X))
+        rows = X.tocsr()
+        n = max(1, _BLOCK_ELEMS // max(X.shape[1], 1))
+        blocks = [rows[i : i + n].toarray() for i in range(0, X.shape[0], n)]
+        return np.concatenate([network.engine.predict(block) for block in blocks])
+
+    def _activated(self, z: np.ndarray) -> np.ndarray:
+        if self.out_activation_ == "softmax":
+            return predictions.probabilities("multiclass", z)
+        if self.out_activation_ == "logistic":
+            return predictions.probabilities("multilabel", z)
+        return self._loss.values(z).reshape(z.shape)
+
+    # ---- data --------------------------------------------------------------------------------
+
+    def _as_dataset(self, X: Any, y: np.ndarray, sample_weight: Any) -> Dataset:
+        """Rows as the engine reads them; y as scikit-learn encoded it, (n, outputs)."""
+        raise NotImplementedError
+
+    def _constant(self, data: Dataset) -> float:
+        """What scikit-learn's loss has beyond ours, of the targets alone."""
+        return 0.0
+
+    # ---- a training ------------------------------------------------------------------------
+
+    @contextmanager
+    def _training_on(self, network: Network) -> Iterator[None]:
+        """`coefs_` lag behind meanwhile: scores are those of the network."""
+        self._held = [*self.coefs_, *self.intercepts_]
+        try:
+            yield
+        finally:
+            self._take_over(network)
+
+    def _take_over(self, network: Network) -> None:
+        coefs, intercepts = network.get_parameters()
+        self.coefs_, self.intercepts_ = list(coefs), list(intercepts)
+        self._hold()

@@ -1,0 +1,159 @@
+"""Who is told of an epoch of an estimator's fit: printed lines, a bar, scores, callbacks."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastmlp.callbacks import Callback, Run, as_callbacks, asks_to_stop
+from fastmlp.estimators import settings
+from fastmlp.history import History
+from fastmlp.report.progress import make_display
+
+if TYPE_CHECKING:
+    from fastmlp.engine import Progress, Snapshot, TrainResult
+    from fastmlp.estimators.stochastic import Stochastic
+
+
+class Listeners:
+    """Those of one fit. `every_epoch`: whether each epoch has to come back to Python."""
+
+    def __init__(self, fit: Stochastic) -> None:
+        est = fit.est
+        self._fit, self._est = fit, est
+        self._prints = not isinstance(est.verbose, str) and bool(est.verbose)
+        self._display = make_display(True) if est.verbose == settings.PROGRESS else None
+        self._callbacks: list[Callback] = as_callbacks(list(est.callbacks or ()))
+        self._steps = [c for c in self._callbacks if c.every_n_steps is not None]
+        if self._steps:
+            raise ValueError(
+                f"callbacks of an estimator are called after epochs, got {self._steps[0]!r} with "
+                f"every_n_steps={self._steps[0].every_n_steps}; use fastmlp.Network for steps"
+            )
+        self.every_epoch = bool(
+            self._prints
+            or self._display
+            or self._callbacks
+            or fit.eval_sets
+            or (est._task is not None and est._task.is_heard)
+        )
+        # Before the first epoch the best are the initial ones, as in scikit-learn.
+        monitors = fit.monitored is not None
+        self._best: Snapshot | None = fit.network.snapshot() if monitors else None
+        self._stopped_by = "epochs"
+        self.history = History()
+        series = {"loss": "min", "lr": None, "seconds": None}
+        for prefix in self._prefixes():
+            series |= {f"{prefix}_loss": "min", f"{prefix}_score": "max"}
+        self._run = Run(
+            fit.network, fit.network.n_epochs_, fit.network.n_steps_, self.history,
+            tuple(series), {name: way for name, way in series.items() if way is not None},
+            f"{self._prefixes()[-1]}_loss" if fit.eval_sets else "loss",
+        )  # fmt: skip
+        if fit.eval_sets:
+            est.evals_result_ = {s.name: {"loss": [], "score": []} for s in fit.eval_sets}
+
+    def _prefixes(self) -> list[str]:
+        n = len(self._fit.eval_sets)
+        return ["val"] if n == 1 else [f"eval{i}" for i in range(n)]
+
+    def begin(self) -> None:
+        if self._display is not None:
+            self._display.begin(1 if self._fit.incremental else self._est.max_iter,
+                                self._fit.n_steps)  # fmt: skip
+        if self._est._task is not None:
+            self._est._task.begin(self._est.max_iter)
+        for callback in self._callbacks:
+            callback.on_fit_begin(self._run)
+
+    def begin_epoch(self) -> None:
+        if self._est._task is not None:
+            self._est._task.begin_epoch()
+
+    def poll(self, progress: Progress) -> None:
+        if self._display is not None:
+            self._display.step(self._est.n_iter_, progress.step, progress.loss)
+
+    def epoch(self, result: TrainResult) -> bool:
+        """After the epochs of a call; whether a callback ends the fit."""
+        est = self._est
+        if not self.every_epoch:
+            return False
+        if self._prints:
+            print(f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
+        logs = {
+            "loss": est.loss_,
+            "lr": float(est._optimizer.learning_rate),
+            "seconds": float(result.seconds[0]),
+        }
+        logs |= self._scores()
+        self._run.epoch, self._run.step = self._fit.network.n_epochs_, self._fit.network.n_steps_
+        self._run.logs = logs
+        self.history.append(self._run.epoch, logs)
+        if self._display is not None:
+            self._display.epoch(est.n_iter_ - 1, logs)
+        stop = False
+        for callback in self._callbacks:
+            stop |= asks_to_stop(callback.on_epoch_end(self._run))
+        if est._task is not None:
+            stop |= est._task.end_epoch()
+        if stop:
+            self._stopped_by = "callback"
+        return stop
+
+    def _scores(self) -> dict[str, float]:
+        est, fit = self._est, self._fit
+        logs: dict[str, float] = {}
+        for prefix, data in zip(self._prefixes() if fit.eval_sets else (), fit.eval_sets,
+                                strict=True):  # fmt: skip
+            score = est._score(data.X, data.y, sample_weight=data.sample_weight)
+            rows = est._as_dataset(data.X, data.encoded, data.sample_weight)
+            loss = fit.network.engine.evaluate(rows) * fit.conventions.loss_factor
+            loss += est._constant(rows)
+            logs |= {f"{prefix}_loss": loss, f"{prefix}_score": float(score)}
+            found = est.evals_result_[data.name]
+            found["loss"].append(loss)
+            found["score"].append(float(score))
+            if data is fit.eval_sets[-1]:
+                est.validation_scores_ = [*est.validation_scores_, float(score)]
+                est.validation_loss_curve_ = [*(est.validation_loss_curve_ or ()), loss]
+            if data is fit.monitored:
+                self._watch(float(score))
+        return logs
+
+    def record_nan(self) -> None:
+        """An epoch that went wrong, for all sets."""
+        est = self._est
+        est.validation_scores_ = [*est.validation_scores_, math.nan]
+        est.validation_loss_curve_ = [*(est.validation_loss_curve_ or ()), math.nan]
+        for found in est.evals_result_.values():
+            found["loss"].append(math.nan)
+            found["score"].append(math.nan)
+
+    def _watch(self, score: float) -> None:
+        """Early stopping: count epochs without a better score, keep the weights of the best."""
+        est = self._est
+        if self._prints:
+            print(f"Validation score: {score:f}")
+        best = -np.inf if est.best_validation_score_ is None else est.best_validation_score_
+        if score < best + est.tol:
+            est._no_improvement_count += 1
+        else:
+            est._no_improvement_count = 0
+        if score > best:
+            est.best_validation_score_ = score
+            self._best = self._fit.network.snapshot()
+
+    def end(self) -> None:
+        """However the fit ended: callbacks hear of it, and the best weights come back."""
+        self.history.stopped_by = self._stopped_by
+        if self._best is not None:
+            self._fit.network.restore(self._best)
+        try:
+            for callback in self._callbacks:
+                callback.on_fit_end(self._run)
+        finally:
+            if self._display is not None:
+                self._display.end(self._stopped_by)

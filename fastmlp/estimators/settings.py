@@ -1,0 +1,137 @@
+"""Settings of the estimators: what is allowed, and what they are to a network and an optimizer."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from fastmlp import losses
+from fastmlp.engine import registered
+from fastmlp.losses import Loss
+from fastmlp.optim import BY_NAME, LBFGS, SGD, Adam, Optimizer, as_optimizer
+
+# Scikit-learn's names for what has another one here.
+_ACTIVATIONS = {"logistic": "sigmoid"}
+_LOSSES_OF_VALUES = ("squared_error", "absolute_error", "huber", "poisson", "quantile", "quantiles")
+PROGRESS = "progress"
+
+COMMON: dict[str, list[Any]] = {
+    "activation": [StrOptions({*registered.activations.built_in, *_ACTIVATIONS}), list, tuple],
+    "solver": [StrOptions({"sgd", *BY_NAME}), Optimizer],
+    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), callable],
+    "verbose": ["verbose", StrOptions({PROGRESS})],
+    "dtype": [StrOptions({"float32", "float64"}), None],
+    "device": [StrOptions({"auto", "cpu"})],
+    "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
+    "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+    "ema": [Interval(Real, 0, 1, closed="neither"), None],
+    "callbacks": [list, tuple, None],
+    "max_time_s": [Interval(Real, 0, None, closed="neither"), None],
+}
+OF_CLASSES: dict[str, list[Any]] = {
+    "loss": [StrOptions({"log_loss", "focal"}), Loss],
+    "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+    "class_weight": [dict, StrOptions({"balanced"}), None],
+}
+OF_VALUES: dict[str, list[Any]] = {"loss": [StrOptions(set(_LOSSES_OF_VALUES)), Loss]}
+# The values with which scikit-learn's own estimator does the same.
+DEFAULTS: dict[str, Any] = {
+    "dtype": None, "device": "cpu", "n_threads": None, "dropout": 0.0, "clip_norm": None,
+    "ema": None, "callbacks": None, "max_time_s": None, "label_smoothing": 0.0,
+    "class_weight": None,
+}  # fmt: skip
+
+
+def activations_of(activation: Any) -> Any:
+    """As a network takes them: a name, or one for each hidden layer."""
+    if isinstance(activation, str):
+        return _ACTIVATIONS.get(activation, activation)
+    return [_ACTIVATIONS.get(name, name) for name in activation]
+
+
+def loss_of_classes(loss: Any, label_smoothing: float, out_activation: str) -> Loss:
+    """The loss of a classifier, whose output activation says how many classes there are.
+
+    Two classes, or several yes-or-no outputs, are smoothed in their targets instead.
+    """
+    chosen = losses.focal() if loss == "focal" else loss
+    if out_activation != "softmax":
+        if loss != "log_loss":
+            raise ValueError(
+                f"loss must be 'log_loss' where y has two classes or several labels, got {loss!r}; "
+                "other losses are for three classes or more"
+            )
+        return Loss("binary_cross_entropy")
+    if loss == "log_loss":
+        return losses.cross_entropy(label_smoothing)
+    if not chosen.is_classes:
+        raise ValueError(
+            f"loss of MLPClassifier must be a loss of classes, got {chosen}; use "
+            "fastmlp.losses.cross_entropy() or focal(), or MLPRegressor"
+        )
+    if label_smoothing:
+        raise ValueError(
+            f"label_smoothing goes with loss='log_loss', got {label_smoothing} and loss={chosen}; "
+            "use fastmlp.losses.cross_entropy(label_smoothing)"
+        )
+    return chosen
+
+
+def loss_of_values(loss: Any) -> Loss:
+    """The loss of a regressor."""
+    chosen = loss if isinstance(loss, Loss) else Loss(loss)
+    if chosen.is_classes or chosen.name in ("binary_cross_entropy", "gaussian_nll"):
+        raise ValueError(
+            f"loss of MLPRegressor must be one of values, got {chosen}; use one of "
+            f"{', '.join(map(repr, _LOSSES_OF_VALUES))} or fastmlp.losses, MLPClassifier for "
+            "classes and fastmlp.Network for gaussian_nll"
+        )
+    return chosen
+
+
+def optimizer_of(estimator: Any) -> Optimizer:
+    """The optimizer of an estimator's settings; its learning rate is the first one."""
+    solver, lr = estimator.solver, float(estimator.learning_rate_init)
+    options = {"clip_norm": estimator.clip_norm, "ema": estimator.ema}
+    if isinstance(solver, LBFGS):
+        raise ValueError(f"solver must be 'lbfgs' for L-BFGS, got {solver!r}; pass the name")
+    if isinstance(solver, Optimizer):
+        given = {name: value for name, value in options.items() if value is not None}
+        return dataclasses.replace(solver, **given)
+    if solver == "sgd":
+        # Scikit-learn allows 1, which has no rate of decay; the next number below is as good.
+        momentum = min(float(estimator.momentum), math.nextafter(1.0, 0.0))
+        nesterov = bool(estimator.nesterovs_momentum) and momentum > 0.0
+        return SGD(lr, momentum, nesterov, **options)
+    if solver == "adam":
+        eps = max(float(estimator.epsilon), 1e-37)  # below, float32 has none
+        return Adam(lr, float(estimator.beta_1), float(estimator.beta_2), eps, **options)
+    return dataclasses.replace(as_optimizer(solver), lr=lr, **options)
+
+
+def weights_of_classes(class_weight: Any, codes: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """A factor for each class; codes: the class of each row.
+
+    Scikit-learn's "balanced": rows / (classes * rows of the class).
+    """
+    if isinstance(class_weight, str):
+        counts = np.bincount(codes, minlength=len(classes))
+        return len(codes) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    known = dict(zip(classes.tolist(), range(len(classes)), strict=True))
+    factors = np.ones(len(classes))
+    for label, factor in class_weight.items():
+        if label not in known:
+            raise ValueError(
+                f"class_weight must have labels of y as keys, got {label!r}; "
+                f"y has {classes.tolist()}"
+            )
+        if not (isinstance(factor, Real) and 0.0 <= float(factor) < math.inf):
+            raise ValueError(f"class_weight of {label!r} must be a number >= 0, got {factor!r}")
+        factors[known[label]] = float(factor)
+    return factors

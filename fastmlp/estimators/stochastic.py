@@ -1,0 +1,274 @@
+"""A fit in minibatch steps, with scikit-learn's rules of when to go on and when to stop.
+
+Epochs run in one compiled call as long as nobody in Python has to be asked in between: the loop
+itself watches for a loss that has become level.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+
+from fastmlp.conventions import LossPlateau
+from fastmlp.estimators import settings
+from fastmlp.estimators.listeners import Listeners
+from fastmlp.estimators.watched import EvalSet
+from fastmlp.learning_rates import learning_rates
+
+if TYPE_CHECKING:
+    from fastmlp.engine import TrainResult
+    from fastmlp.network import Network
+
+# Steps whose learning rates are laid out at a time.
+_TABLE_STEPS = 250_000
+_NEVER = 1 << 60
+
+
+class Schedule:
+    """The learning rate now, as scikit-learn's optimizers keep it in `learning_rate`."""
+
+    def __init__(self, learning_rate: float) -> None:
+        self.learning_rate = learning_rate
+
+
+class Stochastic:
+    """One call of `fit` or `partial_fit`; the arguments are scikit-learn's `_fit_stochastic`'s."""
+
+    def __init__(
+        self, estimator: Any, X: np.ndarray, y: np.ndarray, sample_weight: Any,
+        layer_units: list[int], incremental: bool,
+    ) -> None:  # fmt: skip
+        est = self.est = estimator
+        self.incremental = incremental
+        # early_stopping in partial_fit has nothing to compare with.
+        if est.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        watched = est._watched
+        self.eval_sets = [] if watched is None else watched.checked(est)
+        self.monitored: EvalSet | None = None
+        if est.early_stopping and self.eval_sets:
+            self.monitored = self.eval_sets[-1]
+        elif est.early_stopping:
+            X, y, sample_weight = self._split(X, y, sample_weight)
+        self.n_rows = len(X)
+        self.batch_size = self._batch_size()
+        self.n_steps = -(-self.n_rows // self.batch_size)
+        self.data = est._as_dataset(X, y, sample_weight)
+        self.constant = est._constant(self.data)
+        self.conventions = est._conventions
+        self.optimizer = settings.optimizer_of(est)
+        self.network = self._make_network()
+
+    def _split(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> Any:
+        """Keep a part of the rows for validation; what remains."""
+        est = self.est
+        stratify = y if is_classifier(est) and est.n_outputs_ == 1 else None
+        arrays = [X, y] if sample_weight is None else [X, y, sample_weight]
+        split = train_test_split(
+            *arrays, random_state=est._random_state, test_size=est.validation_fraction,
+            stratify=stratify,
+        )  # fmt: skip
+        train, val = split[::2], split[1::2]
+        if len(val[0]) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' "
+                "or the size of your dataset."
+            )
+        encoded = val[1].reshape(len(val[1]), -1)
+        shown = est._label_binarizer.inverse_transform(val[1]) if is_classifier(est) else val[1]
+        weight = val[2] if sample_weight is not None else None
+        self.monitored = EvalSet("validation_0", val[0], shown, encoded, weight)
+        self.eval_sets = [self.monitored]
+        return (*train, None)[:3]
+
+    def _batch_size(self) -> int:
+        given = self.est.batch_size
+        if isinstance(given, str):
+            return min(200, self.n_rows)
+        if given > self.n_rows:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than "
+                "sample size. It is going to be clipped",
+                stacklevel=7,
+            )
+        return int(np.clip(given, 1, self.n_rows))
+
+    def _make_network(self) -> Network:
+        """The network to train: the last one where its settings are still those, else a new one
+        that goes on with the weights, and the optimizer's state where there is one."""
+        est, old = self.est, self.est._network
+        seed = int(est._random_state.randint(2**31 - 1)) if old is None else old.seed
+        wanted = est._network_like(seed)
+        if old is not None and old.spec == wanted.spec:
+            network = est._synchronised()
+        else:
+            network = est._network = wanted
+            network.set_parameters(est.coefs_, est.intercepts_)
+            est._hold()
+            if old is not None:
+                network.engine.set_optimizer_state(old.engine.get_optimizer_state())
+                network.count(old.n_epochs_, old.n_steps_)
+        if is_classifier(est) and est.out_activation_ == "softmax":
+            network.classes_ = est.classes_
+        return network
+
+    def run(self) -> None:
+        est, network = self.est, self.network
+        network.use_optimizer(self.optimizer)
+        if not self.incremental or not hasattr(est, "_optimizer"):
+            est._optimizer = Schedule(self.optimizer.lr)
+        est.loss_curve_ = list(est.loss_curve_)
+        listeners = Listeners(self)
+        if self.eval_sets and est.validation_scores_ is None:
+            est.validation_scores_ = []
+        with est._training_on(network), network.being_trained():
+            listeners.begin()
+            try:
+                self._train(listeners)
+            except KeyboardInterrupt:
+                warnings.warn("Training interrupted by user.", stacklevel=6)
+            finally:
+                listeners.end()
+
+    # ---- epochs ------------------------------------------------------------------------------
+
+    def _train(self, listeners: Listeners) -> None:
+        est = self.est
+        n_epochs = 1 if self.incremental else est.max_iter
+        deadline_s = None if est.max_time_s is None else time.perf_counter() + est.max_time_s
+        est.n_iter_ = 0
+        while est.n_iter_ < n_epochs:
+            n = self._group(n_epochs - est.n_iter_, listeners.every_epoch)
+            listeners.begin_epoch()
+            result = self._call(n, n_epochs, deadline_s, listeners)
+            self._note(result)
+            if result.status == "non_finite":
+                if self.monitored is not None:
+                    self._diverged(listeners)
+                    return
+                raise ValueError(
+                    "Solver produced non-finite parameter weights. The input data may"
+                    " contain large values and need to be preprocessed."
+                )
+            if result.status == "interrupted":
+                raise KeyboardInterrupt
+            if result.n_epochs_done:
+                stop = listeners.epoch(result)
+                if self._is_level() and self._stops():
+                    return
+                if stop:
+                    return
+            if result.status == "deadline":
+                return
+        if not self.incremental:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) "
+                "reached and the optimization hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=7,
+            )
+
+    def _diverged(self, listeners: Listeners) -> None:
+        """The weights of the best epoch remain; scikit-learn goes on with nan until max_iter."""
+        est = self.est
+        est.n_iter_ += 1
+        est.loss_ = math.nan
+        est.loss_curve_.append(math.nan)
+        listeners.record_nan()
+        warnings.warn(
+            f"the loss became nan or infinite in epoch {est.n_iter_}; the weights with the best "
+            "validation score are kept. Try a lower learning_rate_init, or scale X.",
+            ConvergenceWarning,
+            stacklevel=8,
+        )
+
+    def _group(self, n_left: int, every_epoch: bool) -> int:
+        """Epochs of the next call."""
+        if every_epoch:
+            return 1
+        return min(n_left, max(1, _TABLE_STEPS // self.n_steps))
+
+    def _rates(self, n: int, n_epochs: int) -> np.ndarray:
+        """Learning rates of the steps of the next n epochs."""
+        est = self.est
+        if callable(est.learning_rate):
+            return learning_rates(
+                est.learning_rate, self.optimizer.lr, est.n_iter_ * self.n_steps,
+                n * self.n_steps, n_epochs * self.n_steps,
+            )  # fmt: skip
+        rates = np.full(n, est._optimizer.learning_rate)
+        if est.learning_rate == "invscaling" and est._true_solver == "sgd":
+            # After an epoch scikit-learn sets the rate from the rows seen so far, in all fits.
+            seen = est.t_ + self.n_rows * np.arange(1, n)
+            rates[1:] = float(est.learning_rate_init) / (seen + 1.0) ** est.power_t
+        return np.repeat(rates, self.n_steps)
+
+    def _call(
+        self, n: int, n_epochs: int, deadline_s: float | None, listeners: Listeners
+    ) -> TrainResult:
+        est, network = self.est, self.network
+        plateau = None
+        if self.monitored is None:
+            patience = est.n_iter_no_change
+            plateau = LossPlateau(
+                float(est.tol), _NEVER if math.isinf(patience) else int(patience),
+                est.best_loss_ - self.constant, est._no_improvement_count,
+            )  # fmt: skip
+        shuffle = bool(est.shuffle) and self.n_steps > 1
+        result = network.engine.train(
+            self.data, batch_size=self.batch_size, n_epochs=n, first_epoch=network.n_epochs_,
+            first_step=0, learning_rates=self._rates(n, n_epochs), shuffle=shuffle,
+            conventions=self.conventions, plateau=plateau, deadline_s=deadline_s,
+            on_poll=listeners.poll,
+        )  # fmt: skip
+        begun = result.n_epochs_done + (result.n_steps_done % self.n_steps > 0)
+        network.count(begun, result.n_steps_done)
+        return result
+
+    def _note(self, result: TrainResult) -> None:
+        """What the epochs of a call leave in the estimator's attributes."""
+        est, n = self.est, result.n_epochs_done
+        if not n:
+            return
+        losses = [float(loss) + self.constant for loss in result.loss[:n]]
+        est.loss_curve_ += losses
+        est.loss_ = losses[-1]
+        est.n_iter_ += n
+        est.t_ += n * self.n_rows
+        if result.plateau is not None:
+            est._no_improvement_count = result.plateau.n_bad
+            est.best_loss_ = min(est.best_loss_, *losses)
+        if est.learning_rate == "invscaling" and est._true_solver == "sgd":
+            est._optimizer.learning_rate = (
+                float(est.learning_rate_init) / (est.t_ + 1) ** est.power_t
+            )
+
+    def _is_level(self) -> bool:
+        return self.est._no_improvement_count > self.est.n_iter_no_change
+
+    def _stops(self) -> bool:
+        """Whether the fit ends as nothing improves, or goes on at a smaller rate."""
+        est = self.est
+        what = "Validation score" if self.monitored is not None else "Training loss"
+        message = (
+            f"{what} did not improve more than tol={est.tol:f} for {est.n_iter_no_change:d} "
+            "consecutive epochs."
+        )
+        adaptive = est.learning_rate == "adaptive" and est._true_solver == "sgd"
+        ending = " Stopping."
+        if adaptive and est._optimizer.learning_rate > 1e-6:
+            est._optimizer.learning_rate /= 5.0
+            est._no_improvement_count = 0
+            ending = f" Setting learning rate to {est._optimizer.learning_rate:f}"
+        elif adaptive:
+            ending = " Learning rate too small. Stopping."
+        if est.verbose is True or (not isinstance(est.verbose, str) and est.verbose):
+            print(message + ending)
+        return not (adaptive and "Setting" in ending)
