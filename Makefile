@@ -14,7 +14,7 @@ BENCH := $(VENV)/.installed-bench
 PLOT := $(VENV)/.installed-plot
 
 .DEFAULT_GOAL := help
-.PHONY: help train test trust lint types format bench asv defaults pictures clean
+.PHONY: help train test trust lint types format bench sklearn asv defaults pictures clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench: $(BENCH)  ## time a step of fastmlp and its peers, into the README (12 mi
 	$(BIN)/python -m benchmarks.peers --case all --json benchmarks/results/peers.jsonl
 	$(BIN)/python -m benchmarks.readme benchmarks/results/peers.jsonl --into README.md \
 		--picture docs/pictures/speed.png
+
+sklearn: $(BENCH)  ## time whole fits beside scikit-learn's, into the README (2 minutes)
+	$(BIN)/python -m benchmarks.sklearn_fits --into README.md
 
 asv: $(BENCH)  ## a short asv run on the working tree
 	$(BIN)/asv machine --yes

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import busy, curve, first_fit, full_batch, latency, memory, share
+from benchmarks import busy, curve, first_fit, full_batch, latency, memory, share, sklearn_fits
 from benchmarks.command import run
 
 FRACTIONS = ("fraction_of_peak_best", "fraction_of_peak_median")
@@ -26,6 +26,7 @@ PROGRAMS = {
     "first_fit": (first_fit.first_fit, "--repeats 1",
                   ("cold_s_best", "warm_s_best", "compile_s_best", "import_beyond_numba_s_best")),
 }  # fmt: skip
+PROGRAMS["sklearn_fits"] = (sklearn_fits.sklearn_fits, "--case diabetes --repeats 1", ())
 N_RECORDS = {"curve": 4, "latency": 2}
 
 
@@ -87,3 +88,24 @@ def test_memory_counts_what_is_beyond_data_and_arena():
     assert record["data_mb"] == pytest.approx(2_000 * (784 * 4 + 8) / 1e6, abs=0.1)
     assert 3 * 4 * (784 * 128 + 128 * 10) / 1e6 < record["arena_mb"] < 10
     assert record["peak_mb"] > record["baseline_mb"] > 50
+
+
+def test_scores_beside_scikit_learns(capsys):
+    with pytest.raises(SystemExit) as ended:
+        run(sklearn_fits.sklearn_fits, ["--case", "diabetes", "--quality"])
+    assert ended.value.code == 0
+    record = json.loads(capsys.readouterr().out)
+    assert set(record["mean_score"]) == {"scikit-learn", "fastmlp", "fastmlp float32"}
+
+
+def test_the_readmes_table_of_fits_is_written(tmp_path, capsys):
+    document = tmp_path / "README.md"
+    document.write_text("before\n<!-- sklearn -->\nold\n<!-- end of sklearn -->\nafter\n")
+    with pytest.raises(SystemExit) as ended:
+        run(sklearn_fits.sklearn_fits, f"--case diabetes --repeats 1 --into {document}".split())
+    assert ended.value.code == 0
+    record = json.loads(capsys.readouterr().out)
+    lines = document.read_text().splitlines()
+    assert lines[4].startswith("| diabetes, defaults | ")
+    assert f"**{record['times_scikit_learn']['fastmlp']:.1f}**" in lines[4]
+    assert (lines[0], lines[-1]) == ("before", "after")
