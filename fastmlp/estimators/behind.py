@@ -131,6 +131,10 @@ class NetworkBehind(Callbacks):
 
     # ---- data --------------------------------------------------------------------------------
 
+    def _as_predicted(self, y: np.ndarray) -> np.ndarray:
+        """y as `predict` answers, from y as scikit-learn encoded it."""
+        raise NotImplementedError
+
     def _as_dataset(self, X: Any, y: np.ndarray, sample_weight: Any) -> Dataset:
         """Rows as the engine reads them; y as scikit-learn encoded it, (n, outputs)."""
         raise NotImplementedError

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from sklearn.metrics import accuracy_score
 
 from fastmlp.data import Dataset
 from fastmlp.estimators import settings
@@ -156,6 +157,13 @@ class MLPClassifier(EngineMLP, SklearnClassifier):
     @property
     def _loss(self) -> Loss:
         return settings.loss_of_classes(self.loss, self.label_smoothing, self.out_activation_)
+
+    def _score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        # Scikit-learn's looks for nan among the labels, before 1.9 also where they are text.
+        return accuracy_score(y, self._predict(X, check_input=False), sample_weight=sample_weight)
+
+    def _as_predicted(self, y: np.ndarray) -> np.ndarray:
+        return self._label_binarizer.inverse_transform(y)
 
     def _as_dataset(self, X: Any, y: np.ndarray, sample_weight: Any) -> Dataset:
         dtype = self.coefs_[0].dtype

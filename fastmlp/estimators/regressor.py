@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import xlogy
+from sklearn.metrics import r2_score
 
 from fastmlp.data import Dataset
 from fastmlp.estimators import settings
@@ -128,6 +129,10 @@ class MLPRegressor(EngineMLP, SklearnRegressor):
             y = np.repeat(y.reshape(len(y), -1), each, axis=1)
         return X, y
 
+    def _as_predicted(self, y: np.ndarray) -> np.ndarray:
+        targets = y.reshape(len(y), -1)[:, :: self._loss.outputs_per_target]
+        return targets[:, 0] if targets.shape[1] == 1 else targets
+
     def _as_dataset(self, X: Any, y: np.ndarray, sample_weight: Any) -> Dataset:
         dtype = self.coefs_[0].dtype
         each = self._loss.outputs_per_target
@@ -153,13 +158,9 @@ class MLPRegressor(EngineMLP, SklearnRegressor):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R^2 of `predict`, of the quantile nearest to 1/2 where there are several."""
-        from sklearn.metrics import r2_score
-
         return r2_score(y, self._points(self.predict(X)), sample_weight=sample_weight)
 
     def _score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        from sklearn.metrics import r2_score
-
         found = self._points(self._predict(X, check_input=False))
         if not np.isfinite(found).all():
             return np.nan

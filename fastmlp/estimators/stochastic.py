@@ -82,7 +82,7 @@ class Stochastic:
                 "or the size of your dataset."
             )
         encoded = val[1].reshape(len(val[1]), -1)
-        shown = est._label_binarizer.inverse_transform(val[1]) if is_classifier(est) else val[1]
+        shown = est._as_predicted(val[1])
         weight = val[2] if sample_weight is not None else None
         self.monitored = EvalSet("validation_0", val[0], shown, encoded, weight)
         self.eval_sets = [self.monitored]

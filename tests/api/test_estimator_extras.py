@@ -42,6 +42,15 @@ def test_a_setting_changes_what_is_learnt_and_is_learnt_alike_again(settings):
     assert one.predict(problem("multiclass")[0]).shape == (90,)
 
 
+@pytest.mark.parametrize("solver", sorted({*optim.BY_NAME} - {"lbfgs"}))
+def test_every_solver_by_its_name(solver):
+    X, y = problem("multiclass")
+    model = fitted(solver=solver, learning_rate_init=3e-3, max_iter=60, tol=0.0)
+    assert model.score(X, y) > 0.5
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+    assert model.partial_fit(X, y).t_ == 61 * 90
+
+
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_the_number_of_threads_changes_nothing(n_threads):
     settings = {"hidden_layer_sizes": (70, 40), "dropout": 0.2}
@@ -110,6 +119,10 @@ def test_quantiles_do_not_cross_and_cover(kind):
     within = (y.reshape(400, -1) > found[..., 0]) & (y.reshape(400, -1) < found[..., 2])
     assert 0.7 < within.mean() < 0.95
     assert model.score(X, y) > 0.3
+    stopped = MLPRegressor(
+        "quantiles", max_iter=300, random_state=0, early_stopping=True, n_iter_no_change=2
+    ).fit(X, y)
+    assert len(stopped.validation_scores_) == stopped.n_iter_ < 300
 
 
 def test_data_to_score_after_every_epoch():
