@@ -190,6 +190,7 @@ class CpuEngine(ParameterStore):
             if seen is not None:
                 job[Job.STEPS_SEEN], program.seen[:] = first_step, seen
             job[Job.UPDATES_DONE] = self.n_updates
+            job[Job.BY_COLUMNS] = workspace.splits_columns(job)
             self._describe_conventions(job, workspace.floats, conventions, plateau)
             describe_shuffle(shuffle, job)
             job[Job.RULE] = names.OPTIMIZERS.index(self.rule)

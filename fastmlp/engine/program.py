@@ -38,6 +38,8 @@ _SPIN_NS = 200_000
 # How long steps of all threads are measured, where their number is automatic, before the loop asks
 # whether one thread would be faster alone: kernels/cpu/team.py. More than a time slice.
 _WINDOW_NS = 5_000_000
+# Inputs for each row of a minibatch from which on threads take columns of the first layer.
+COLUMN_INPUTS = 2
 _LINE_WORDS = CACHE_LINE_BYTES // 8
 
 
@@ -148,6 +150,22 @@ class Workspace:
     def serves(self, batch_size: int, n_threads: int, orthogonalises: bool) -> bool:
         own = (self.plan.batch_size, self.plan.n_threads, self.orthogonalises)
         return own == (batch_size, n_threads, orthogonalises)
+
+    def splits_columns(self, job: np.ndarray) -> bool:
+        """Whether threads take columns of the first layer, for a job whose table is described.
+
+        Where its W is larger than the inputs and outputs of a minibatch together, and there are
+        whole panels for each thread.
+        """
+        first, n_threads = self.parameters.layers[0], self.plan.n_threads
+        n_panels = -(-first.out_pad // (2 * self.parameters.lanes))
+        return bool(
+            job[Job.IN_PLACE]
+            and not self.meets
+            and not self.plan.band_rows
+            and (n_panels % n_threads == 0 or n_panels >= 8 * n_threads)
+            and first.n_in >= COLUMN_INPUTS * self.plan.batch_size
+        )
 
     @property
     def n_bytes(self) -> int:

@@ -12,7 +12,13 @@ groups, and so no bit depends on the number of threads.
 
 from ..jit import inlined, njit
 from ..structs import Job
-from .gemm import bias_gradient, table_gradient, weight_gradient
+from .gemm import (
+    bias_gradient,
+    is_narrow,
+    narrow_weight_gradient,
+    table_gradient,
+    weight_gradient,
+)
 from .records import layer_at, panel_vectors
 from .simd import lanes_of, load, store
 from .width import TILE
@@ -48,12 +54,19 @@ def band_gradients(p, thread, r0, r1):
             vectors = panel_vectors(layer, column, lanes)
             width, dz_at = vectors * lanes, layer.dz + r0 * layer.ld_out + column
             panel_at = partial + layer.weight + column * layer.in_pad
-            for i0 in range(0, layer.n_in, TILE_ROWS):
-                i1 = min(i0 + TILE_ROWS, layer.n_in)
+            narrow = is_narrow(layer, lanes) and not in_place
+            height, end = (2 * lanes, layer.in_pad) if narrow else (TILE_ROWS, layer.n_in)
+            for i0 in range(0, end, height):
+                i1 = min(i0 + height, end)
                 if in_place:
                     table_gradient(
                         work, i0, i1, vectors, n_rows, p.rows, r0, job, dz_at, layer.ld_out,
                         scratch_at,
+                    )  # fmt: skip
+                elif narrow:
+                    narrow_weight_gradient(
+                        work, layer, i0, i1, n_rows, layer.ld_out,
+                        layer.act_in + r0 * layer.ld_in, dz_at, scratch_at,
                     )  # fmt: skip
                 else:
                     weight_gradient(

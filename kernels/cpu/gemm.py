@@ -108,9 +108,10 @@ def activate_block(work, act_at, dz_at, ld, r0, r1, n_columns, code):
 def forward_rows(
     params, work, bias, r0, r1, row_block, n_in, n_out, in_pad, out_pad, ld_in, ld_out,
     weight_at, bias_at, act_in, act_out, dz_at, code, is_linear, keeps_slope,
-    rows, job, in_place,
+    rows, job, in_place, column0, column1,
 ):  # fmt: skip
-    """Z = X W + b, act_out = f(Z), dz = f'(Z) for rows r0 to r1.
+    """Z = X W + b, act_out = f(Z), dz = f'(Z) for rows r0 to r1 and the panels from column0 to
+    column1.
 
     act_in: (batch, ld_in), act_out and dz: (batch, ld_out), in work; weight: panels in params.
     Rows go in blocks that stay in the second-level cache while every panel passes. A linear
@@ -124,7 +125,7 @@ def forward_rows(
         mode = RELU if keeps_slope else RELU_ONLY
     for block in range(r0, r1, row_block):
         end = min(block + row_block, r1)
-        for column in range(0, out_pad, panel):
+        for column in range(column0, column1, panel):
             vectors = 2 if out_pad - column >= panel else 1
             if in_place:
                 nn_table_strip(
@@ -188,6 +189,36 @@ def table_gradient(work, i0, i1, vectors, n_rows, rows, r0, job, dz_at, ld_out, 
         i0, i1, vectors, job[Job.X_ADDRESS], job[Job.X_ROW_BYTES], rows, r0, work, dz_at, ld_out,
         n_rows, work, out_at, width,
     )  # fmt: skip
+
+
+@njit
+def is_narrow(layer, lanes):
+    """Whether so few of a vector's lanes have an output that dW is summed the other way round."""
+    return 4 * layer.n_out <= lanes
+
+
+@njit
+def narrow_weight_gradient(work, layer, i0, i1, n_rows, ld_dz, act_in, dz_at, out_at):
+    """`weight_gradient` of a narrow layer for inputs i0 to i1, 2V of them at most, i0 and i1 whole
+    vectors: dW^T = dZ^T X with vectors of inputs, then transposed. The sums are the same, term by
+    term, as the lanes of V outputs would have them.
+
+    out_at: room for (2V)^2, whose first half is the result.
+    """
+    lanes = lanes_of(work)
+    vectors = (i1 - i0) // lanes
+    width, turned = vectors * lanes, out_at + 2 * lanes * lanes
+    tn_strip(
+        0, layer.n_out, vectors, work, dz_at, ld_dz, work, act_in + i0, layer.ld_in, n_rows, work,
+        turned, width,
+    )  # fmt: skip
+    zero = like(load(work, turned), 0.0)
+    for at in range(turned + layer.n_out * width, turned + lanes * width, lanes):
+        store(work, at, zero)
+    for j in range(vectors):
+        transpose_square(
+            work, turned + j * lanes, width, work, out_at + j * lanes * lanes, lanes
+        )  # fmt: skip
 
 
 @njit

@@ -31,7 +31,7 @@ from .gemm import transpose_rows
 from .norms import update_running
 from .optimizers import NADAM, momentum_at, momentum_product
 from .records import layer_at, program_at, task_at
-from .rows import rows_phase
+from .rows import by_columns, rows_phase
 from .shuffle import domain_bits, next_rows_at, pick_rows
 from .simd import keep_lanes, lanes_of, like, load, reduce_add
 from .sync import atomic_load, atomic_store, barrier, barrier_apart, monotonic_s
@@ -155,8 +155,12 @@ def step(p, thread, n_threads, epoch, step_in_epoch, step_in_job, n_bits, produc
     n_units = (shared_rows + unit - 1) // unit
     r0 = min(n_units * thread // n_threads * unit, n_rows)
     r1 = min(n_units * (thread + 1) // n_threads * unit, n_rows)
-    pick_rows(p, thread, np.int64(0), r0, r1, start, epoch, n_bits)
-    rows_phase(p, thread, r0, r1, n_rows, epoch, step_in_epoch)
+    if by_columns(job, n_threads):
+        # Every thread reads all rows of the table; they write the same numbers.
+        pick_rows(p, thread, np.int64(0), np.int64(0), n_rows, start, epoch, n_bits)
+    else:
+        pick_rows(p, thread, np.int64(0), r0, r1, start, epoch, n_bits)
+    rows_phase(p, thread, n_threads, r0, r1, n_rows, epoch, step_in_epoch)
     if kind == KIND_PREDICT:
         # Nothing is shared: no thread need wait, and each may stop on its own.
         return STATUS_STOPPED if atomic_load(p.sync, Sync.STOP) != 0 else STATUS_RUNNING

@@ -17,7 +17,7 @@ from .losses import row_losses
 from .norms import normalise, normalise_backward
 from .records import layer_at
 from .simd import lanes_of, like, load, store
-from .sync import atomic_load, atomic_store
+from .sync import atomic_load, atomic_store, barrier
 from .tile import MASK, PLAIN, SCALE
 
 
@@ -86,7 +86,26 @@ def multiply_rows(work, out_at, at, ld, n_columns, r0, r1):
 
 
 @njit
-def forward(p, r0, r1, n_rows, epoch, step):
+def by_columns(job, n_threads):
+    """Whether threads take columns of the first layer's Z, of all rows, instead of rows.
+
+    With few rows and many inputs the first W is by far the largest thing that is read. A thread
+    that takes the columns whose W it updates finds them in its own caches; by rows, it would read
+    from the other cores what they have just written. Threads meet after that layer.
+    """
+    return job[Job.BY_COLUMNS] != 0 and n_threads > 1
+
+
+@njit
+def columns_of(out_pad, panel, thread, n_threads):
+    """The columns from and to which a thread takes Z: whole panels, the last one of any width."""
+    n_panels = (out_pad + panel - 1) // panel
+    first, last = n_panels * thread // n_threads, n_panels * (thread + 1) // n_threads
+    return first * panel, min(last * panel, out_pad)
+
+
+@njit
+def forward(p, thread, n_threads, r0, r1, n_rows, epoch, step):
     """Activations and f'(Z) of every layer, for rows r0 to r1; dropout in training only.
 
     Returns whether it was left for the stop word.
@@ -94,18 +113,28 @@ def forward(p, r0, r1, n_rows, epoch, step):
     training = p.job[Job.KIND] == KIND_TRAIN
     n_layers = p.job[Job.N_LAYERS]
     for i in range(n_layers):
-        if aborted(p):
-            return True
         layer = layer_at(p, i)
+        split = i == 0 and by_columns(p.job, n_threads)
+        begin, end, column0, column1 = r0, r1, np.int64(0), layer.out_pad
+        if split:
+            # None may leave before they meet.
+            begin, end = np.int64(0), n_rows
+            column0, column1 = columns_of(
+                layer.out_pad, 2 * lanes_of(p.work), thread, n_threads
+            )  # fmt: skip
+        elif aborted(p):
+            return True
         normed = layer.norm != 0
         forward_rows(
-            p.params, p.work, p.work if normed else p.params, r0, r1, layer.block_in,
+            p.params, p.work, p.work if normed else p.params, begin, end, layer.block_in,
             layer.n_in, layer.n_out, layer.in_pad, layer.out_pad, layer.ld_in, layer.ld_out,
             layer.weight, p.job[Job.ZEROS] if normed else layer.bias, layer.act_in,
             layer.normed if normed else layer.act_out, layer.dz, layer.activation,
             normed or i == n_layers - 1, layer.keeps_slope != 0, p.rows, p.job,
-            i == 0 and p.job[Job.IN_PLACE] != 0,
+            i == 0 and p.job[Job.IN_PLACE] != 0, column0, column1,
         )  # fmt: skip
+        if split:
+            barrier(p.sync, n_threads)
         if normed:
             if normalise(p, layer, i, r0, r1, n_rows):
                 return True
@@ -199,7 +228,7 @@ def outputs(p, r0, r1):
 
 
 @njit
-def rows_phase(p, thread, r0, r1, n_rows, epoch, step):
+def rows_phase(p, thread, n_threads, r0, r1, n_rows, epoch, step):
     """Rows r0 to r1 of the minibatch of n_rows, whose table rows stand in p.rows.
 
     Where the stop word is set on the way, the results are of no use and p.sync[ABORTED] is set.
@@ -210,7 +239,7 @@ def rows_phase(p, thread, r0, r1, n_rows, epoch, step):
         # Once at least: where threads meet within this phase, one without rows meets the others.
         end = min(begin + band_rows, r1) if band_rows != 0 else r1
         read_inputs(p, begin, end, epoch, step)
-        if forward(p, begin, end, n_rows, epoch, step):
+        if forward(p, thread, n_threads, begin, end, n_rows, epoch, step):
             return
         if kind == KIND_PREDICT:
             outputs(p, begin, end)

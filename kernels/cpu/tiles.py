@@ -15,7 +15,14 @@ from ..structs import KIND_GRADIENTS, Float, Job
 from .bands import sum_groups
 from .embedding import embedding_gradient
 from .gather import prefetch_rows
-from .gemm import bias_gradient, table_gradient, transpose_rows, weight_gradient
+from .gemm import (
+    bias_gradient,
+    is_narrow,
+    narrow_weight_gradient,
+    table_gradient,
+    transpose_rows,
+    weight_gradient,
+)
 from .muon import momentum_block, orthogonal_steps, orthogonalises
 from .norms import CHUNK
 from .optimizers import MUON
@@ -73,10 +80,12 @@ def run_weight_task(p, task, n_rows, scratch_at, dz_at, ld_dz, scale, l2, decay,
     squares, faults = nothing_yet(p)
     in_place = task.layer == 0 and p.job[Job.IN_PLACE] != 0
     banded = p.job[Job.BAND_ROWS] != 0
-    # Rows beyond n_in are padding: they stay zero.
-    end, transposed = min(task.i1, layer.n_in), task.i0
-    for i0 in range(task.i0, end, TILE_ROWS):
-        i1 = min(i0 + TILE_ROWS, end)
+    narrow = is_narrow(layer, lanes) and not in_place and not banded
+    height = 2 * lanes if narrow else TILE_ROWS
+    # Rows beyond n_in are padding: they stay zero, as inputs beyond it are.
+    end, transposed = task.i1 if narrow else min(task.i1, layer.n_in), task.i0
+    for i0 in range(task.i0, end, height):
+        i1 = min(i0 + height, end)
         if banded:
             sum_groups(p, panel_at + i0 * width, (i1 - i0) * width, n_rows, scratch_at)
         elif in_place:
@@ -84,6 +93,10 @@ def run_weight_task(p, task, n_rows, scratch_at, dz_at, ld_dz, scale, l2, decay,
                 p.work, i0, i1, vectors, n_rows, p.rows, np.int64(0), p.job, dz_at, ld_dz,
                 scratch_at,
             )  # fmt: skip
+        elif narrow:
+            narrow_weight_gradient(
+                p.work, layer, i0, i1, n_rows, ld_dz, layer.act_in, dz_at, scratch_at
+            )
         else:
             weight_gradient(
                 p.work, i0, i1, vectors, n_rows, layer.ld_in, ld_dz, layer.act_in, dz_at, scratch_at
