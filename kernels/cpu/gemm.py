@@ -7,6 +7,8 @@ k rows is contiguous, [k][width], zero-padded.
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..jit import njit, njit_source
 from ..structs import Job
 from . import activations
@@ -209,8 +211,8 @@ def narrow_weight_gradient(work, layer, i0, i1, n_rows, ld_dz, act_in, dz_at, ou
     vectors = (i1 - i0) // lanes
     width, turned = vectors * lanes, out_at + 2 * lanes * lanes
     tn_strip(
-        0, layer.n_out, vectors, work, dz_at, ld_dz, work, act_in + i0, layer.ld_in, n_rows, work,
-        turned, width,
+        np.int64(0), layer.n_out, vectors, work, dz_at, ld_dz, work, act_in + i0, layer.ld_in,
+        n_rows, work, turned, width,
     )  # fmt: skip
     zero = like(load(work, turned), 0.0)
     for at in range(turned + layer.n_out * width, turned + lanes * width, lanes):

@@ -1,14 +1,14 @@
 """Losses: the values of rows and their gradients dz with respect to the network's outputs z.
 
-A loss is a function of one row: `name(z, z_at, dz_at, n, label, y, y_at, parameters)` reads
+A loss is a function of vectors, `terms(z, y, parameter) -> (value, slope)`, whose mean over the
+outputs is taken, or of one row: `name(z, z_at, dz_at, n, label, y, y_at, parameters)` reads
 z[z_at : z_at + n], writes dz at dz_at of the same array (the padding up to whole vectors with
 zeros) and returns the loss of the row; `parameters` are those of the loss, float64. `row_losses`
 goes over rows, with a loop of its own for each loss: to choose anew for each row costs as much as
-a small loss. Losses over K outputs are means over the
-outputs (1/K). Neither the value nor dz is divided by the number of rows: the tiles phase divides
+a small loss. Losses over K outputs are means over the outputs (1/K). Neither the value nor dz is divided by the number of rows: the tiles phase divides
 once by the sum of the weights.
 
-A new loss is one function of a vector here and its name in `codes.LOSSES`.
+A new loss is one such function here and its name in `codes.LOSSES`.
 """
 
 import math
@@ -231,27 +231,47 @@ def quantiles(z, z_at, dz_at, n, label, y, y_at, parameters):
     return loss * scale
 
 
+# The arguments of the loop over rows of a loss: see `row_losses`.
+_ROWS = "m, losses_at, z_at, dz_at, ld, n, has_labels, labels, rows, y_at, ld_y, parameters, r0, r1"
+
 _ELEMENTWISE = """
-def {name}(z, z_at, dz_at, n, label, y, y_at, parameters):
-    lanes = lanes_of(z)
-    zero = like(load(z, z_at), 0.0)
-    sums = zero
+def {name}({arguments}):
+    lanes = lanes_of(m)
+    zero = like(load(m, z_at), 0.0)
     scale = 1.0 / n
-    for j in range(0, n, lanes):
-        value, slope = terms(load(z, z_at + j), load(y, y_at + j), parameters[0])
-        sums = sums + keep_lanes(value, n - j, zero)
-        store(z, dz_at + j, keep_lanes(slope * scale, n - j, zero))
-    return reduce_add(sums) * scale
+    for r in range(r0, r1):
+        z, dz, y, sums = z_at + r * ld, dz_at + r * ld, y_at + r * ld_y, zero
+        for j in range(0, n, lanes):
+            value, slope = terms(load(m, z + j), load(m, y + j), parameters[0])
+            sums = sums + keep_lanes(value, n - j, zero)
+            store(m, dz + j, keep_lanes(slope * scale, n - j, zero))
+        m[losses_at + r] = reduce_add(sums) * scale
+"""
+
+_OVER_ROWS = """
+def {name}({arguments}):
+    for r in range(r0, r1):
+        label = np.int64(labels[rows[r]]) if has_labels else np.int64(0)
+        at = r * ld
+        m[losses_at + r] = row_loss(
+            m, z_at + at, dz_at + at, n, label, m, y_at + r * ld_y, parameters
+        )
 """
 
 
 def elementwise(name, terms):
-    """The row function of a loss that is a sum of `terms(z, y, parameter) -> (value, slope)`."""
+    """The loop over rows of a loss that is a sum of `terms(z, y, parameter) -> (value, slope)`."""
     namespace = {
         "terms": terms, "lanes_of": lanes_of, "like": like, "load": load, "store": store,
         "keep_lanes": keep_lanes, "reduce_add": reduce_add,
     }  # fmt: skip
-    return njit_source(name, _ELEMENTWISE.format(name=name), namespace, forceinline=True)
+    return njit_source(name, _ELEMENTWISE.format(name=name, arguments=_ROWS), namespace)
+
+
+def over_rows(name, row_loss):
+    """The loop over rows of a loss that is a function of a row."""
+    namespace = {"row_loss": row_loss, "np": np}
+    return njit_source(name, _OVER_ROWS.format(name=name, arguments=_ROWS), namespace)
 
 
 TERMS = {
@@ -262,33 +282,16 @@ TERMS = {
     "quantile": quantile_terms,
     "binary_cross_entropy": binary_cross_entropy_terms,
 }
-ROWS = {name: elementwise(name, terms) for name, terms in TERMS.items()}
-ROWS |= {
+OF_ROWS = {
     "quantiles": quantiles,
     "gaussian_nll": gaussian_nll,
     "cross_entropy": cross_entropy,
     "soft_cross_entropy": soft_cross_entropy,
     "focal": focal,
 }
-
-_OVER_ROWS = """
-def {name}(m, losses_at, z_at, dz_at, ld, n, has_labels, labels, rows, y_at, ld_y, parameters,
-           r0, r1):
-    for r in range(r0, r1):
-        label = np.int64(labels[rows[r]]) if has_labels else np.int64(0)
-        at = r * ld
-        m[losses_at + r] = row_loss(
-            m, z_at + at, dz_at + at, n, label, m, y_at + r * ld_y, parameters
-        )
-"""
-
-
-def over_rows(name, row_loss):
-    """The loop over rows of a loss."""
-    return njit_source(name, _OVER_ROWS.format(name=name), {"row_loss": row_loss, "np": np})
-
-
-TABLE = {name: over_rows(name, ROWS[name]) for name in codes.LOSSES}
+LOOPS = {name: elementwise(name, terms) for name, terms in TERMS.items()}
+LOOPS |= {name: over_rows(name, row_loss) for name, row_loss in OF_ROWS.items()}
+TABLE = {name: LOOPS[name] for name in codes.LOSSES}
 
 built_in_losses = switch("built_in_losses", TABLE, codes.LOSSES, 14)
 
