@@ -5,8 +5,8 @@ outputs is taken, or of one row: `name(z, z_at, dz_at, n, label, y, y_at, parame
 z[z_at : z_at + n], writes dz at dz_at of the same array (the padding up to whole vectors with
 zeros) and returns the loss of the row; `parameters` are those of the loss, float64. `row_losses`
 goes over rows, with a loop of its own for each loss: to choose anew for each row costs as much as
-a small loss. Losses over K outputs are means over the outputs (1/K). Neither the value nor dz is divided by the number of rows: the tiles phase divides
-once by the sum of the weights.
+a small loss. Losses over K outputs are means over the outputs (1/K). Neither the value nor dz is
+divided by the number of rows: the tiles phase divides once by the sum of the weights.
 
 A new loss is one such function here and its name in `codes.LOSSES`.
 """
