@@ -19,7 +19,7 @@ class Conventions:
         rows, whatever their weights.
     rate_in_momentum : bool
         ``v = momentum v - lr g`` and ``w += v``: a change of lr leaves the momentum gathered so
-        far. Else ``v = momentum v + g`` and ``w -= lr v``.
+        far; rates are above 0. Else ``v = momentum v + g`` and ``w -= lr v``.
     eps_before_correction : bool
         Adam's step is ``lr' m / (sqrt(v) + eps)`` with the corrections of both biases in lr'
         (Kingma and Ba, section 2). Else ``lr m' / (sqrt(v') + eps)``.

@@ -186,7 +186,9 @@ class EngineMLP(NetworkBehind):
             self.solver = solver
 
     def _with_classes(self, sample_weight: Any, y: np.ndarray) -> Any:
-        """The weights of the rows, times those of their classes."""
+        """The weights of the rows, times those of their classes; none below 0, some above."""
+        if sample_weight is not None and np.any(sample_weight < 0):
+            raise ValueError("Negative values in data passed to `sample_weight`.")
         class_weight = getattr(self, "class_weight", None)
         if class_weight is None:
             return sample_weight
@@ -197,7 +199,12 @@ class EngineMLP(NetworkBehind):
             )
         codes = y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0].astype(np.int64)
         factors = settings.weights_of_classes(class_weight, codes, self.classes_)[codes]
-        return factors if sample_weight is None else factors * sample_weight
+        weights = factors if sample_weight is None else factors * sample_weight
+        if not weights.any():
+            raise ValueError(
+                f"class_weight must leave some rows a weight above 0, got {class_weight!r}"
+            )
+        return weights
 
     # ---- L-BFGS ------------------------------------------------------------------------------
 
@@ -210,12 +217,7 @@ class EngineMLP(NetworkBehind):
             finally:
                 self.__dict__.pop("_problem", None)
             return
-        if self.ema is not None or self.clip_norm is not None or np.any(self.dropout):
-            raise ValueError(
-                "solver='lbfgs' takes no dropout, clip_norm or ema, got "
-                f"dropout={self.dropout!r}, clip_norm={self.clip_norm!r}, ema={self.ema!r}; "
-                "leave them out, or use another solver"
-            )
+        settings.check_for_lbfgs(self, self._watched)
         sample_weight = self._with_classes(sample_weight, y)
         data = self._as_dataset(dense, y, sample_weight)
         if self._task is not None:

@@ -14,6 +14,7 @@ from fastmlp import losses
 from fastmlp.engine import registered
 from fastmlp.losses import Loss
 from fastmlp.optim import BY_NAME, LBFGS, SGD, Adam, Optimizer, as_optimizer
+from fastmlp.plateau import ReduceOnPlateau
 
 # Scikit-learn's names for what has another one here.
 _ACTIVATIONS = {"logistic": "sigmoid"}
@@ -93,6 +94,33 @@ def loss_of_values(loss: Any) -> Loss:
             "classes and fastmlp.Network for gaussian_nll"
         )
     return chosen
+
+
+def check_learning_rate(learning_rate: Any) -> None:
+    """ValueError for a schedule that looks at the results of a fit."""
+    if isinstance(learning_rate, ReduceOnPlateau):
+        raise ValueError(
+            "learning_rate must be a schedule of steps, got ReduceOnPlateau; use "
+            "learning_rate='adaptive' with solver='sgd', or fastmlp.Network"
+        )
+
+
+def check_for_lbfgs(estimator: Any, watched: Any) -> None:
+    """ValueError for what belongs to solvers with steps."""
+    given = {
+        "dropout": estimator.dropout if np.any(estimator.dropout) else None,
+        "clip_norm": estimator.clip_norm,
+        "ema": estimator.ema,
+        "callbacks": estimator.callbacks or None,
+        "max_time_s": estimator.max_time_s,
+        "data to score": watched and list(watched.parts),
+    }
+    wrong = [f"{name}={value!r}" for name, value in given.items() if value is not None]
+    if wrong:
+        raise ValueError(
+            f"solver='lbfgs' has no steps to which {', '.join(wrong)} could apply; leave that "
+            "out, or use another solver"
+        )
 
 
 def optimizer_of(estimator: Any) -> Optimizer:

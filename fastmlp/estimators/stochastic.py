@@ -6,6 +6,7 @@ itself watches for a loss that has become level.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 import warnings
@@ -62,7 +63,11 @@ class Stochastic:
         self.n_steps = -(-self.n_rows // self.batch_size)
         self.data = est._as_dataset(X, y, sample_weight)
         self.constant = est._constant(self.data)
+        settings.check_learning_rate(est.learning_rate)
         self.conventions = est._conventions
+        if callable(est.learning_rate):
+            # Schedules are fastmlp's, and may be 0.
+            self.conventions = dataclasses.replace(self.conventions, rate_in_momentum=False)
         self.optimizer = settings.optimizer_of(est)
         self.network = self._make_network()
 
@@ -124,6 +129,10 @@ class Stochastic:
         network.use_optimizer(self.optimizer)
         if not self.incremental or not hasattr(est, "_optimizer"):
             est._optimizer = Schedule(self.optimizer.lr)
+        if not hasattr(est, "loss_curve_"):
+            # A warm start after L-BFGS, which has none of these.
+            est.loss_curve_, est.best_loss_, est._no_improvement_count = [], math.inf, 0
+            est.validation_scores_ = est.best_validation_score_ = None
         est.loss_curve_ = list(est.loss_curve_)
         listeners = Listeners(self)
         if self.eval_sets and est.validation_scores_ is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import re
 import subprocess
 import sys
 import warnings
@@ -18,7 +19,7 @@ from sklearn.neural_network import MLPClassifier as SklearnClassifier
 from sklearn.neural_network import MLPRegressor as SklearnRegressor
 
 import fastmlp
-from fastmlp import MLPClassifier, MLPRegressor, optim
+from fastmlp import MLPClassifier, MLPRegressor, losses, optim, schedules
 from fastmlp.estimators import base, fallback
 
 from .estimators import KINDS, pair, problem
@@ -200,6 +201,46 @@ def test_a_first_fit_that_is_refused_leaves_it_unfitted():
         with pytest.raises(ValueError):  # noqa: PT011
             model.fit(X, y, **data)
         assert vars(model) == before
+
+
+REFUSED = [
+    ({"learning_rate": schedules.ReduceOnPlateau()}, {}, "use learning_rate='adaptive'"),
+    ({"solver": "lbfgs", "callbacks": [print]}, {}, "has no steps to which callbacks="),
+    ({"solver": "lbfgs", "max_time_s": 1.0}, {}, "max_time_s=1.0 could apply"),
+    ({"solver": "lbfgs", "dropout": 0.5}, {}, "dropout=0.5 could apply"),
+    ({"solver": "lbfgs"}, {"X_val": 1, "y_val": 1}, "data to score="),
+    ({"solver": optim.LBFGS()}, {}, "solver must be 'lbfgs' for L-BFGS"),
+    ({"class_weight": {"ant": 0, "bee": 0, "cat": 0}}, {}, "must leave some rows a weight above 0"),
+    ({"class_weight": {"ant": -1.0}}, {}, "must be a number >= 0, got -1.0"),
+    ({}, {"sample_weight": -np.ones(90)}, "Negative values in data passed to `sample_weight`"),
+    ({"solver": "lbfgs"}, {"sample_weight": -np.ones(90)}, "Negative values"),
+    ({"loss": losses.huber()}, {}, "must be a loss of classes, got huber"),
+    ({"loss": losses.focal(), "label_smoothing": 0.1}, {}, "label_smoothing goes with"),
+    ({"device": "cuda"}, {}, "'device' parameter of MLPClassifier must be a str among"),
+]
+
+
+@pytest.mark.parametrize(("settings", "data", "message"), REFUSED)
+def test_what_would_be_ignored_or_cannot_be_is_refused(settings, data, message):
+    X, y = problem("multiclass")
+    model = MLPClassifier(**FEW, **settings)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match=re.escape(message)):
+        model.fit(X, y, **data)
+    assert vars(model) == before
+
+
+def test_schedules_may_be_zero_and_solvers_change_between_warm_starts():
+    X, y = problem("multiclass")
+    still = MLPClassifier(**FEW, solver="sgd", learning_rate=lambda step, n_steps: 0.0).fit(X, y)
+    start = MLPClassifier(**{**FEW, "max_iter": 1}, solver="sgd", learning_rate_init=1e-300)
+    assert_alike(still, start.fit(X, y))
+    model = MLPClassifier(**FEW, solver="lbfgs", warm_start=True).fit(X, y)
+    for solver, n_epochs in (("adam", 5), ("lbfgs", 5), ("sgd", 10)):
+        loss = model.loss_
+        model.set_params(solver=solver, learning_rate_init=1e-3).fit(X, y)
+        assert model.loss_ < loss + 0.01
+        assert len(model.loss_curve_) == n_epochs
 
 
 def test_a_training_that_diverges_raises_and_changes_nothing():
