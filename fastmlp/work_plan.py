@@ -139,7 +139,9 @@ class WorkPlan:
             and not parameters.embeddings
             and all(layer.norm != "batch" for layer in layers)
         )
-        group_rows = round_up(-(-batch_size // MOST_GROUPS), BAND_ROWS) if banded else 0
+        # Whole tiles of rows, and so whole chunks of those that normalised layers sum.
+        band_rows = round_up(BAND_ROWS, tile_rows) if banded else 0
+        group_rows = round_up(-(-batch_size // MOST_GROUPS), band_rows) if banded else 0
         partials = take(-(-batch_size // group_rows) * gradient_elems if banded else 0)
         tall = square = 0
         for layer, ld_in, ld_out in zip(layers[:-1], leading[:-2], leading[1:-1], strict=True):
@@ -152,7 +154,7 @@ class WorkPlan:
             batch_size, n_threads, leading, activations, dz, weight_t, tuple(normed),
             tuple(statistics), tuple(sums), tuple(da), columns, columns_ld, input_mask, blocks,
             target, padded[-1], row_loss, row_weight, zeros, scratch, scratch_elems,
-            packs_dz, packed, packed_elems, BAND_ROWS if banded else 0, group_rows, partials,
+            packs_dz, packed, packed_elems, band_rows, group_rows, partials,
             (y, after, gram, polynomial), at,
         )  # fmt: skip
 
