@@ -17,7 +17,7 @@ from .losses import row_losses
 from .norms import normalise, normalise_backward
 from .records import layer_at
 from .simd import lanes_of, like, load, store
-from .sync import atomic_load, atomic_store, barrier
+from .sync import atomic_load, atomic_store, barrier_apart
 from .tile import MASK, PLAIN, SCALE
 
 
@@ -134,7 +134,7 @@ def forward(p, thread, n_threads, r0, r1, n_rows, epoch, step):
             i == 0 and p.job[Job.IN_PLACE] != 0, column0, column1,
         )  # fmt: skip
         if split:
-            barrier(p.sync, n_threads)
+            barrier_apart(p.sync, n_threads, thread, p.job[Job.THREAD_WORDS])
         if normed:
             if normalise(p, layer, i, r0, r1, n_rows):
                 return True

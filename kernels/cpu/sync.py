@@ -220,7 +220,7 @@ def shares_cpu(sync, n_threads, thread, words_at, cpu):
 
 @njit
 def barrier_apart(sync, n_threads, thread, words_at):
-    """`barrier` for once or twice a step, which keeps the threads on processors of their own, and
+    """`barrier` for a few times a step, which keeps the threads on processors of their own, and
     adds up how long this one waited.
 
     words_at: in sync, of the lines of `ThreadWord`.
