@@ -1,9 +1,7 @@
 """What both estimators are: scikit-learn's contract around a network of ours.
 
 Validation, encoding of y, messages and the order of events are scikit-learn's, inherited; the
-passes forward and back, and the steps, are the engine's. `coefs_` and `intercepts_` are plain
-arrays, as a user may look at them and change them: what a network predicts, or trains on from,
-follows them.
+passes forward and back, and the steps, are the engine's.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from fastmlp.estimators import settings
 from fastmlp.estimators.tasks import Callbacks
 from fastmlp.losses import Loss
 from fastmlp.network import Network
+from fastmlp.spec import NetworkSpec
 
 # Elements of a sparse X that are predicted together as dense ones.
 _BLOCK_ELEMS = 1 << 22
@@ -48,32 +49,48 @@ class NetworkBehind(Callbacks):
     def _conventions(self) -> Conventions:
         return scikit_learn(self._loss.name, self.n_outputs_)
 
-    def _network_like(self, seed: int) -> Network:
-        """A network of these settings, its weights not set yet."""
+    def _network_settings(self, seed: int) -> dict[str, Any]:
+        """What the estimator's parameters are to a network."""
         sizes = [self.coefs_[0].shape[0], *(b.shape[0] for b in self.intercepts_)]
-        activation = settings.activations_of(self.activation)
-        return Network(
-            sizes,
-            activation=activation if len(sizes) > 2 else "identity",
-            loss=self._loss,
-            dropout=self.dropout if len(sizes) > 2 else 0.0,
-            l2=float(self.alpha),
-            init="zeros",
-            dtype=self.coefs_[0].dtype.name,
-            seed=seed,
-            device=self.device,
-            n_threads=self.n_threads,
-        )
+        has_hidden = len(sizes) > 2
+        return {
+            "sizes": sizes,
+            "activation": settings.activations_of(self.activation) if has_hidden else "identity",
+            "loss": self._loss,
+            "dropout": self.dropout if has_hidden else 0.0,
+            "l2": float(self.alpha),
+            "init": "zeros",
+            "dtype": self.coefs_[0].dtype.name,
+            "seed": seed,
+            "device": self.device,
+            "n_threads": self.n_threads,
+        }
+
+    def _up_to_date(self, seed: int) -> Network:
+        """The network with the settings and weights of now; `seed` is that of a first one.
+
+        Where settings have changed another one takes over the state of its optimizer.
+        """
+        old = self._network
+        wanted = self._network_settings(seed if old is None else old.seed)
+        if old is not None and old.spec == NetworkSpec.make(**wanted):
+            return self._synchronised()
+        network = self._network = Network(**wanted)
+        network.set_parameters(self.coefs_, self.intercepts_)
+        self._hold()
+        if old is not None:
+            network.engine.set_optimizer_state(old.engine.get_optimizer_state())
+            network.count(old.n_epochs_, old.n_steps_)
+        return network
 
     def _synchronised(self) -> Network:
         """The network with `coefs_` and `intercepts_` as they are now."""
         network = self._network
-        if network is None:
-            network = self._network = self._network_like(0)
-        elif not self._is_stale():
-            return network
-        network.set_parameters(self.coefs_, self.intercepts_)
-        self._hold()
+        if network is None or network.spec.n_threads != self.n_threads:
+            return self._up_to_date(0)
+        if self._is_stale():
+            network.set_parameters(self.coefs_, self.intercepts_)
+            self._hold()
         return network
 
     def _hold(self) -> None:

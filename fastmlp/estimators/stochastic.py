@@ -106,20 +106,9 @@ class Stochastic:
         return int(np.clip(given, 1, self.n_rows))
 
     def _make_network(self) -> Network:
-        """The network to train: the last one where its settings are still those, else a new one
-        that goes on with the weights, and the optimizer's state where there is one."""
-        est, old = self.est, self.est._network
-        seed = int(est._random_state.randint(2**31 - 1)) if old is None else old.seed
-        wanted = est._network_like(seed)
-        if old is not None and old.spec == wanted.spec:
-            network = est._synchronised()
-        else:
-            network = est._network = wanted
-            network.set_parameters(est.coefs_, est.intercepts_)
-            est._hold()
-            if old is not None:
-                network.engine.set_optimizer_state(old.engine.get_optimizer_state())
-                network.count(old.n_epochs_, old.n_steps_)
+        est = self.est
+        seed = est._random_state.randint(2**31 - 1) if est._network is None else 0
+        network: Network = est._up_to_date(int(seed))
         if is_classifier(est) and est.out_activation_ == "softmax":
             network.classes_ = est.classes_
         return network

@@ -57,6 +57,15 @@ def test_the_number_of_threads_changes_nothing(n_threads):
     assert not differ(fitted(**settings), fitted(**settings, n_threads=n_threads))
 
 
+def test_threads_of_a_fitted_model_can_be_changed():
+    X, _ = problem("multiclass")
+    model = fitted()
+    before = model.predict_proba(X)
+    np.testing.assert_array_equal(model.set_params(n_threads=2).predict_proba(X), before)
+    assert model.network_.spec.n_threads == 2
+    assert model.network_.engine.n_updates == 30  # Adam goes on where it was
+
+
 def test_float32_on_request():
     model = fitted(dtype="float32")
     X, _ = problem("multiclass")
