@@ -33,11 +33,13 @@ NO_ROWS = np.zeros(1, np.int64)  # no product reads a table here
 
 
 @compiled
-def forward_rows(params, work, r0, r1, row_block, sizes, lds, at, code, is_output, keeps_slope):
+def forward_rows(
+    params, work, r0, r1, row_block, sizes, lds, at, code, is_output, keeps_slope, columns
+):  # fmt: skip
     gemm.forward_rows(
         params, work, params, r0, r1, row_block, sizes[0], sizes[1], sizes[2], sizes[3], lds[0],
         lds[1], at[0], at[1], at[2], at[3], at[4], code, is_output, keeps_slope,
-        NO_ROWS, NO_ROWS, False,
+        NO_ROWS, NO_ROWS, False, columns[0], columns[1],
     )  # fmt: skip
 
 
@@ -135,13 +137,13 @@ class LayerCase:
             zeros=np.zeros(2 * lanes),
         )
 
-    def forward(self, r0, r1, code, is_output, row_block, keeps_slope=True):
+    def forward(self, r0, r1, code, is_output, row_block, keeps_slope=True, columns=None):
         at = self.work.at
         forward_rows(
             self.params.data, self.work.data, r0, r1, row_block,
             (self.n_in, self.n_out, self.in_pad, self.out_pad), (self.ld_in, self.ld_out),
             (self.params.at["weight"], self.params.at["bias"], at["act_in"], at["act_out"],
-             at["dz"]), code, is_output, keeps_slope,
+             at["dz"]), code, is_output, keeps_slope, columns or (0, self.out_pad),
         )  # fmt: skip
         self.check_guards()
 
@@ -179,6 +181,24 @@ def test_forward_rows_give_activation_and_derivative_with_zero_padding(name, dty
                     assert (error <= tolerance * (1.0 + np.abs(wanted[r0:r1]))).all()
                     assert (found[r0:r1, n_out:] == 0.0).all()
                     assert np.isnan(found[outside(n_rows, r0, r1)]).all()
+
+
+@each_dtype
+@pytest.mark.parametrize("name", ["relu", "tanh"])
+def test_forward_rows_of_some_panels_leave_the_others_as_they_are(name, dtype):
+    panel, code = 2 * LANES[dtype], codes.ACTIVATIONS.index(name)
+    for n_out in (2 * panel, 2 * panel + 3, 3 * panel - 1):
+        whole = LayerCase(dtype, TALLEST + 3, 9, n_out)
+        whole.forward(0, whole.n_rows, code, False, TALLEST)
+        case = LayerCase(dtype, TALLEST + 3, 9, n_out)
+        case.forward(0, case.n_rows, code, False, TALLEST, columns=(panel, case.out_pad))
+        for buffer in ("act_out", "dz"):
+            assert np.isnan(case.work[buffer][:, :panel]).all()
+            np.testing.assert_array_equal(
+                case.work[buffer][:, panel:], whole.work[buffer][:, panel:]
+            )
+        case.forward(0, case.n_rows, code, False, TALLEST, columns=(0, panel))
+        np.testing.assert_array_equal(case.work["act_out"], whole.work["act_out"])
 
 
 @each_dtype
