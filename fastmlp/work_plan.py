@@ -13,11 +13,13 @@ ROW_BLOCK_BYTES = 256 * 1024
 # caches where its rows lie on as many pages: worth it for long rows, many inputs, many rows. A
 # minibatch of more rows would need much memory for it.
 PACKED_ROW_BYTES, PACKED_INPUTS, PACKED_ROWS = 2048, 512, (256, 8192)
-# Minibatches of many rows go through small networks band by band (kernels/cpu/bands.py): from this
-# many bands on, as threads take whole ones, and up to this many bytes of a gradient, which each
-# group of bands has one of.
-BAND_ROWS, LEAST_BANDS, MOST_GROUPS = 128, 16, 128
-BANDED_GRADIENT_BYTES = 256 * 1024
+# Minibatches of many rows go through a network band by band (kernels/cpu/bands.py), and threads
+# take whole groups of bands. (bytes of a gradient, bands from which on it pays): a larger gradient
+# is read and written for every band. Each group has a gradient of its own, so there are fewer of
+# them where it is large.
+BAND_ROWS = 128
+BANDED = ((256 * 1024, 16), (8 * 1024 * 1024, 32))
+LEAST_GROUPS, MOST_GROUPS, PARTIAL_BYTES = 16, 128, 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,15 @@ class WorkPlan:
         widest = max((table.width for table in parameters.embeddings), default=0)
         scratch_elems = max((2 * lanes) ** 2, lanes * widest) + line
         scratch = take(n_threads * scratch_elems)
-        packs_dz = tuple(
+        gradient_elems = round_up(parameters.n_elems, line)
+        banded = (
             not forward
+            and pays_in_bands(batch_size, gradient_elems * itemsize)
+            and not parameters.embeddings
+            and all(layer.norm != "batch" for layer in layers)
+        )
+        packs_dz = tuple(
+            not (forward or banded)
             and ld * itemsize >= PACKED_ROW_BYTES
             and layer.n_in >= PACKED_INPUTS
             and PACKED_ROWS[0] <= batch_size <= PACKED_ROWS[1]
@@ -131,17 +140,11 @@ class WorkPlan:
         )
         packed_elems = 2 * lanes * batch_size if any(packs_dz) else 0
         packed = take(n_threads * packed_elems)
-        gradient_elems = round_up(parameters.n_elems, line)
-        banded = (
-            not forward
-            and batch_size >= LEAST_BANDS * BAND_ROWS
-            and gradient_elems * itemsize <= BANDED_GRADIENT_BYTES
-            and not parameters.embeddings
-            and all(layer.norm != "batch" for layer in layers)
-        )
         # Whole tiles of rows, and so whole chunks of those that normalised layers sum.
         band_rows = round_up(BAND_ROWS, tile_rows) if banded else 0
-        group_rows = round_up(-(-batch_size // MOST_GROUPS), band_rows) if banded else 0
+        n_groups = max(LEAST_GROUPS, PARTIAL_BYTES // (gradient_elems * itemsize))
+        least_rows = -(-batch_size // min(n_groups, MOST_GROUPS))
+        group_rows = round_up(least_rows, band_rows) if banded else 0
         partials = take(-(-batch_size // group_rows) * gradient_elems if banded else 0)
         tall = square = 0
         for layer, ld_in, ld_out in zip(layers[:-1], leading[:-2], leading[1:-1], strict=True):
@@ -157,6 +160,14 @@ class WorkPlan:
             packs_dz, packed, packed_elems, band_rows, group_rows, partials,
             (y, after, gram, polynomial), at,
         )  # fmt: skip
+
+
+def pays_in_bands(batch_size: int, gradient_bytes: int) -> bool:
+    """Whether a minibatch has so many rows that bands take less time."""
+    return any(
+        gradient_bytes <= most_bytes and batch_size >= n_bands * BAND_ROWS
+        for most_bytes, n_bands in BANDED
+    )
 
 
 def leading_dimension(n_columns: int, lanes: int, itemsize: int) -> int:

@@ -1,4 +1,4 @@
-"""Minibatches of many rows in small networks: gradients summed while their rows are in the caches.
+"""Minibatches of many rows: gradients summed while their rows are in the caches.
 
 The activations of such a minibatch do not fit the caches. Going through the network layer by layer
 would read all of them from afar each time, and those that another thread has read or written

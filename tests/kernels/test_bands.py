@@ -22,7 +22,7 @@ BATCHES = [(128, 128), (97, 97), (127, 127), (300, 129), (200, 160)]
 def short_bands(monkeypatch):
     """Bands of 32 rows from two on, in three groups at most."""
     monkeypatch.setattr(work_plan, "BAND_ROWS", 32)
-    monkeypatch.setattr(work_plan, "LEAST_BANDS", 2)
+    monkeypatch.setattr(work_plan, "BANDED", ((1 << 20, 2),))
     monkeypatch.setattr(work_plan, "MOST_GROUPS", 3)
 
 
@@ -80,8 +80,10 @@ def test_networks_that_gain_nothing_or_whose_rows_meet_have_no_bands():
         return plan_of(engine, batch_size).band_rows > 0
 
     assert banded()
-    assert not banded(batch_size=work_plan.LEAST_BANDS * work_plan.BAND_ROWS - 1)
-    assert not banded(sizes=(300, 300, 2))
+    assert not banded(batch_size=16 * work_plan.BAND_ROWS - 1)
+    assert banded(sizes=(300, 300, 2))
+    assert not banded(sizes=(300, 300, 2), batch_size=32 * work_plan.BAND_ROWS - 1)
+    assert not banded(sizes=(2000, 2000, 2))
     assert not banded(norm="batch")
     assert Workspace(make_engine_with(make_spec((8, 2)), *random_parameters(
         np.random.default_rng(0), (8, 2))), 5000, 1, folds=True).plan.band_rows == 0  # fmt: skip
@@ -94,6 +96,11 @@ def test_memory_for_gradients_does_not_grow_with_the_minibatch():
         plan = plan_of(engine, batch_size)
         assert plan.group_rows % plan.band_rows == 0
         assert 1 < -(-batch_size // plan.group_rows) <= work_plan.MOST_GROUPS
+    sizes = (500, 1000, 1000, 2)  # 6 MB
+    engine = make_engine_with(make_spec(sizes), *random_parameters(np.random.default_rng(0), sizes))
+    for batch_size in (5_000, 50_000):
+        plan = plan_of(engine, batch_size)
+        assert 1 < -(-batch_size // plan.group_rows) <= work_plan.LEAST_GROUPS
 
 
 def test_a_float32_gradient_of_many_rows_is_exact_to_some_digits():
