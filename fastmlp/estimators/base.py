@@ -149,21 +149,15 @@ class EngineMLP(NetworkBehind):
         return X
 
     def _fall_back(self, reason: str, uses: str) -> None:
-        given = [
-            name for name, value in settings.DEFAULTS.items() if getattr(self, name, value) != value
-        ]
-        if self._true_solver not in ("adam", "sgd", "lbfgs"):
-            given.append("solver")
-        if not isinstance(self.activation, str) or self.activation not in (
-            "identity", "logistic", "tanh", "relu",
-        ):  # fmt: skip
-            given.append("activation")
+        given = settings.unknown_to_sklearn(self, self._true_solver, self._watched)
         if given:
             raise ValueError(
                 f"scikit-learn has to serve this call ({reason}) and knows nothing of "
                 f"{', '.join(given)}; leave these at their defaults, or change the former"
             )
         fallback.record(f"{uses}: {reason}")
+        if self._task is not None:
+            self._task.begin(0)
 
     def _fit_stochastic(
         self, X, y, sample_weight, activations, deltas, coef_grads, intercept_grads, layer_units,
@@ -179,7 +173,7 @@ class EngineMLP(NetworkBehind):
                 )  # fmt: skip
             else:
                 sample_weight = self._with_classes(sample_weight, y)
-                Stochastic(self, dense, y, sample_weight, layer_units, incremental).run()
+                Stochastic(self, dense, y, sample_weight, incremental).run()
         finally:
             self.solver = solver
 

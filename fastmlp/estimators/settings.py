@@ -96,6 +96,28 @@ def loss_of_values(loss: Any) -> Loss:
     return chosen
 
 
+def unknown_to_sklearn(estimator: Any, solver: Any, watched: Any) -> list[str]:
+    """Names of what was asked for that scikit-learn's own estimator does not have.
+
+    solver: the user's; watched: the data to score, or None.
+    """
+    found = [name for name, value in DEFAULTS.items() if getattr(estimator, name, value) != value]
+    sklearns = {
+        "solver": (solver, ("adam", "sgd", "lbfgs")),
+        "activation": (estimator.activation, ("identity", "logistic", "tanh", "relu")),
+        "learning_rate": (estimator.learning_rate, ("constant", "invscaling", "adaptive")),
+        "loss": (estimator.loss, ("log_loss", "squared_error", "poisson")),
+    }
+    for name, (value, known) in sklearns.items():
+        if not isinstance(value, str) or value not in known:
+            found.append(name)
+    if estimator.verbose == PROGRESS:
+        found.append("verbose")
+    if watched is not None:
+        found.append("data to score")
+    return found
+
+
 def check_learning_rate(learning_rate: Any) -> None:
     """ValueError for a schedule that looks at the results of a fit."""
     if isinstance(learning_rate, ReduceOnPlateau):

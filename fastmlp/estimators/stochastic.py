@@ -40,12 +40,11 @@ class Schedule:
 
 
 class Stochastic:
-    """One call of `fit` or `partial_fit`; the arguments are scikit-learn's `_fit_stochastic`'s."""
+    """One call of `fit` or `partial_fit`; X and y are what scikit-learn has checked and encoded."""
 
     def __init__(
-        self, estimator: Any, X: np.ndarray, y: np.ndarray, sample_weight: Any,
-        layer_units: list[int], incremental: bool,
-    ) -> None:  # fmt: skip
+        self, estimator: Any, X: np.ndarray, y: np.ndarray, sample_weight: Any, incremental: bool
+    ) -> None:
         est = self.est = estimator
         self.incremental = incremental
         # early_stopping in partial_fit has nothing to compare with.

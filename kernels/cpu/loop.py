@@ -92,7 +92,8 @@ def add_to_epoch(p, loss_sum, weight_sum, n_rows):
 def add_penalty(p, weight_sum, n_rows):
     """l2 / 2 sum W^2 / weight_sum to the loss of a minibatch, W as it was before its update.
 
-    For thread 0 between the two barriers around a step's end: the tasks are those of all threads.
+    For thread 0 after a step's last barrier, when all threads have left their tasks' sums, and
+    before it comes to the next one, beyond which they make new ones.
     """
     if p.job[Job.BY_MINIBATCH] != 0 and weight_sum > 0.0:
         squares, n_tasks = 0.0, p.job[Job.N_TASKS]

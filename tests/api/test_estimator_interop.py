@@ -151,6 +151,14 @@ def test_scikit_learns_own_callbacks():
             return context.task_name == "epoch" and context.task_id == 4
 
     assert MLPClassifier(**FEW).set_callbacks(Stop()).fit(X, y).n_iter_ == 5
+
+    class Own(MLPClassifier):  # which scikit-learn serves: callbacks hear of the fit alone
+        def _backprop(self, *arguments):
+            return super()._backprop(*arguments)
+
+    heard = callback.ScoringMonitor(scoring="accuracy")
+    assert Own(**FEW).set_callbacks(heard).fit(X, y).n_iter_ == 60
+    assert [row["task_name"] for row in heard.get_logs().data] == ["fit"]
     lbfgs = MLPClassifier(**FEW, solver="lbfgs").set_callbacks(Stop()).fit(X, y)
     assert lbfgs.score(X, y) > 0.8
 

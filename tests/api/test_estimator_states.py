@@ -286,8 +286,17 @@ def test_a_method_of_ones_own_is_served_by_scikit_learn(caplog):
     assert [r.levelname for r in caplog.records] == ["WARNING"]
     assert "Own has its own _backprop" in caplog.text
     assert fastmlp.explain_fallback() == "2 x: fit: Own has its own _backprop"
-    with pytest.raises(ValueError, match="knows nothing of dropout; leave"):
-        Own(**FEW, dropout=0.5).fit(X, y)
+    for settings, data, name in [
+        ({"dropout": 0.5}, {}, "dropout"),
+        ({"solver": "lion"}, {}, "solver"),
+        ({"activation": ["relu", "relu"]}, {}, "activation"),
+        ({"learning_rate": schedules.Cosine()}, {}, "learning_rate"),
+        ({"loss": losses.focal()}, {}, "loss"),
+        ({"verbose": "progress"}, {}, "verbose"),
+        ({}, {"X_val": X, "y_val": y}, "data to score"),
+    ]:
+        with pytest.raises(ValueError, match=f"knows nothing of {name}; leave"):
+            Own(**FEW, **settings).fit(X, y, **data)
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])

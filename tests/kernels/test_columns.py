@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -13,9 +11,8 @@ from fastmlp.engine.program import Workspace, describe_table
 from fastmlp.kernels.cpu.width import LANES
 from fastmlp.kernels.structs import KIND_TRAIN
 from fastmlp.optim import UpdateOptions
-from tests.conftest import ROOT
 
-from .tools import DTYPES, dataset, make_engine_with, make_spec, random_parameters, train
+from .tools import DTYPES, dataset, make_engine_with, make_spec, random_parameters, run_alone, train
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 N_ROWS = 205  # the last minibatch is shorter
@@ -86,9 +83,4 @@ def stop_at_any_moment() -> None:
 
 
 def test_no_thread_waits_for_one_that_has_stopped():
-    code = "from tests.kernels import test_columns as t; t.stop_at_any_moment()"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=200,
-        check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+    run_alone("test_columns", "stop_at_any_moment()", timeout=200)

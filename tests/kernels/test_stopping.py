@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
-
-from .tools import DTYPES, dataset, make_engine_with, make_spec, random_parameters, train
+from .tools import DTYPES, dataset, make_engine_with, make_spec, random_parameters, run_alone, train
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 N_EPOCHS = 500_000  # of 5 steps: a minute or more
@@ -93,9 +89,4 @@ def interrupt_again_and_again(n_threads: int) -> None:
 @pytest.mark.parametrize("n_threads", [2, 4])
 def test_threads_agree_on_the_step_that_they_stop_after(n_threads):
     """Were one of them to stop a step earlier, the others would wait for it for ever."""
-    code = f"from tests.kernels import test_stopping as t; t.interrupt_again_and_again({n_threads})"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=100,
-        check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+    run_alone("test_stopping", f"interrupt_again_and_again({n_threads})", timeout=100)

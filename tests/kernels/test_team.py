@@ -6,8 +6,6 @@ loop leaves the steps to thread 0, and tries all threads again every now and the
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -15,9 +13,8 @@ import pytest
 
 from fastmlp.engine import cpu, program
 from fastmlp.optim import UpdateOptions
-from tests.conftest import ROOT
 
-from .tools import DTYPES, dataset, make_engine_with, make_spec, random_parameters, train
+from .tools import DTYPES, dataset, make_engine_with, make_spec, random_parameters, run_alone, train
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 SIZES = (6, 33, 17, 4)
@@ -104,9 +101,4 @@ def end_at_any_moment() -> None:
 
 
 def test_no_thread_is_left_asleep_or_waiting():
-    code = "from tests.kernels import test_team as t; t.end_at_any_moment()"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=200,
-        check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+    run_alone("test_team", "end_at_any_moment()", timeout=200)

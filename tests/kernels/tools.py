@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import pairwise
 
 import numba
@@ -13,6 +15,7 @@ from fastmlp.kernels import jit
 from fastmlp.kernels.cpu.width import LANES, TILE
 from fastmlp.losses import Loss
 from fastmlp.spec import NetworkSpec
+from tests.conftest import ROOT
 from tests.reference.network import Network
 
 DTYPES = ("float32", "float64")
@@ -23,6 +26,17 @@ PARAMETERS = {
 }  # fmt: skip
 CLASS_LOSSES = ("cross_entropy", "focal")
 TALLEST = TILE.rows[0]
+
+
+def run_alone(module: str, call: str, timeout: float) -> None:
+    """Run `call` of tests.kernels.`module` in a process of its own, where it can hang alone; fails
+    where it ends with an error, prints one or takes longer than `timeout` seconds."""
+    code = f"from tests.kernels import {module} as t; t.{call}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=timeout,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def compiled(function):
