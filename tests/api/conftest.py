@@ -8,6 +8,7 @@ import fastmlp
 from fastmlp.cli import main
 from fastmlp.engine import registered
 from fastmlp.engine.cpu import CpuEngine
+from fastmlp.estimators import fallback
 
 
 @pytest.fixture
@@ -83,6 +84,12 @@ def own_functions_go_away():
     for registry in (registered.activations, registered.losses):
         for name in registry.names()[len(registry.built_in) :]:
             registry.remove(name)
+
+
+@pytest.fixture(autouse=True)
+def no_fallbacks_yet(monkeypatch):
+    """What scikit-learn served in one test is not told in another."""
+    monkeypatch.setattr(fallback, "_reasons", type(fallback._reasons)())
 
 
 @pytest.fixture

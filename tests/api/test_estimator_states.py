@@ -20,17 +20,12 @@ from sklearn.neural_network import MLPRegressor as SklearnRegressor
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor, losses, optim, schedules
-from fastmlp.estimators import base, fallback
+from fastmlp.estimators import base
 
 from .estimators import KINDS, pair, problem
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 FEW = {"hidden_layer_sizes": (9, 7), "max_iter": 5, "random_state": 0, "batch_size": 16}
-
-
-@pytest.fixture(autouse=True)
-def no_fallbacks_yet(monkeypatch):
-    monkeypatch.setattr(fallback, "_reasons", type(fallback._reasons)())
 
 
 def assert_alike(one, other):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fastmlp.engine import cpu, program
+from fastmlp.kernels.structs import Sync
 from fastmlp.optim import UpdateOptions
 
 from .tools import DTYPES, dataset, make_engine_with, make_spec, random_parameters, run_alone, train
@@ -27,6 +28,19 @@ def crowd(patch):
     patch.setattr(cpu, "FLOPS_PER_THREAD", 1)
     patch.setattr(cpu, "FLOPS_WITHOUT_THREADS", 0)
     patch.setattr(program, "_WINDOW_NS", 1_000)
+
+
+def leave_it_to_one(patch):
+    """As if one thread alone had been measured already, at a time for a step that all together
+    never reach: on a busy machine three threads may take turns without waiting for long."""
+    make_program = program.Workspace.program
+
+    def told(self, *arguments, **named):
+        made = make_program(self, *arguments, **named)
+        made.sync[Sync.ALONE_NS] = 1
+        return made
+
+    patch.setattr(program.Workspace, "program", told)
 
 
 def make(dtype, n_threads, options=(), **settings):
@@ -47,6 +61,7 @@ def test_the_bits_are_those_of_one_thread(dtype, options, monkeypatch):
     expected = train(one, data, batch_size=8, n_epochs=400, lr=1e-3)
     assert one.n_steps_alone == 0
     crowd(monkeypatch)
+    leave_it_to_one(monkeypatch)
     many, data = make(dtype, None, options, dropout=0.2, l2=0.01)
     result = train(many, data, batch_size=8, n_epochs=400, lr=1e-3)
     assert many.n_threads_used == 3
@@ -69,6 +84,7 @@ def test_threads_that_meet_within_steps_or_were_asked_for_all_take_part(settings
 @each_dtype
 def test_a_step_that_goes_wrong_ends_the_training_of_all(dtype, monkeypatch):
     crowd(monkeypatch)
+    leave_it_to_one(monkeypatch)
     for wrong in range(1200, 1230):
         engine, data = make(dtype, None)
         rates = np.full(400 * 6, 1e-3)
