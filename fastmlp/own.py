@@ -71,7 +71,7 @@ def register_activation(
     _check_functions(functions, of, ("z",))
     z = derivative_check.points()
     code = _compiled(functions, of, z)
-    registered.activations.add(name, registered.Compiled(code.addresses, code))
+    registered.activations.add(name, registered.Compiled(code.addresses, code, forward, derivative))
 
 
 def register_loss(
@@ -129,7 +129,8 @@ def register_loss(
     if not low < high:
         raise OptionError(f"y_min of {of} must be < y_max, got {low:g} and {high:g}")
     code = _compiled(functions, of, *derivative_check.pairs(low, high))
-    registered.losses.add(name, registered.Compiled(code.addresses, code, low, high))
+    compiled = registered.Compiled(code.addresses, code, loss, derivative, low, high)
+    registered.losses.add(name, compiled)
 
 
 def unregister_activation(name: str) -> None:

@@ -91,12 +91,6 @@ class LayerPlan:
     norm: str = "none"
     scale: int = 0  # offset of a normalised layer's scale, out_pad elements
 
-    def panels(self, lanes: int) -> list[tuple[int, int]]:
-        """(first column, width) of each panel: 2 vectors wide, the last one 1 if that suffices."""
-        wide = 2 * lanes
-        return [(c, min(wide, self.out_pad - c)) for c in range(0, self.out_pad, wide)]
-
-
 @dataclass(frozen=True)
 class EmbeddingPlan:
     """One table (categories, width) in `params`, row after row."""
@@ -114,12 +108,17 @@ class EmbeddingPlan:
 
 @dataclass(frozen=True)
 class ParameterPlan:
-    """Where every parameter lies, for a network's layers and a vector width."""
+    """Where every parameter lies, for a network's layers and a vector width.
+
+    A panel is 2 vectors wide, the last one 1 if that suffices; or it is a whole matrix, which is
+    then row-major.
+    """
 
     layers: tuple[LayerPlan, ...]
     embeddings: tuple[EmbeddingPlan, ...]
     lanes: int
     n_elems: int
+    has_panels: bool = True
 
     @classmethod
     def make(
@@ -128,6 +127,7 @@ class ParameterPlan:
         lanes: int,
         norms: tuple[str, ...] = (),
         embeddings: tuple[tuple[int, int, int], ...] = (),
+        has_panels: bool = True,
     ) -> ParameterPlan:
         """`sizes`: inputs of the first layer, units of every layer; `norms`: of hidden layers;
         `embeddings`: column, number of categories and width of each.
@@ -144,7 +144,12 @@ class ParameterPlan:
             tables.append(EmbeddingPlan(column, n_categories, width, at, position))
             at += round_up(n_categories, lanes) * width
             position += width
-        return cls(tuple(layers), tuple(tables), lanes, at)
+        return cls(tuple(layers), tuple(tables), lanes, at, has_panels)
+
+    def panels(self, layer: LayerPlan) -> list[tuple[int, int]]:
+        """(first column, width) of each panel of a layer."""
+        wide = 2 * self.lanes if self.has_panels else layer.out_pad
+        return [(c, min(wide, layer.out_pad - c)) for c in range(0, layer.out_pad, wide)]
 
     @property
     def n_embedded(self) -> int:
@@ -199,7 +204,7 @@ class ParameterPlan:
 
     def panel_views(self, params, layer):
         """Each panel of a layer's W as a view (n_in, columns), and which columns those are."""
-        for column, width in layer.panels(self.lanes):
+        for column, width in self.panels(layer):
             start = layer.weight + column * layer.in_pad
             panel = params[start : start + layer.in_pad * width].reshape(layer.in_pad, width)
             n_columns = min(width, layer.n_out - column)
@@ -216,7 +221,7 @@ class ParameterPlan:
         rows = [
             (number, column, i0, min(i0 + step, layer.in_pad))
             for number, layer in enumerate(self.layers)
-            for column, _ in layer.panels(self.lanes)
+            for column, _ in self.panels(layer)
             for i0 in range(0, layer.in_pad, step)
         ]
         for number, table in enumerate(self.embeddings):
@@ -232,7 +237,7 @@ class ParameterPlan:
         """How many of the tasks are pieces of weight matrices."""
         step = TASK_PANELS * 2 * self.lanes
         return sum(
-            len(layer.panels(self.lanes)) * -(-layer.in_pad // step) for layer in self.layers
+            len(self.panels(layer)) * -(-layer.in_pad // step) for layer in self.layers
         )
 
     def shares(self, tasks: np.ndarray, n_threads: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp.kernels.cpu.random import MASK32, MURMUR_0, MURMUR_1, WEYL_0, WEYL_1
+from fastmlp.kernels.counters import MASK32, MURMUR_0, MURMUR_1, WEYL_0, WEYL_1
 from fastmlp.shuffle import Blocks
 
 
@@ -80,3 +80,35 @@ def _permuted(x: np.ndarray, n: int, keys: tuple[int, int]) -> np.ndarray:
         x[astray] = (left << np.uint64(n_low)) | right
         astray = x >= n
     return x
+
+
+def rows_at(
+    positions: np.ndarray, n_rows: int, shuffle: bool | Blocks, seed: int, epoch: int
+) -> np.ndarray:
+    """The rows (int64) of a table at positions (int64) of an epoch: kernels/cpu/shuffle.py."""
+    if isinstance(shuffle, bool):
+        if not shuffle:
+            return positions
+        found = _permuted(positions.astype(np.uint64), n_rows, _epoch_keys(seed, epoch))
+        return found.astype(np.int64)
+    key0, key1 = _epoch_keys(seed, epoch)
+    size = 1 << shuffle.block_bits
+    n_whole, rest = divmod(n_rows, size)
+    begin = (int(_mix(np.uint64(MASK32), key0)) * (n_whole + 1) >> 32) * size
+    rows = np.empty_like(positions)
+    for window in np.unique(positions // shuffle.window_rows).tolist():
+        first = window * shuffle.window_rows
+        n = min(shuffle.window_rows, n_rows - first)
+        here = positions // shuffle.window_rows == window
+        keys = int(_mix(np.uint64(window), key0)), int(_mix(np.uint64(window), key1))
+        rows[here] = first + _permuted((positions[here] - first).astype(np.uint64), n, keys).astype(
+            np.int64
+        )
+    in_rest = (rows >= begin) & (rows < begin + rest)
+    whole = rows - np.where(rows >= begin + rest, rest, 0)
+    if n_whole:
+        slots = np.where(in_rest, 0, whole >> shuffle.block_bits).astype(np.uint64)
+        blocks = _permuted(slots, n_whole, (key0, key1)).astype(np.int64)
+    else:
+        blocks = np.zeros_like(rows)
+    return np.where(in_rest, n_whole * size + rows - begin, blocks * size + (whole & (size - 1)))

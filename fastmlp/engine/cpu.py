@@ -11,10 +11,10 @@ from fastmlp.conventions import FASTMLP, Conventions, LossPlateau
 from fastmlp.data import Dataset
 from fastmlp.engine import names
 from fastmlp.engine.crew import n_cores, run_crew
+from fastmlp.engine.descriptions import describe_conventions, describe_shuffle, describe_update
 from fastmlp.engine.few_rows import MAX_ELEMS, MAX_ROWS, FewRows
 from fastmlp.engine.program import (
     Workspace,
-    describe_shuffle,
     describe_table,
     ensure_compiled,
     start_of,
@@ -23,7 +23,7 @@ from fastmlp.engine.read_ahead import Windows, reading_ahead
 from fastmlp.engine.results import NonFinite, Progress, TrainResult
 from fastmlp.engine.store import ParameterStore
 from fastmlp.kernels import structs
-from fastmlp.kernels.structs import Float, Job, Program, Sync
+from fastmlp.kernels.structs import Job, Program, Sync
 from fastmlp.plan import Parameters, aligned_zeros
 from fastmlp.shuffle import Blocks
 from fastmlp.spec import NetworkSpec
@@ -169,7 +169,7 @@ class CpuEngine(ParameterStore):
         n_steps = -(-n_rows // batch_size)
         with self._workspace("train", batch_size, 3, n_rows * n_epochs) as workspace:
             self.n_threads_used = workspace.plan.n_threads
-            self._describe_update(workspace.floats, conventions)
+            describe_update(self, workspace.floats, conventions)
             program = workspace.program(
                 self.params,
                 structs.KIND_TRAIN,
@@ -191,7 +191,7 @@ class CpuEngine(ParameterStore):
                 job[Job.STEPS_SEEN], program.seen[:] = first_step, seen
             job[Job.UPDATES_DONE] = self.n_updates
             job[Job.BY_COLUMNS] = workspace.splits_columns(job)
-            self._describe_conventions(job, workspace.floats, conventions, plateau)
+            describe_conventions(job, workspace.floats, conventions, plateau)
             describe_shuffle(shuffle, job)
             job[Job.RULE] = names.OPTIMIZERS.index(self.rule)
             job[Job.N_SLOTS] = names.OPTIMIZER_SLOTS[self.rule]
@@ -215,33 +215,6 @@ class CpuEngine(ParameterStore):
             finally:
                 self._version += 1
             return self._train_result(program, outcome, first_step, plateau)
-
-    def _describe_update(self, floats: np.ndarray, conventions: Conventions) -> None:
-        """The numbers of the optimizer into a workspace's floats."""
-        options = self.options
-        floats[Float.HYPER : Float.HYPER + 3] = self.hyper[:3]
-        floats[Float.MUON : Float.MUON + len(self.hyper) - 3] = self.hyper[3:]
-        floats[Float.DECAY], floats[Float.AVERAGE] = options.weight_decay, options.ema
-        floats[Float.CLIP_NORM], floats[Float.CLIP_VALUE] = options.clip_norm, options.clip_value
-        floats[Float.MAX_NORM] = options.max_norm
-        floats[Float.PER_LAYER + 1 :: 2] = options.layer_lr or 1.0
-        floats[Float.GRADIENT_FACTOR] = conventions.gradient_factor
-        floats[Float.LOSS_FACTOR] = conventions.loss_factor
-        floats[Float.LAST_RATE] = self.last_rate
-
-    def _describe_conventions(
-        self,
-        job: np.ndarray,
-        floats: np.ndarray,
-        conventions: Conventions,
-        plateau: LossPlateau | None,
-    ) -> None:
-        job[Job.BY_MINIBATCH] = conventions.by_minibatch
-        job[Job.RATE_IN_MOMENTUM] = conventions.rate_in_momentum
-        job[Job.EPS_BEFORE_CORRECTION] = conventions.eps_before_correction
-        if plateau is not None:
-            job[Job.PATIENCE], job[Job.N_BAD] = plateau.n_epochs, plateau.n_bad
-            floats[Float.TOLERANCE], floats[Float.BEST_LOSS] = plateau.tol, plateau.best
 
     def _stored_gradient(self) -> np.ndarray | None:
         """Where dW is kept for clipping by the global norm and Muon: they need all of it first."""
@@ -370,15 +343,7 @@ class CpuEngine(ParameterStore):
             with reading_ahead(mapped, windows, lambda: int(program.sync[Sync.STEP])):
                 self._finish(program, data.X, 3)
         weight_sum = float(n_rows if data.weights is None else np.sum(data.weights, dtype=float))
-        grads *= conventions.gradient_factor / weight_sum
-        gradients = self.plan.unpack(grads)
-        l1, l2 = self.spec.l1, self.spec.l2 / (weight_sum if conventions.by_minibatch else 1.0)
-        loss = float(program.losses[0]) * conventions.loss_factor
-        for weight, dweight in zip(self.get_parameters()[0], gradients.weights, strict=True):
-            dweight += l2 * weight + l1 * np.sign(weight)
-            double = weight.astype(np.float64)
-            loss += l1 * np.abs(double).sum() + 0.5 * l2 * (double**2).sum()
-        return float(loss), gradients
+        return self._with_penalty(grads, float(program.losses[0]), weight_sum, conventions)
 
     def trace(self, X: np.ndarray) -> list[np.ndarray]:
         """Activations of every layer for these rows, input first, the raw output z last."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fastmlp.kernels.cpu.random import (
+from fastmlp.kernels.counters import (
     MASK32,
     MULTIPLIER_0,
     MULTIPLIER_1,

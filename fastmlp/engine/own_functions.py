@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import isbuiltin
 from types import CellType, CodeType, FunctionType
@@ -78,21 +78,34 @@ def compile_pair(functions: dict[str, Callable], of: str, n_args: int) -> Machin
     return MachineCode(compiled, n_args)
 
 
-def prepared(function: Callable, seen: dict[Callable, Any] | None = None) -> Callable:
+def prepared(function: Callable) -> Callable:
     """A copy of a function for numba: with math that vectorises, and with the plain functions
     that it calls compiled as well, which numba leaves to their author."""
-    seen = {} if seen is None else seen
+    return prepared_for(function, foreign, own_math.module, own_math.STAND_INS)
+
+
+def prepared_for(
+    function: Callable,
+    compiled: Callable,
+    own_module: Any = math,
+    stand_ins: Mapping[Any, Any] | None = None,
+    seen: dict[Callable, Any] | None = None,
+) -> Callable:
+    """A copy of a function whose plain functions are `compiled`, and in which `own_module` stands
+    for math and others for functions of it."""
+    seen, stand_ins = {} if seen is None else seen, stand_ins or {}
     seen[function] = function  # one that calls itself
 
     def instead(value: Any) -> Any:
         value = getattr(value, "py_func", value)
         if value is math:
-            return own_math.module
+            return own_module
         if isinstance(value, FunctionType):
             if value not in seen:
-                seen[value] = foreign(prepared(value, seen))
+                part = prepared_for(value, compiled, own_module, stand_ins, seen)
+                seen[value] = compiled(part)
             return seen[value]
-        return own_math.STAND_INS.get(value, value) if isbuiltin(value) else value
+        return stand_ins.get(value, value) if isbuiltin(value) else value
 
     called = {
         name: function.__globals__[name]

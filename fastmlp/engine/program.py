@@ -10,6 +10,7 @@ from numba import types
 
 from fastmlp.engine import names
 from fastmlp.engine.crew import n_cores
+from fastmlp.engine.descriptions import keep_threshold
 from fastmlp.engine.store import ParameterStore
 from fastmlp.interrupts import never_lost
 from fastmlp.kernels import structs
@@ -17,9 +18,6 @@ from fastmlp.kernels.cpu.loop import run
 from fastmlp.kernels.cpu.random import SHUFFLE_LANES
 from fastmlp.kernels.cpu.width import TILE
 from fastmlp.kernels.structs import (
-    SHUFFLE_BLOCKS,
-    SHUFFLE_NONE,
-    SHUFFLE_ROWS,
     Embedding,
     Float,
     Job,
@@ -29,7 +27,6 @@ from fastmlp.kernels.structs import (
     ThreadWord,
 )
 from fastmlp.plan import CACHE_LINE_BYTES, aligned_zeros, round_up
-from fastmlp.shuffle import Blocks
 from fastmlp.work_plan import WorkPlan
 
 # Longer than threads of like speed differ in a step, much shorter than a time slice that another
@@ -83,20 +80,6 @@ def describe_table(X: np.ndarray, job: np.ndarray) -> None:
     apart = X.strides[0] % 256 != 0 and X.strides[0] % X.itemsize == 0
     fits = X.dtype.kind == "f" and X.itemsize == job[Job.IN_PLACE] == X.strides[1]
     job[Job.IN_PLACE] = apart and fits and X.ctypes.data % X.itemsize == 0
-
-
-def describe_shuffle(shuffle: bool | Blocks, job: np.ndarray) -> None:
-    """How minibatches take their rows into a job."""
-    if isinstance(shuffle, Blocks):
-        job[Job.SHUFFLE] = SHUFFLE_BLOCKS
-        job[Job.BLOCK_BITS], job[Job.WINDOW_ROWS] = shuffle.block_bits, shuffle.window_rows
-    else:
-        job[Job.SHUFFLE] = SHUFFLE_ROWS if shuffle else SHUFFLE_NONE
-
-
-def _keep_threshold(rate: float) -> int:
-    """(1 - rate) 2^32 within 1 and 2^32 - 1: random words below it keep their unit; 0: all kept."""
-    return min(max(round((1.0 - rate) * 2**32), 1), 2**32 - 1) if rate > 0.0 else 0
 
 
 class Workspace:
@@ -192,7 +175,7 @@ class Workspace:
                 dz=plan.dz[i],
                 dz_in=plan.dz[i - 1] if i else 0,
                 activation=self.activation_codes[i] if i < hidden else 0,
-                keep_threshold=_keep_threshold(rate),
+                keep_threshold=keep_threshold(rate),
                 block_in=plan.blocks[i],
                 block_out=plan.blocks[i + 1],
                 norm=0 if folds and layer.norm == "batch" else names.NORMS.index(layer.norm),
@@ -260,7 +243,7 @@ class Workspace:
         job[Job.N_EMBEDDINGS] = len(parameters.embeddings)
         job[Job.N_EMBEDDED], job[Job.N_COLUMNS] = parameters.n_embedded, spec.sizes[0]
         job[Job.COLUMNS], job[Job.COLUMNS_LD] = plan.columns, plan.columns_ld
-        job[Job.INPUT_THRESHOLD] = _keep_threshold(spec.input_dropout)
+        job[Job.INPUT_THRESHOLD] = keep_threshold(spec.input_dropout)
         job[Job.INPUT_MASK], job[Job.ROWS_MEET] = plan.input_mask, self.meets
         job[Job.THREAD_WORDS], job[Job.PATIENCE] = self.thread_words, -1
         # Nothing but products reads what the first layer takes in.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastmlp.engine.names import ACTIVATIONS, LOSSES
@@ -23,12 +24,16 @@ class Compiled:
         The C address for each element type; see kernels/cpu/own.py.
     code : object
         What the machine code lives in.
+    value, derivative : callable
+        The user's functions, of z, or of z and y.
     y_min, y_max : float
         The targets that a loss takes.
     """
 
     addresses: dict[str, int]
     code: object
+    value: Callable
+    derivative: Callable
     y_min: float = -math.inf
     y_max: float = math.inf
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.conventions import Conventions
 from fastmlp.engine import names, registered
 from fastmlp.engine.initial import initialise
 from fastmlp.engine.results import OptimizerState, Snapshot
@@ -51,9 +52,7 @@ class ParameterStore:
             registered.activations.code(name, spec.dtype) for name in spec.activations
         ]
         self.loss_code = registered.losses.code(spec.loss.name, spec.dtype)
-        self.plan = ParameterPlan.make(
-            spec.layer_sizes, LANES[spec.dtype], spec.norms, spec.embeddings
-        )
+        self.plan = self._parameter_plan(spec)
         self.params = aligned_zeros(self.plan.n_elems, self.dtype)
         initialise(self.params, self.plan, spec)
         self.running = aligned_zeros(self._running_elems(), self.dtype)
@@ -68,6 +67,12 @@ class ParameterStore:
         # Counts changes of what predicts; the fold is kept with the count that it was made at.
         self._version = 0
         self._fold: tuple[int, np.ndarray] | None = None
+
+    def _parameter_plan(self, spec: NetworkSpec) -> ParameterPlan:
+        """Where parameters lie on this engine's device."""
+        return ParameterPlan.make(
+            spec.layer_sizes, LANES[spec.dtype], spec.norms, spec.embeddings
+        )  # fmt: skip
 
     # ---- parameters ------------------------------------------------------------------------
 
@@ -194,6 +199,22 @@ class ParameterStore:
             # Another thread may train meanwhile: then the version is another at its end.
             self._fold = fold = (version, folded)
         return fold[1]
+
+    # ---- gradients ----------------------------------------------------------------------------
+
+    def _with_penalty(
+        self, grads: np.ndarray, loss: float, weight_sum: float, conventions: Conventions
+    ) -> tuple[float, Parameters]:
+        """Mean loss plus penalty, and its gradients, from sums of gradients laid out as params."""
+        grads *= conventions.gradient_factor / weight_sum
+        gradients = self.plan.unpack(grads)
+        l1, l2 = self.spec.l1, self.spec.l2 / (weight_sum if conventions.by_minibatch else 1.0)
+        loss = loss * conventions.loss_factor
+        for weight, dweight in zip(self.get_parameters()[0], gradients.weights, strict=True):
+            dweight += l2 * weight + l1 * np.sign(weight)
+            double = weight.astype(np.float64)
+            loss += l1 * np.abs(double).sum() + 0.5 * l2 * (double**2).sum()
+        return float(loss), gradients
 
     # ---- optimizer -------------------------------------------------------------------------
 

@@ -3,12 +3,10 @@
 The mask is folded into the stored derivative, so the backward pass knows nothing of dropout.
 """
 
+from ..counters import MASK32
 from ..jit import njit
-from .random import MASK32, keep_or_zero, philox_lanes
+from .random import keep_or_zero, philox_lanes
 from .simd import lanes_of, like, load, store
-
-# What stands for the number of the layer in the counters of the inputs' own masks.
-INPUT = 255
 
 
 @njit

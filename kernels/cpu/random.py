@@ -14,15 +14,21 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from ..counters import (
+    FEISTEL_ROUNDS,
+    MASK32,
+    MULTIPLIER_0,
+    MULTIPLIER_1,
+    MURMUR_0,
+    MURMUR_1,
+    N_ROUNDS,
+    WEYL_0,
+    WEYL_1,
+)
 from ..jit import njit
 from . import simd
 
-MULTIPLIER_0, MULTIPLIER_1 = 0xD2511F53, 0xCD9E8D57
-WEYL_0, WEYL_1 = 0x9E3779B9, 0xBB67AE85
-N_ROUNDS = 10
-MURMUR_0, MURMUR_1 = 0x85EBCA6B, 0xC2B2AE35
 SHUFFLE_LANES = 16
-MASK32 = 0xFFFFFFFF
 
 
 @intrinsic
@@ -120,7 +126,7 @@ def _shuffled(builder, first, n, n_bits, key0, key1):
 
     def permuted(x):
         left, right = builder.lshr(x, shift), builder.and_(x, masks[1])
-        for i in range(6):
+        for i in range(FEISTEL_ROUNDS):
             key = builder.add(keys[i % 2], splat(u32(i * WEYL_0 & MASK32)))
             new = builder.and_(hashed(right, key), masks[i % 2])
             left, right = right, builder.xor(left, new)

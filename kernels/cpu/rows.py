@@ -6,10 +6,11 @@ batch-normalised layer is one over all rows, so there they meet, once forward an
 
 import numpy as np
 
+from ..counters import INPUT_LAYER
 from ..jit import njit
 from ..structs import KIND_GRADIENTS, KIND_PREDICT, KIND_TRAIN, Float, Job, Sync
 from .bands import band_gradients
-from .dropout import INPUT, drop
+from .dropout import drop
 from .embedding import embed_rows
 from .gather import gather_ahead, gather_rows, gather_targets, prefetch_targets
 from .gemm import activate_block, backward_rows, forward_rows
@@ -65,7 +66,7 @@ def read_inputs(p, r0, r1, epoch, step):
                 store(p.work, mask + r * first.ld_in + j, one)
     drop(
         p.work, first.act_in, mask, first.ld_in, first.n_in, r0, r1, job[Job.INPUT_THRESHOLD],
-        p.floats[Float.INPUT_SCALE], np.int64(INPUT), epoch, step, job[Job.SEED], mask != 0,
+        p.floats[Float.INPUT_SCALE], np.int64(INPUT_LAYER), epoch, step, job[Job.SEED], mask != 0,
     )  # fmt: skip
 
 

@@ -11,9 +11,10 @@ once; a window is a run of positions of an epoch whose blocks are in memory toge
     row = the j-th row of the table with its blocks in another order
 """
 
+from ..counters import MASK32
 from ..jit import njit
 from ..structs import SHUFFLE_BLOCKS, SHUFFLE_NONE, Job
-from .random import MASK32, SHUFFLE_LANES, epoch_keys, mix, shuffled_numbers, shuffled_rows
+from .random import SHUFFLE_LANES, epoch_keys, mix, shuffled_numbers, shuffled_rows
 
 
 @njit
