@@ -91,6 +91,7 @@ class LayerPlan:
     norm: str = "none"
     scale: int = 0  # offset of a normalised layer's scale, out_pad elements
 
+
 @dataclass(frozen=True)
 class EmbeddingPlan:
     """One table (categories, width) in `params`, row after row."""
@@ -236,9 +237,7 @@ class ParameterPlan:
     def n_weight_tasks(self) -> int:
         """How many of the tasks are pieces of weight matrices."""
         step = TASK_PANELS * 2 * self.lanes
-        return sum(
-            len(self.panels(layer)) * -(-layer.in_pad // step) for layer in self.layers
-        )
+        return sum(len(self.panels(layer)) * -(-layer.in_pad // step) for layer in self.layers)
 
     def shares(self, tasks: np.ndarray, n_threads: int) -> np.ndarray:
         """Contiguous runs of tasks of nearly equal work: int64 (n_threads + 1,)."""
