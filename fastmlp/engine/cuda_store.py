@@ -1,0 +1,160 @@
+"""What a network keeps on a GPU from one job to the next, and the programs of its jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastmlp.data import Dataset
+from fastmlp.engine import names
+from fastmlp.engine.cuda_feed import Feed, Feeds
+from fastmlp.engine.cuda_functions import activation_of, loss_of
+from fastmlp.engine.cuda_memory import check_memory
+from fastmlp.engine.cuda_program import CudaProgram, Network, Tables
+from fastmlp.engine.mirror import Mirror
+from fastmlp.engine.store import ParameterStore
+from fastmlp.kernels.cuda.launch import Gpu, Launch
+from fastmlp.kernels.cuda.ptx import VECTOR_BYTES
+from fastmlp.kernels.structs import Job
+from fastmlp.plan import ParameterPlan
+from fastmlp.spec import NetworkSpec
+
+
+def _mirrored(name: str) -> property:
+    """An array of the store that is on both sides."""
+
+    def get(self: CudaStore) -> Any:
+        mirror = self._mirrors.get(name)
+        return None if mirror is None else mirror.host()
+
+    def put(self: CudaStore, values: Any) -> None:
+        if values is None:
+            self._mirrors.pop(name, None)
+        elif name in self._mirrors:
+            self._mirrors[name].replace(values)
+        else:
+            self._mirrors[name] = Mirror(self.gpu, values)
+
+    return property(get, put)
+
+
+class CudaStore(ParameterStore):
+    """A network's parameters and states on both sides, and a program for each use."""
+
+    params = _mirrored("params")
+    state = _mirrored("state")
+    average = _mirrored("average")
+    running = _mirrored("running")
+
+    def __init__(self, spec: NetworkSpec, number: int = 0) -> None:
+        self.gpu = Gpu(number)
+        self._mirrors: dict[str, Mirror] = {}
+        self._programs: dict[str, tuple[Any, CudaProgram]] = {}
+        self._feeds = Feeds(self.gpu)
+        super().__init__(spec)
+        self._activations = tuple(activation_of(name, spec.dtype) for name in spec.activations)
+        self._loss_parameters = self.gpu.array(np.array(spec.loss.kernel_parameters, float))
+        self._last_grad_norms = np.zeros(len(self.plan.layers))
+        self.n_threads_used = 1
+
+    def _parameter_plan(self, spec: NetworkSpec) -> ParameterPlan:
+        lanes = VECTOR_BYTES // np.dtype(spec.dtype).itemsize
+        return ParameterPlan.make(
+            spec.layer_sizes, lanes, spec.norms, spec.embeddings, has_panels=False
+        )
+
+    def compile(self) -> None:
+        """Kernels are compiled at their first launch."""
+
+    def release(self) -> None:
+        """Give back what the last calls needed beside parameters and states."""
+        self._programs.clear()
+        self._feeds.forget()
+
+    # ---- programs ----------------------------------------------------------------------------
+
+    def _device(self, name: str) -> Any:
+        mirror = self._mirrors.get(name)
+        return self._nothing if mirror is None else mirror.device()
+
+    @property
+    def _nothing(self) -> Any:
+        if not hasattr(self, "_one"):
+            self._one = self.gpu.empty(1, self.dtype)
+        return self._one
+
+    def _network(self, params: str, loss: Any) -> Network:
+        return Network(
+            spec=self.spec,
+            plan=self.plan,
+            gpu=self.gpu,
+            activations=self._activations,
+            loss=loss,
+            loss_parameters=self._loss_parameters,
+            params=self._device(params),
+            state=self._device("state"),
+            average=self._device("average"),
+            running=self._device("running"),
+            running_offsets=self.running_offsets(),
+        )
+
+    def _loss(self, data: Dataset | None) -> Any:
+        """The loss's name, or a function of the user's."""
+        if data is not None and data.targets is not None and self.spec.loss.name == "cross_entropy":
+            # Classes given by probabilities have a kernel of their own.
+            return "soft_cross_entropy"
+        return loss_of(self.spec.loss.name, self.spec.dtype)
+
+    def _program(
+        self, use: str, tables: Tables, batch_size: int, kind: str, params: str, loss: Any,
+        *, variant: tuple[Any, ...] = (),
+    ) -> CudaProgram:  # fmt: skip
+        """The last program of this use if all of it is the same: its graph then serves again."""
+        net = self._network(params, loss)
+        arrays = (net.params, net.state, net.average, net.running, tables.X, tables.labels,
+                  tables.targets, tables.weights)  # fmt: skip
+        key = (tuple(map(id, arrays)), batch_size, kind, str(loss), self.rule, variant)
+        kept = self._programs.pop(use, None)
+        if kept is None or kept[0] != key:
+            kept = None  # given back first: two could be more than the device has
+            check_memory(self.gpu, self.spec, self.plan, batch_size, self.dtype.itemsize, kind)
+            kept = (key, CudaProgram(net, tables, batch_size, kind, self.rule or "sgd"))
+        self._programs[use] = kept
+        return kept[1]
+
+    def _used_name(self) -> str:
+        return "params" if "average" not in self._mirrors else "average"
+
+    # ---- jobs --------------------------------------------------------------------------------
+
+    def _describe_job(
+        self, program: CudaProgram, tables: Tables, data: Dataset, first_epoch: int,
+        first_step: int, n_epochs: int,
+    ) -> None:  # fmt: skip
+        job = program.job_host
+        job[:] = 0
+        job[Job.PATIENCE] = -1
+        job[Job.N_ROWS], job[Job.BATCH_SIZE] = len(data.X), program.batch_size
+        job[Job.N_EPOCHS], job[Job.N_LAYERS] = n_epochs, program.n_layers
+        job[Job.FIRST_EPOCH], job[Job.FIRST_STEP] = first_epoch, first_step
+        job[Job.UPDATES_DONE], job[Job.N_PARAMS] = self.n_updates, self.plan.n_elems
+        job[Job.HAS_AVERAGE] = "average" in self._mirrors
+        job[Job.SEED] = np.uint64(self.spec.seed).astype(np.int64)
+        if self.rule:
+            job[Job.RULE] = names.OPTIMIZERS.index(self.rule)
+        job[Job.DECAY_BIASES] = self.options.decay_biases
+
+    def _begin(self, program: CudaProgram, data: Dataset) -> None:
+        self._describe_job(program, program.tables, data, 0, 0, 1)
+        program.clock_host[:] = 0
+        self.gpu.write(program.job, program.job_host)
+        self.gpu.write(program.clock, program.clock_host)
+
+    def _launch_block(
+        self, feed: Feed, program: CudaProgram, start: int, n: int, launches: list[Launch]
+    ) -> None:
+        """Rows start to start + n through `launches`."""
+        rows = feed.rows(program, start, n)
+        self.gpu.launch([program.at_rows(start), *rows, *launches])
+        feed.used()

@@ -1,0 +1,115 @@
+"""Activations: a = f(z) and its derivative f'(z); formulas in kernels/cpu/activations.py.
+
+`activations(T)[name](z) -> (f(z), f'(z))`. NaN stays NaN.
+"""
+
+import math
+
+from ..codes import ACTIVATIONS
+from .jit import device, for_type
+
+LEAK = 0.01
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+GELU_CUBIC, SQRT_2_BY_PI = 0.044715, 0.7978845608028654
+SQRT_HALF, INV_SQRT_2PI = 0.7071067811865476, 0.3989422804014327
+
+
+@for_type
+def functions(T):
+    """sigmoid(z) and softplus(z) = max(z, 0) + log(1 + e^-|z|), which do not overflow."""
+    zero, one = T(0), T(1)
+
+    @device
+    def sigmoid(z):
+        e = math.exp(-abs(z))
+        low = e / (one + e)
+        return one / (one + e) if z >= zero else low
+
+    @device
+    def softplus(z):
+        return (zero if z < zero else z) + math.log1p(math.exp(-abs(z)))
+
+    return sigmoid, softplus
+
+
+@for_type
+def activations(T):
+    """Each by its name, in the order of the codes."""
+    zero, one, half, third, sixth = T(0), T(1), T(0.5), T(1.0 / 3.0), T(1.0 / 6.0)
+    three, leak = T(3), T(LEAK)
+    selu_scale, selu_both = T(SELU_SCALE), T(SELU_SCALE * SELU_ALPHA)
+    sqrt_half, inv_sqrt_2pi = T(SQRT_HALF), T(INV_SQRT_2PI)
+    cubic, twice = T(GELU_CUBIC), T(2.0 * SQRT_2_BY_PI)
+    sigmoid_of, softplus_of = functions(T)
+
+    @device
+    def identity(z):
+        return z, one
+
+    @device
+    def relu(z):
+        return (zero if z < zero else z), (one if z > zero else zero)
+
+    @device
+    def leaky_relu(z):
+        slope = one if z > zero else leak
+        return z * slope, slope
+
+    @device
+    def elu(z):
+        low = math.expm1(zero if z > zero else z)
+        return (z if z > zero else low), (one if z > zero else low + one)
+
+    @device
+    def selu(z):
+        low = math.expm1(zero if z > zero else z) * selu_both
+        return (z * selu_scale if z > zero else low), (selu_scale if z > zero else low + selu_both)
+
+    @device
+    def gelu(z):
+        cdf = math.erf(z * sqrt_half) * half + half
+        pdf = math.exp(z * z * -half) * inv_sqrt_2pi
+        return z * cdf, z * pdf + cdf
+
+    @device
+    def gelu_tanh(z):
+        square = z * z * cubic
+        s = sigmoid_of((z * square + z) * twice)
+        du = (square * three + one) * twice
+        return z * s, s * (z * du * (one - s) + one)
+
+    @device
+    def silu(z):
+        s = sigmoid_of(z)
+        return z * s, s * (z * (one - s) + one)
+
+    @device
+    def mish(z):
+        t = math.tanh(softplus_of(z))
+        return z * t, z * sigmoid_of(z) * (one - t * t) + t
+
+    @device
+    def softplus(z):
+        return softplus_of(z), sigmoid_of(z)
+
+    @device
+    def hard_swish(z):
+        if z > three:
+            return z, one
+        if z < -three:
+            return z * zero, zero
+        return z * ((z + three) * sixth), z * third + half
+
+    @device
+    def tanh(z):
+        a = math.tanh(z)
+        return a, one - a * a
+
+    @device
+    def sigmoid(z):
+        a = sigmoid_of(z)
+        return a, a * (one - a)
+
+    made = (identity, relu, leaky_relu, elu, selu, gelu, gelu_tanh, silu, mish, softplus,
+            hard_swish, tanh, sigmoid)  # fmt: skip
+    return dict(zip(ACTIVATIONS, made, strict=True))

@@ -1,0 +1,197 @@
+"""Memory of a GPU, its stream, and lists of launches that are replayed as a graph.
+
+A launch from Python takes tens of microseconds for its arguments; a graph of launches is handed to
+the GPU at once. All arguments are fixed when the list is made: what changes from step to step lies
+in device memory.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import cuda
+
+from .jit import SIMULATED
+
+_log = logging.getLogger("fastmlp")
+COPY_BYTES = 64 * 1024 * 1024  # of a host array that are copied at a time
+IN_FLIGHT = 2  # groups of launches that the GPU has at a time
+
+
+class Launch(NamedTuple):
+    """One kernel with its grid, its block and all arguments."""
+
+    kernel: Any
+    grid: tuple[int, ...]
+    block: int
+    arguments: tuple[Any, ...]
+
+
+class Gpu:
+    """One device: allocations, copies and launches in the order of one stream."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        with self.current():
+            self.stream = cuda.stream()
+
+    def current(self) -> Any:
+        """A context in which this thread's calls are meant for this device."""
+        return cuda.gpus[self.number]
+
+    def free_bytes(self) -> float:
+        with self.current():
+            return cuda.current_context().get_memory_info().free
+
+    def empty(self, n: int, dtype: Any) -> Any:
+        """An array (n,) of the device, its contents undefined; at least one element."""
+        with self.current():
+            return cuda.device_array(max(n, 1), dtype)
+
+    def array(self, values: np.ndarray) -> Any:
+        """A copy of a host array (n,) on the device."""
+        made = self.empty(len(values), values.dtype)
+        if len(values):
+            self.write(made, values)
+        return made
+
+    def write(self, target: Any, values: np.ndarray) -> None:
+        """A host array (n,) into the first n elements of a device array."""
+        step = max(1, COPY_BYTES // values.itemsize)
+        with self.current():
+            for start in range(0, len(values), step):
+                part = np.ascontiguousarray(values[start : start + step])
+                target[start : start + len(part)].copy_to_device(part, stream=self.stream)
+            self.stream.synchronize()
+
+    def write_rows(self, target: Any, rows: np.ndarray) -> None:
+        """A host table (n, m) of any strides, row after row, into a device array (n m,)."""
+        n_columns = rows.shape[1]
+        step = max(1, COPY_BYTES // (n_columns * rows.itemsize))
+        for start in range(0, len(rows), step):
+            part = np.ascontiguousarray(rows[start : start + step]).reshape(-1)
+            self.write(target[start * n_columns :], part)
+
+    def read(self, source: Any, target: np.ndarray) -> None:
+        """The first len(target) elements of a device array into a host array."""
+        with self.current():
+            if len(target):
+                source[: len(target)].copy_to_host(target, stream=self.stream)
+            self.stream.synchronize()
+
+    def launch(self, launches: list[Launch], stream: Any = None) -> None:
+        """All of them, one after the other; returns before they have run."""
+        with self.current():
+            for kernel, grid, block, arguments in launches:
+                kernel[grid, block, self.stream if stream is None else stream](*arguments)
+
+    def wait(self) -> None:
+        """Until all that was launched has run."""
+        with self.current():
+            self.stream.synchronize()
+
+
+class Halves:
+    """A device array of two halves that the host fills in turn, while kernels read the other."""
+
+    def __init__(self, gpu: Gpu, n: int, dtype: Any) -> None:
+        """n: elements of a half."""
+        self._gpu, self._n, self._turn = gpu, n, 0
+        with gpu.current():
+            self.device = cuda.device_array(2 * n, dtype)
+            self._stream = cuda.stream()
+            self._hosts = [cuda.pinned_array(n, dtype) for _ in range(2)]
+            self._sent = [cuda.event() for _ in range(2)]
+            self._used = [cuda.event() for _ in range(2)]
+        self._was_sent, self._was_used = [False, False], [False, False]
+
+    def send(self, values: np.ndarray) -> int:
+        """`values` to the half whose turn it is, before what is launched next; where it begins."""
+        half, n = self._turn, len(values)
+        with self._gpu.current():
+            if self._was_sent[half]:
+                self._sent[half].synchronize()  # the copy before last has left the pinned memory
+            host = self._hosts[half]
+            host[:n] = values
+            if self._was_used[half]:
+                self._used[half].wait(self._stream)
+            start = half * self._n
+            self.device[start : start + n].copy_to_device(host[:n], stream=self._stream)
+            self._sent[half].record(self._stream)
+            self._sent[half].wait(self._gpu.stream)
+        self._was_sent[half] = True
+        return start
+
+    def used(self) -> None:
+        """What was launched until now is the last to read the half that was sent last."""
+        with self._gpu.current():
+            self._used[self._turn].record(self._gpu.stream)
+        self._was_used[self._turn] = True
+        self._turn = 1 - self._turn
+
+
+class Steps:
+    """A list of launches that is run many times."""
+
+    def __init__(self, gpu: Gpu, launches: list[Launch]) -> None:
+        self._gpu, self.launches = gpu, launches
+        self._graph: Any = None
+        self._tried = SIMULATED  # which has no graphs
+        self._events: deque[Any] = deque()
+
+    def run(self, n: int) -> None:
+        """n times, in groups of which the GPU has IN_FLIGHT at most; returns before they end.
+
+        The first time kernels are launched one by one, which compiles and loads them: within a
+        capture neither may happen.
+        """
+        if not n:
+            return
+        first = n
+        if not self._tried:
+            self._gpu.launch(self.launches)
+            self._gpu.wait()
+            self._graph = self._captured()
+            self._tried, first = True, n - 1
+        gpu = self._gpu
+        if self._graph is None:
+            for _ in range(first):
+                gpu.launch(self.launches)
+        else:
+            with gpu.current():
+                stream = _core_stream(gpu.stream)
+                for _ in range(first):
+                    self._graph.launch(stream)
+        self._limit_queue()
+
+    def _limit_queue(self) -> None:
+        """Wait until no more than IN_FLIGHT calls of `run` are under way."""
+        with self._gpu.current():
+            event = cuda.event()
+            event.record(self._gpu.stream)
+            self._events.append(event)
+            if len(self._events) > IN_FLIGHT:
+                self._events.popleft().synchronize()
+
+    def _captured(self) -> Any:
+        """The launches as a graph, or None where the driver cannot capture them."""
+        try:
+            with self._gpu.current():
+                builder = _core_stream(self._gpu.stream).create_graph_builder()
+                builder.begin_building()
+                self._gpu.launch(self.launches, builder)
+                return builder.end_building().complete()
+        except Exception as error:  # the driver's, cuda.core's or numba's
+            _log.warning(
+                "steps are launched kernel by kernel, as no graph could be made: %s", error
+            )
+            return None
+
+
+def _core_stream(stream: Any) -> Any:
+    from numba.cuda.cudadrv import driver
+
+    return driver._to_core_stream(stream)
