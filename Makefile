@@ -13,6 +13,9 @@ DEV := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-bench
 PLOT := $(VENV)/.installed-plot
 
+# Kernels for GPUs run in numba's simulator, which is chosen before numba is imported.
+CUDA_TESTS := NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest tests/cuda
+
 .DEFAULT_GOAL := help
 .PHONY: help train test trust lint types format bench sklearn asv defaults pictures clean
 
@@ -23,10 +26,11 @@ train: $(BASE)  ## install, then train on scikit-learn's handwritten digits
 	$(BIN)/fastmlp train digits --out runs/digits
 
 test: $(TEST)  ## install, then run the whole test suite
-	$(BIN)/python -m pytest
+	@status=0; $(CUDA_TESTS) || status=1; $(BIN)/python -m pytest || status=1; exit $$status
 
 trust: $(TEST)  ## the test suite in its long forms (many more random networks)
-	FASTMLP_TRUST=1 $(BIN)/python -m pytest
+	@status=0; export FASTMLP_TRUST=1; \
+	$(CUDA_TESTS) || status=1; $(BIN)/python -m pytest || status=1; exit $$status
 
 lint: $(DEV)  ## ruff: style and formatting
 	$(BIN)/ruff check .

@@ -1,0 +1,250 @@
+"""Kernels and functions of the GPU against the oracles that the CPU's have: plain NumPy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numba import cuda
+
+from fastmlp.engine.block_order import rows_at
+from fastmlp.kernels import codes
+from fastmlp.kernels.cuda import activations, gemm, losses, optimizers, shuffle
+from fastmlp.kernels.cuda.gemm import ACROSS, ALONG
+from fastmlp.kernels.cuda.jit import THREADS
+from fastmlp.kernels.cuda.random import dropout_mask
+from fastmlp.kernels.cuda.structs import Clock
+from fastmlp.kernels.cuda.tile import Tile
+from fastmlp.kernels.structs import SHUFFLE_BLOCKS, SHUFFLE_ROWS, STATUS_RUNNING, Job
+from fastmlp.plan import round_up
+from tests.kernels.tools import CLASS_LOSSES, loss_of, outputs_for, random_targets
+from tests.reference import activations as reference_activations
+from tests.reference import losses as reference_losses
+from tests.reference import optimizers as reference_optimizers
+from tests.reference.dropout import keep_mask
+from tests.reference.random import block_shuffled, shuffled
+
+from .scheduler import races_found
+
+DTYPES = ("float32", "float64")
+EPS = {dtype: float(np.finfo(dtype).eps) for dtype in DTYPES}
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def clock_of(n_rows: int) -> np.ndarray:
+    clock = np.zeros(Clock.FAULTY_LAYER + 8, np.int64)
+    clock[Clock.STATUS], clock[Clock.N_ROWS] = STATUS_RUNNING, n_rows
+    return clock
+
+
+def padded(matrix: np.ndarray, dtype: str, lanes: int) -> np.ndarray:
+    """Rows of whole vectors, zeros behind them."""
+    made = np.zeros((len(matrix), round_up(matrix.shape[1], lanes)), dtype)
+    made[:, : matrix.shape[1]] = matrix
+    return made
+
+
+# ---- products ------------------------------------------------------------------------------------
+
+TILES = (Tile(8, 8, 4, 4, 4), Tile(8, 16, 8, 4, 8), Tile(16, 8, 4, 8, 4))
+
+
+@each_dtype
+@pytest.mark.parametrize("tile", TILES, ids=str)
+@pytest.mark.parametrize("order", [(ALONG, ACROSS), (ALONG, ALONG), (ACROSS, ACROSS)], ids=str)
+def test_products_of_every_order_and_tail(order, tile, dtype):
+    rng, lanes = np.random.default_rng(0), 16 // np.dtype(dtype).itemsize
+    T = np.dtype(dtype).type
+    for m, n, k in ((1, 1, 1), (8, 8, 4), (9, 17, 5), (16, 7, 12), (3, 33, 13)):
+        m, n, k = (round_up(size, lanes) for size in (m, n, k))
+        a, b = rng.standard_normal((m, k)).astype(T), rng.standard_normal((k, n)).astype(T)
+        as_read = [np.ascontiguousarray(a if order[0] == ALONG else a.T),
+                   np.ascontiguousarray(b.T if order[1] == ALONG else b)]  # fmt: skip
+        out = cuda.to_device(np.full(m * n, np.nan, T))
+        kernel = gemm.product(T, tile, *order)
+        grid = (-(-m // tile.rows), -(-n // tile.columns))
+        with races_found():
+            kernel[grid, tile.n_threads](
+                out, as_read[0].reshape(-1), as_read[1].reshape(-1), clock_of(m), m, n, k, n,
+                as_read[0].shape[1], as_read[1].shape[1],
+            )  # fmt: skip
+        wanted = a.astype(float) @ b.astype(float)
+        sizes = np.abs(a.astype(float)) @ np.abs(b.astype(float))
+        found = out.copy_to_host().reshape(m, n)
+        assert np.all(np.abs(found - wanted) <= EPS[dtype] * (k + 2) * sizes)
+
+
+@each_dtype
+@pytest.mark.parametrize("n_rows", [1, 5, 16, 23])
+def test_parts_of_gradients_add_up_over_tails_of_rows(n_rows, dtype):
+    rng, T, lanes = np.random.default_rng(1), np.dtype(dtype).type, 16 // np.dtype(dtype).itemsize
+    tile, run = Tile(8, 8, 4, 4, 4), 8
+    n_in, n_out = round_up(9, lanes), round_up(5, lanes)
+    x, dz = rng.standard_normal((n_rows, n_in)), rng.standard_normal((n_rows, n_out))
+    x, dz = x.astype(T), dz.astype(T)
+    n_parts, stride = -(-n_rows // run), n_in * n_out + n_out
+    parts = cuda.to_device(np.full(n_parts * stride, np.nan, T))
+    kernel = gemm.gradient(T, tile, True)
+    grid = (-(-n_in // tile.rows), -(-n_out // tile.columns), n_parts)
+    with races_found():
+        kernel[grid, tile.n_threads](
+            parts, parts[n_in * n_out :], x.reshape(-1), dz.reshape(-1), clock_of(n_rows), n_in,
+            n_out, run, stride,
+        )  # fmt: skip
+    summed = parts.copy_to_host().reshape(n_parts, stride).astype(float).sum(axis=0)
+    wanted = np.concatenate([(x.T.astype(float) @ dz).reshape(-1), dz.astype(float).sum(axis=0)])
+    assert np.abs(summed - wanted).max() <= 4 * n_rows * EPS[dtype]
+
+
+# ---- elements ------------------------------------------------------------------------------------
+
+
+@each_dtype
+@pytest.mark.parametrize("name", codes.ACTIVATIONS)
+def test_activations_are_those_of_their_definitions(name, dtype):
+    T, rng = np.dtype(dtype).type, np.random.default_rng(2)
+    z = np.concatenate([rng.normal(0, 3, 300), [-80.0, -3.0, -0.0, 0.0, 3.0, 80.0]]).astype(T)
+    function = activations.activations(T)[name]
+    found = np.array([function(value) for value in z], float).T
+    wanted = reference_activations.TABLE[name](z.astype(float))
+    for f, w in zip(found, wanted, strict=True):
+        assert np.all(np.abs(f - w) <= 8 * EPS[dtype] * (1.0 + np.abs(z)))
+    for value in function(T(np.nan)):
+        assert math.isnan(value) or name in ("relu", "leaky_relu", "elu", "selu", "identity")
+    assert math.isnan(function(T(np.nan))[0])
+
+
+@each_dtype
+@pytest.mark.parametrize("name", codes.LOSSES)
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 9])
+def test_losses_are_those_of_their_definitions(name, n, dtype):
+    T, lanes = np.dtype(dtype).type, 16 // np.dtype(dtype).itemsize
+    rng, of, n_rows = np.random.default_rng(3), loss_of(name), 11
+    n = outputs_for(name, n)
+    ld, lanes_of_row = round_up(n, lanes), losses.lanes_for(name, n)
+    z = padded(rng.normal(0, 2, (n_rows, n)), dtype, lanes)
+    y = np.asarray(random_targets(rng, name, n_rows, n))
+    rows = rng.permutation(n_rows).astype(np.int64)
+    weights = rng.uniform(0.0, 2.0, n_rows).astype(T)
+    classes = name in CLASS_LOSSES
+    labels = y.astype(np.int32) if classes else np.zeros(1, np.int32)
+    targets = np.zeros((1, 1), T) if classes else np.ascontiguousarray(y, T)
+    n_blocks = -(-n_rows // losses.rows_of_block(lanes_of_row))
+    dz = cuda.to_device(np.full(n_rows * ld, np.nan, T))
+    partial = cuda.to_device(np.full(2 * n_blocks, np.nan))
+    with races_found():
+        losses.loss(T, name, lanes_of_row)[n_blocks, THREADS](
+            dz, partial, z.reshape(-1), rows, labels, targets.reshape(-1), weights,
+            np.array(of.kernel_parameters, float), clock_of(n_rows), ld, n, targets.shape[1],
+            classes, True,
+        )  # fmt: skip
+    chosen = y[rows] if classes else targets.astype(float)[rows]
+    values, wanted = reference_losses.TABLE[name](z[:, :n].astype(float), chosen, of.parameters)
+    w = weights[rows].astype(float)
+    sums = partial.copy_to_host().reshape(-1, 2).sum(axis=0)
+    size = 1.0 + np.abs(values).max() + np.abs(wanted).max()
+    assert abs(sums[0] - w @ values) <= 64 * EPS[dtype] * size * n_rows
+    assert abs(sums[1] - w.sum()) <= 1e-6
+    found = dz.copy_to_host().reshape(n_rows, ld)
+    assert np.abs(found[:, :n] - wanted * w[:, None]).max() <= 32 * EPS[dtype] * size
+    np.testing.assert_array_equal(found[:, n:], 0.0)
+
+
+@each_dtype
+@pytest.mark.parametrize("rule", ["sgd", "rmsprop", "adagrad", "lion"])
+def test_update_rules_without_a_count_of_steps_are_those_of_the_formulas(rule, dtype):
+    T, rng = np.dtype(dtype).type, np.random.default_rng(4)
+    apply, lr = optimizers.rules(T)[rule], 0.01
+    h = (*reference_optimizers.HYPER[rule], 0.0, 0.0, 0.0)[:3]
+    w, wanted = T(0.7), np.array([0.7])
+    found, states = [T(0)] * 3, [np.zeros(1) for _ in range(3)]
+    for t in range(1, 31):
+        g = T(rng.normal())
+        w, *found = apply(w, g, *found, T(lr), *map(T, h), T(lr), T(1), T(0), T(0), T(h[0]))
+        wanted = reference_optimizers.TABLE[rule](
+            wanted, np.array([float(g)]), states, lr, reference_optimizers.HYPER[rule], t
+        )
+    assert abs(float(w) - wanted[0]) <= 200 * EPS[dtype]
+
+
+# ---- random numbers ------------------------------------------------------------------------------
+
+
+def test_masks_are_those_of_the_counters():
+    mask, rate, seed = dropout_mask(np.float32), 0.4, 2**40 + 5
+    threshold = round((1.0 - rate) * 2**32)
+    found = [[mask(row, column, 1, 3, 7, np.int64(seed), threshold, np.float32(2.0)) > 0
+              for column in range(150)] for row in range(4)]  # fmt: skip
+    wanted = keep_mask(4, 150, rate=rate, layer=1, epoch=3, step=7, seed=seed)
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 17, 100])
+def test_shuffles_are_those_of_the_oracle(n):
+    job, seed = np.zeros(Job.N_FIELDS, np.int64), 2**63 + 11
+    job[Job.SHUFFLE], job[Job.N_ROWS] = SHUFFLE_ROWS, n
+    job[Job.SEED] = np.uint64(seed).astype(np.int64)
+    found = [int(shuffle.row_at(job, np.int64(5), np.int64(i))) for i in range(n)]
+    assert found == [shuffled(i, n, 5, seed) for i in range(n)]
+
+
+@pytest.mark.parametrize("n", [9, 64, 101])
+def test_block_shuffles_are_those_of_the_oracle(n):
+    job, seed = np.zeros(Job.N_FIELDS, np.int64), 21
+    job[Job.SHUFFLE], job[Job.N_ROWS], job[Job.SEED] = SHUFFLE_BLOCKS, n, seed
+    job[Job.BLOCK_BITS], job[Job.WINDOW_ROWS] = 3, 40
+    found = [int(shuffle.row_at(job, np.int64(2), np.int64(i))) for i in range(n)]
+    assert found == block_shuffled(n, 2, seed, 3, 40)
+    assert sorted(found) == list(range(n))
+
+
+def test_the_order_in_which_parts_are_sent_is_that_of_the_kernels():
+    from fastmlp.engine.descriptions import describe_shuffle
+    from fastmlp.shuffle import Blocks
+
+    for how in (False, True, Blocks(4, 30)):
+        job = np.zeros(Job.N_FIELDS, np.int64)
+        job[Job.N_ROWS], job[Job.SEED] = 67, 8
+        describe_shuffle(how, job)
+        found = [int(shuffle.row_at(job, np.int64(1), np.int64(i))) for i in range(67)]
+        sent = rows_at(np.arange(67), 67, how, 8, 1)
+        np.testing.assert_array_equal(np.arange(67)[sent], found)
+
+
+# ---- gradients -----------------------------------------------------------------------------------
+
+CASES = {
+    "plain": {"sizes": [4, 6, 5, 3], "activation": ["tanh", "gelu"], "l1": 0.01, "l2": 0.02},
+    "layer norm": {"sizes": [4, 6, 6, 3], "norm": "layer", "activation": "silu"},
+    "batch norm": {"sizes": [4, 6, 6, 3], "norm": "batch", "activation": "tanh"},
+    "residual": {"sizes": [5, 5, 5, 2], "residual": True, "activation": "softplus"},
+    "embedding": {"sizes": [3, 5, 2], "embeddings": {1: (4, 2)}, "activation": "mish"},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_are_central_differences_of_the_loss(case):
+    from fastmlp.engine.cuda import CudaEngine
+    from fastmlp.spec import NetworkSpec
+
+    from .tools import dataset
+
+    spec = NetworkSpec.make(**CASES[case], dtype="float64", loss="squared_error", seed=1)
+    rng = np.random.default_rng(6)
+    X = rng.normal(size=(7, spec.sizes[0]))
+    X[:, 1] = np.arange(7) % 4 if case == "embedding" else X[:, 1]
+    data, engine, step = dataset(spec, 7, X=X, weights=True), CudaEngine(spec), 1e-5
+    gradients = engine.loss_and_all_gradients(data)[1].named()
+    start = engine.parameters()
+    for name, wanted in gradients.items():
+        for place in np.ndindex(*wanted.shape):
+            told = []
+            for sign in (step, -step):
+                engine.set_all_parameters(start)
+                moved = engine.parameters()
+                moved.named()[name][place] += sign
+                engine.set_all_parameters(moved)
+                told.append(engine.loss_and_all_gradients(data)[0])
+            slope = (told[0] - told[1]) / (2 * step)
+            assert abs(slope - wanted[place]) <= 1e-7 * (1 + abs(slope)), (name, place)

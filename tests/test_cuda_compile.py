@@ -1,0 +1,73 @@
+"""Every CUDA kernel compiles for all GPUs that are supported, and keeps its numbers in registers.
+
+No GPU takes part: numba-cuda makes PTX, and NVIDIA's assembler machine code of it.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import LONG
+
+ROOT = Path(__file__).parents[1]
+TARGETS = "7.5,8.0,9.0,10.0"
+N_PROCESSES = 2
+# Of every multiprocessor since 7.5.
+REGISTERS, STATIC_SHARED = 65536, 48 * 1024
+
+
+def records(folder: Path, *options: str) -> list[dict]:
+    """What `python -m benchmarks.gpu.resources` writes, its kernels shared by some processes."""
+    paths = [folder / f"{number}.jsonl" for number in range(N_PROCESSES)]
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_ENABLE_CUDASIM"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.gpu.resources", *options, "--targets", TARGETS,
+             "--part", f"{number + 1}/{N_PROCESSES}", "--json", str(path)],
+            cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for number, path in enumerate(paths)
+    ]  # fmt: skip
+    errors = [process.communicate()[1] for process in started]
+    assert [process.returncode for process in started] == [0] * N_PROCESSES, "".join(errors)
+    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module", params=["every kernel", "plain steps, PTX of each target"])
+def found(request, tmp_path_factory) -> list[dict]:
+    folder = tmp_path_factory.mktemp("resources")
+    if request.param == "every kernel":
+        return records(folder, "--every", *(["--native"] if LONG else []))
+    return records(folder, "--plain", "--native")
+
+
+def kernel_names() -> set[str]:
+    """Functions below @kernel, and those that are made of source text."""
+    names = {"forward", "backward", "gradient", "product", "loss"}
+    for path in (ROOT / "kernels" / "cuda").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                if any(ast.unparse(d) == "kernel" for d in node.decorator_list):
+                    names.add(node.name)
+    return names
+
+
+def test_no_kernel_spills_or_asks_for_more_than_there_is(found, record_property):
+    assert {tuple(r["target"]) for r in found} == {(7, 5), (8, 0), (9, 0), (10, 0)}
+    wrong = [
+        r for r in found
+        if r["spill_stores"] or r["spill_loads"] or r["stack"] or r["shared"] > STATIC_SHARED
+        or not 0 < r["registers"] * r["threads"] <= REGISTERS or not r["n_machine_code"]
+    ]  # fmt: skip
+    assert not wrong
+    per_target = len(found) // 4
+    record_property(f"CUDA kernels without spills on {TARGETS}", per_target)
+    if per_target > 100:
+        assert {r["name"] for r in found} == kernel_names()
