@@ -131,5 +131,9 @@ class MetricWarning(UserWarning):
     """A metric could not be computed after an epoch of a fit; its series has nan there."""
 
 
+class DeviceWarning(UserWarning):
+    """A network was saved on a device that is not here; it is loaded on the CPU."""
+
+
 class GradientFlowWarning(UserWarning):
     """The gradients of the first layers vanish or explode; the message names them and a remedy."""

@@ -17,7 +17,7 @@ from fastmlp.schedules import Constant
 from fastmlp.trainer import Trainer
 
 if TYPE_CHECKING:
-    from fastmlp.engine.cpu import CpuEngine
+    from fastmlp.engine import Engine
 
 # Epochs are the limit: SciPy's own of 15,000 evaluations is lifted.
 _NO_LIMIT = 2**31 - 1
@@ -50,7 +50,7 @@ class Objective:
     A call leaves its point in the network, in the network's dtype.
     """
 
-    def __init__(self, engine: CpuEngine, data: Dataset) -> None:
+    def __init__(self, engine: Engine, data: Dataset) -> None:
         self._engine, self._data = engine, data
         self._point = engine.parameters()
         self._arrays = list(self._point.named().values())

@@ -18,7 +18,7 @@ from fastmlp.scoring import Metric, Outputs, check_metrics
 from fastmlp.targets import Task
 
 if TYPE_CHECKING:
-    from fastmlp.engine.cpu import CpuEngine
+    from fastmlp.engine import Engine
 
 # A block takes some 20 ms at 100 GFLOP/s: between two, Ctrl-C and max_time_s are heard.
 _BLOCK_FLOP = 2e9
@@ -48,7 +48,7 @@ class Scoring:
             return {"loss": "min", metric_of(self.task): "max"}
         return {"loss": "min"} | {metric.name: metric.direction for metric in self.metrics}
 
-    def check(self, engine: CpuEngine, data: Dataset) -> None:
+    def check(self, engine: Engine, data: Dataset) -> None:
         """Raise OptionError or OptionTypeError for a metric that cannot be computed of `data`."""
         if self.metrics:
             outputs = Outputs(self.task, engine.spec.loss, data, self.classes)
@@ -57,7 +57,7 @@ class Scoring:
 
 
 def evaluate(
-    engine: CpuEngine,
+    engine: Engine,
     data: Dataset,
     scoring: Scoring,
     out_of_time: Callable[[], bool] = lambda: False,

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fastmlp import targets
+from fastmlp import devices, targets
 from fastmlp.checks import shown
 from fastmlp.engine import OptimizerState, Snapshot, make_engine
 from fastmlp.engine.names import OPTIMIZER_SLOTS
 from fastmlp.errors import (
+    DeviceError,
     FastmlpError,
     NetworkBusyError,
     NetworkTooLargeError,
@@ -38,7 +39,7 @@ from fastmlp.spec import NetworkSpec
 from fastmlp.trainer import Counters
 
 if TYPE_CHECKING:
-    from fastmlp.engine.cpu import CpuEngine
+    from fastmlp.engine import Engine
 
 
 class Model:
@@ -66,7 +67,7 @@ class Model:
         self.extra = {}
 
     @property
-    def engine(self) -> CpuEngine:
+    def engine(self) -> Engine:
         """What trains and predicts, for modules of fastmlp that drive it themselves."""
         return self._engine
 
@@ -118,6 +119,11 @@ class Model:
     def dtype(self) -> str:
         """The element type of parameters and outputs, "float32" or "float64"."""
         return self._spec.dtype
+
+    @property
+    def device(self) -> str:
+        """Where the network is: "cpu", or "cuda:N" for GPU number N."""
+        return self._spec.device
 
     @property
     def seed(self) -> int:
@@ -277,19 +283,39 @@ class Model:
         """
         write_model(path, self._state(self.extra if extra is None else extra))
 
+    def to(self, device: str) -> Self:
+        """Move the network to another device with all that it has learnt; returns the network.
+
+        `device` as for a new network. Training goes on there with the same random numbers. Raises
+        DeviceError, with nothing changed, and NetworkBusyError.
+
+        >>> import fastmlp
+        >>> fastmlp.Network([4, 8, 3]).to("auto").device
+        'cpu'
+        """
+        spec = self._spec.on(device)
+        with self.being_trained():
+            if spec != self._spec:
+                engine = make_engine(spec)
+                self._carry(engine, self._state(self.extra))
+                self._spec, self._engine = spec, engine
+        return self
+
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str], device: str | None = None) -> Self:
         """The network that `save` wrote; running code from the file is not possible.
 
-        Raises ModelFileNotFoundError or ModelFileError: truncated, damaged, too new, or no model;
+        `device`: where it shall be, as for a new network; None for the one it was on, or the CPU,
+        after a DeviceWarning, where that is not there. Raises ModelFileNotFoundError or
+        ModelFileError: truncated, damaged, too new, or no model; DeviceError for `device`;
         NotRegisteredError where it needs a function of `fastmlp.register_activation` or
         `fastmlp.register_loss` that this process does not have.
         """
         state = read_model(path)
         model = cls.__new__(cls)
         try:
-            model._restore(state)
-        except NotRegisteredError:
+            model._restore(state, device)
+        except (DeviceError, NotRegisteredError):
             raise
         except (FastmlpError, KeyError, TypeError, ValueError) as error:
             raise damaged(path, error) from error
@@ -321,27 +347,32 @@ class Model:
             values, self._engine.parameters(), self.classes_, slots, self._engine.get_running()
         )
 
-    def _restore(self, state: ModelState) -> None:
+    def _restore(self, state: ModelState, device: str | None = None) -> None:
         values = state.values
-        self._begin(NetworkSpec.from_dict(values["spec"]))
-        self._engine.set_all_parameters(checked_parameters(self._spec, state.parameters))
-        self._engine.set_running(checked_running(self._spec, state.running))
+        wanted = device or devices.or_cpu(values["spec"].get("device", devices.CPU))
+        self._begin(NetworkSpec.from_dict({**values["spec"], "device": wanted}))
         self._counters = Counters(_count(values, "n_epochs"), _count(values, "n_steps"))
         n_classes = targets.n_classes_of(self._task, self.sizes[-1])
         if state.classes is not None and state.classes.shape != (n_classes,):
             raise ValueError(f"{state.classes.shape} classes for {n_classes}")
         self.classes_ = state.classes
         self.extra = dict(values["extra"])
+        self._optimizer = self._carry(self._engine, state)
+
+    def _carry(self, engine: Engine, state: ModelState) -> Optimizer | None:
+        """Give an engine all that a state has learnt; returns the optimizer."""
+        values = state.values
+        engine.set_all_parameters(checked_parameters(self._spec, state.parameters))
+        engine.set_running(checked_running(self._spec, state.running))
         if values["optimizer"] is None:
-            return
+            return None
         optimizer = optimizer_from_dict(values["optimizer"])
         averaged = optimizer.ema is not None
         # LBFGS, which has no kernel, keeps nothing from one fit to the next.
         if len(state.slots) != OPTIMIZER_SLOTS.get(optimizer.rule, 0) + averaged:
             raise ValueError(f"{len(state.slots)} state arrays of {optimizer.rule}")
         if isinstance(optimizer, LBFGS):
-            self._optimizer = optimizer
-            return
+            return optimizer
         slots = [
             checked_parameters(self._spec, slot, prefix=f"optimizer.slot{i}.")
             for i, slot in enumerate(state.slots)
@@ -351,11 +382,11 @@ class Model:
         # Files written before do not have it.
         last_rate = float(values.get("optimizer_rate", 0.0))
         state_of = OptimizerState(optimizer.rule, n_steps, slots, last_rate)
-        self._engine.set_optimizer_state(state_of)
-        self._engine.set_optimizer(optimizer.rule, optimizer.hyper, optimizer.options)
+        engine.set_optimizer_state(state_of)
+        engine.set_optimizer(optimizer.rule, optimizer.hyper, optimizer.options)
         if training is not None:
-            self._engine.set_training_parameters(training)
-        self._optimizer = optimizer
+            engine.set_training_parameters(training)
+        return optimizer
 
 
 def _count(values: dict[str, Any], name: str) -> int:

@@ -73,7 +73,9 @@ class Network(Model):
     seed : int
         Fixes the initial weights, the shuffles and the dropout masks; 0 to 2**64 - 1.
     device : str
-        "cpu", or "auto" for the best that there is.
+        "cpu"; "cuda" or "cuda:N" for an NVIDIA GPU, the first or number N, which needs
+        ``pip install 'fastmlp[cuda]'``; or "auto" for the GPU where it has been measured to train
+        a network of this size faster, else the CPU.
     n_threads : int or None
         Threads to train with; None takes as many as the work of a step keeps busy. The trained
         weights are bitwise the same for any number.

@@ -13,7 +13,7 @@ from fastmlp.errors import OptionError, OptionTypeError, ShapeError
 from fastmlp.mapped import in_order
 
 if TYPE_CHECKING:
-    from fastmlp.engine.cpu import CpuEngine
+    from fastmlp.engine import Engine
 
 # Of the table: enough work for threads to start, and a small part of any memory.
 _BLOCK_BYTES = 64 * 1024 * 1024
@@ -21,7 +21,7 @@ _MIN_ROWS = 512
 
 
 def converted_outputs(
-    engine: CpuEngine, X: Any, convert: Callable[[np.ndarray], np.ndarray], out: Any = None
+    engine: Engine, X: Any, convert: Callable[[np.ndarray], np.ndarray], out: Any = None
 ) -> np.ndarray:
     """convert(z) of the raw outputs z (n, n_outputs) for the rows of X, in `out` if given.
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from fastmlp import layers
+from fastmlp import devices, layers
 from fastmlp.checks import integer, is_sequence, name_among, real, shown
 from fastmlp.engine import registered
 from fastmlp.engine.names import INITIALIZERS
-from fastmlp.errors import DeviceError, OptionError, OptionTypeError
+from fastmlp.errors import OptionError, OptionTypeError
 from fastmlp.losses import Loss, as_loss
 
 DTYPES = ("float32", "float64")
@@ -53,7 +53,7 @@ class NetworkSpec:
     seed : int
         Of the initial weights, the shuffles and the dropout masks.
     device : str
-        "cpu".
+        "cpu", or "cuda:N" for GPU number N.
     n_threads : int or None
         Most threads to train with; None leaves the choice to the engine.
     """
@@ -113,7 +113,8 @@ class NetworkSpec:
                 f"loss={str(checked_loss)!r} needs {checked_loss.outputs_per_target} outputs for "
                 f"each target, so sizes must end with a multiple of that, got {checked_sizes[-1]}"
             )
-        n_hidden = len(checked_sizes) - 2
+        n_hidden, checked_dtype = len(checked_sizes) - 2, _dtype(dtype)
+        n_weights = sum((n_in + 1) * n_out for n_in, n_out in pairwise(checked_sizes))
         embedded = layers.embedded_columns(embeddings, checked_sizes[0])
         n_inputs = layers.first_inputs(checked_sizes[0], embedded)
         return cls(
@@ -128,9 +129,9 @@ class NetworkSpec:
             l1=real("l1", l1, 0.0),
             l2=real("l2", l2, 0.0),
             init=ARRAYS if init == ARRAYS else name_among("init", init, INITIALIZERS),
-            dtype=_dtype(dtype),
+            dtype=checked_dtype,
             seed=integer("seed", seed, 0, 2**64 - 1),
-            device=_device(device),
+            device=devices.checked(device, n_weights, checked_dtype),
             n_threads=(
                 None if n_threads is None else integer("n_threads", n_threads, 1, _MAX_THREADS)
             ),
@@ -148,6 +149,10 @@ class NetworkSpec:
         normed = zip(self.sizes[1:], self.norms, strict=False)
         n += sum(size for size, norm in normed if norm != "none")
         return n + sum(n_categories * width for _, n_categories, width in self.embeddings)
+
+    def on(self, device: object) -> NetworkSpec:
+        """The spec of the same network on another device; DeviceError where it is not there."""
+        return replace(self, device=devices.checked(device, self.n_parameters, self.dtype))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, from which `from_dict` makes an equal spec."""
@@ -239,16 +244,3 @@ def _dtype(dtype: object) -> str:
     if isinstance(dtype, type | np.dtype):
         name = np.dtype(dtype).name
     return name_among("dtype", name, DTYPES)
-
-
-def _device(device: object) -> str:
-    if device not in ("cpu", "auto"):
-        missing = (
-            "; this version has no CUDA engine, and trains on the CPU"
-            if isinstance(device, str) and device.startswith(("cuda", "gpu"))
-            else ""
-        )
-        raise DeviceError(
-            f"device must be 'cpu' or 'auto' in this version, got {shown(device)}{missing}"
-        )
-    return "cpu"

@@ -30,7 +30,7 @@ from fastmlp.schedules import as_schedule
 from fastmlp.shuffle import as_shuffle
 
 if TYPE_CHECKING:
-    from fastmlp.engine.cpu import CpuEngine
+    from fastmlp.engine import Engine
     from fastmlp.network import Network
 
 
@@ -103,7 +103,7 @@ class Trainer:
     def __init__(
         self,
         network: Network,
-        engine: CpuEngine,
+        engine: Engine,
         counters: Counters,
         data: Dataset,
         eval_sets: dict[str, Dataset],

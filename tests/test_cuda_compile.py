@@ -53,9 +53,9 @@ def kernel_names() -> set[str]:
     names = {"forward", "backward", "gradient", "product", "loss"}
     for path in (ROOT / "kernels" / "cuda").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef):
-                if any(ast.unparse(d) == "kernel" for d in node.decorator_list):
-                    names.add(node.name)
+            decorators = getattr(node, "decorator_list", [])
+            if any(ast.unparse(decorator) == "kernel" for decorator in decorators):
+                names.add(node.name)
     return names
 
 

@@ -24,6 +24,7 @@ LAYERS = (
         "checks",
         "conventions",
         "csv_file",
+        "devices",
         "frames",
         "gradient_flow",
         "history",

@@ -42,6 +42,11 @@ from fastmlp.preparation.inputs import UNKNOWN
     show_default=True,
     help="What a category is that training did not have: an error, or none of those it had.",
 )
+@click.option(
+    "--device",
+    metavar="NAME",
+    help="cpu; cuda or cuda:N for an NVIDIA GPU.  [default: what the model was trained on]",
+)
 @functions_option
 @click.option("--json", "as_json", is_flag=True, help="Report as a JSON object; needs --out.")
 def predict(
@@ -50,6 +55,7 @@ def predict(
     out: str,
     header: str,
     unknown: str,
+    device: str | None,
     functions: str | None,
     as_json: bool,
 ) -> None:
@@ -63,7 +69,7 @@ def predict(
     if as_json and out == "-":
         raise OptionError("--json needs --out FILE, as the predictions would go to stdout too")
     _check_out(out, model, data)
-    network = _loaded(model, functions)
+    network = _loaded(model, functions, device)
     preparation = TablePreparation.from_extra(network.extra, model)
     names = _names(network, preparation)
     blocks = preparation.blocks(data, dtype=network.dtype, unknown=unknown, header=header)
@@ -94,10 +100,10 @@ def _check_out(out: str, model: str, data: str) -> None:
             )
 
 
-def _loaded(model: str, functions: str | None) -> Network:
+def _loaded(model: str, functions: str | None, device: str | None) -> Network:
     """The network in the file `model`; `functions`, which have been run, for the message alone."""
     try:
-        return Network.load(model)
+        return Network.load(model, device)
     except NotRegisteredError as error:
         hint = "give predict the file that does with --functions"
         if functions is not None:

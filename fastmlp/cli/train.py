@@ -235,7 +235,7 @@ from fastmlp.preparation import TASKS
     metavar="NAME",
     default="cpu",
     show_default=True,
-    help="What to train on; auto takes the best that there is.",
+    help="cpu; cuda or cuda:N for an NVIDIA GPU; auto for a GPU where it is known to be faster.",
 )
 @click.option(
     "--out",

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from fastmlp.devices import number_of
 from fastmlp.engine.results import NonFinite, OptimizerState, Progress, Snapshot, TrainResult
 
 if TYPE_CHECKING:
     from fastmlp.engine.cpu import CpuEngine
+    from fastmlp.engine.cuda import CudaEngine
     from fastmlp.spec import NetworkSpec
+
+    Engine: TypeAlias = CpuEngine | CudaEngine
 
 __all__ = ["NonFinite", "OptimizerState", "Progress", "Snapshot", "TrainResult", "make_engine"]
 
 
-def make_engine(spec: NetworkSpec) -> CpuEngine:
+def make_engine(spec: NetworkSpec) -> Engine:
     """The engine of spec.device, with initial weights drawn from spec.seed."""
     # numba takes half a second to import: names and specs work without it.
-    from fastmlp.engine.cpu import CpuEngine
+    number = number_of(spec.device)
+    if number is None:
+        from fastmlp.engine.cpu import CpuEngine
 
-    return CpuEngine(spec)
+        return CpuEngine(spec)
+    from fastmlp.engine.cuda import CudaEngine
+
+    return CudaEngine(spec, number)

@@ -50,7 +50,8 @@ class MLPClassifier(EngineMLP, SklearnClassifier):
     max_time_s : float or None
         Seconds of training after which to stop.
     device : str
-        "cpu", or "auto" for the best that there is.
+        Where the next fit trains: "cpu", "cuda" or "cuda:N" for an NVIDIA GPU, or "auto" for the
+        one where it has been measured to be faster.
     n_threads : int or None
         None for as many as the work keeps busy. The result is bitwise the same for any number.
 

@@ -27,7 +27,7 @@ COMMON: dict[str, list[Any]] = {
     "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), callable],
     "verbose": ["verbose", StrOptions({PROGRESS})],
     "dtype": [StrOptions({"float32", "float64"}), None],
-    "device": [StrOptions({"auto", "cpu"})],
+    "device": [str],
     "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
     "clip_norm": [Interval(Real, 0, None, closed="neither"), None],

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import fastmlp
+from fastmlp import devices
 from fastmlp.engine.host import describe_host
 
 _PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "safetensors", "rich", "click")
+_OPTIONAL = ("numba-cuda",)
 
 # What every x86-64 processor has; nearly all in use have vectors two or four times as wide.
 _NARROW_BITS = 128
@@ -43,12 +45,14 @@ def examine() -> dict[str, Any]:
         "write_trouble": host["cache_write_trouble"],
     }
     versions = {"fastmlp": fastmlp.__version__} | {name: _version(name) for name in _PACKAGES}
+    versions |= {name: found for name in _OPTIONAL if (found := _version(name))}
     report = {
         "system": f"{platform.system()} {platform.release()}",
         "python": {"version": platform.python_version(), "path": sys.executable},
         "cpu": cpu,
         "cache": cache,
         "gpus": _gpu_names(),
+        "cuda": devices.describe(),
         "versions": versions,
     }
     return {**report, "problems": _problems(report)}
@@ -59,7 +63,7 @@ def as_text(report: dict[str, Any]) -> str:
     cpu, cache = report["cpu"], report["cache"]
     tiles = ", ".join(f"{rows} x {cols} {dtype}" for dtype, (rows, cols) in cpu["tiles"].items())
     installed = ", ".join(f"{name} {found}" for name, found in report["versions"].items() if found)
-    gpus = ", ".join(report["gpus"]) or "none found"
+    gpus, cuda = ", ".join(report["gpus"]) or "none found", report["cuda"]
     lines = [
         f"system    {report['system']}, Python {report['python']['version']}",
         f"          {report['python']['path']}",
@@ -68,7 +72,9 @@ def as_text(report: dict[str, Any]) -> str:
         f"          compiled for {cpu['target']}",
         f"threads   {cpu['usable_cores']} of {cpu['cores']} cores may be used",
         f"cache     {_cache_text(cache)}",
-        f"gpu       {gpus}; this version trains on the CPU",
+        f"gpu       {gpus}",
+        f"          device='cuda': {cuda['trouble'] or 'can be used'}",
+        f"          device='auto' takes {cuda['auto']}: {cuda['reason']}",
         f"versions  {installed}",
     ]
     for found in report["problems"]:
@@ -106,6 +112,9 @@ def _problems(report: dict[str, Any]) -> list[dict[str, str]]:
             found.append((problem, "unset NUMBA_CPU_NAME"))
         else:
             found.append((problem, "use a processor (or type of virtual machine) with AVX2"))
+    if report["gpus"] and report["cuda"]["trouble"]:
+        problem, _, remedy = report["cuda"]["trouble"].rpartition("; ")
+        found.append((f"device='cuda' cannot be used: {problem}", remedy))
     for name, version_found in report["versions"].items():
         if version_found is None:
             found.append((f"{name} is not installed", f"pip install {name}"))

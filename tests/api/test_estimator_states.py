@@ -211,7 +211,7 @@ REFUSED = [
     ({"solver": "lbfgs"}, {"sample_weight": -np.ones(90)}, "Negative values"),
     ({"loss": losses.huber()}, {}, "must be a loss of classes, got huber"),
     ({"loss": losses.focal(), "label_smoothing": 0.1}, {}, "label_smoothing goes with"),
-    ({"device": "cuda"}, {}, "'device' parameter of MLPClassifier must be a str among"),
+    ({"device": "cuda:99"}, {}, "device='cuda:99' cannot be used"),
 ]
 
 

@@ -114,7 +114,7 @@ def test_files_that_cannot_be_read(run, tmp_path):
         ("--residual maybe", "--residual must be true or false, or one for each hidden layer"),
         ("--residual true", "residual connects hidden layers of equal width"),
         ("--input-dropout 1", "input_dropout must be >= 0 and < 1"),
-        ("--device cuda", "device must be 'cpu' or 'auto'"),
+        ("--device cuda:99", "device='cuda:99' cannot be used"),
         ("--max-norm 0", "max_norm of Adam must be > 0"),
         ("--clip-value -1", "clip_value of Adam must be > 0"),
         ("--class-weight even", "--class-weight must be 'balanced' or a weight for each label"),

@@ -45,8 +45,10 @@ BAD_SPECS = [
     ({"seed": -1}, errors.OptionError, ["seed", "-1"]),
     ({"seed": 2**64}, errors.OptionError, ["seed", str(2**64)]),
     ({"seed": None}, errors.OptionTypeError, ["seed", "None"]),
-    ({"device": "cuda"}, errors.DeviceError, ["'cpu' or 'auto'", "'cuda'", "CUDA"]),
-    ({"device": "tpu"}, errors.DeviceError, ["'cpu' or 'auto'", "'tpu'"]),
+    ({"device": "cuda:99"}, errors.DeviceError, ["'cuda:99' cannot be used", "; "]),
+    ({"device": "cuda:-1"}, errors.DeviceError, ["'cuda:N'", "'cuda:-1'"]),
+    ({"device": "tpu"}, errors.DeviceError, ["'auto', 'cpu', 'cuda'", "'tpu'"]),
+    ({"device": 0}, errors.DeviceError, ["'auto', 'cpu', 'cuda'", "0"]),
     ({"n_threads": 0}, errors.OptionError, ["n_threads", "0"]),
     ({"n_threads": 1.5}, errors.OptionTypeError, ["n_threads", "1.5"]),
 ]
