@@ -42,7 +42,7 @@ LAYERS = (
     ("trainer",),
     ("minibatches", "full_batch"),
     ("report.progress",),
-    ("model", "network"),
+    ("model", "inference", "network"),
     ("sources", "preparation"),
     ("report",),
     ("estimators",),

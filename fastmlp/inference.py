@@ -1,0 +1,134 @@
+"""What a network is asked once it is there: predictions, scores, gradients, activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastmlp import predictions, targets
+from fastmlp.data import Dataset, as_inputs
+from fastmlp.errors import OptionError
+from fastmlp.metrics import Scoring, evaluate
+from fastmlp.model import Model
+from fastmlp.outputs import converted_outputs
+from fastmlp.plan import Parameters
+from fastmlp.scoring import as_metrics
+
+
+class Inference(Model):
+    """The base of `Network`: everything but what makes one, and training."""
+
+    def _dataset(
+        self,
+        X: Any,
+        y: Any,
+        weights: Any,
+        classes: np.ndarray | None,
+        of: str = "",
+        class_weight: Any = None,
+    ) -> tuple[Dataset, np.ndarray | None]:
+        return targets.make_dataset(
+            self._spec, self._task, X, y, weights, classes, of, class_weight
+        )
+
+    def predict(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
+        """Class labels (n,), 0 or 1 (n, outputs) for several yes-or-no outputs, or values.
+
+        Values are (n,) for one output, else (n, outputs); rates ``exp(z)`` for poisson. Before
+        the first fit labels are class indices. `out`, an array or a memory map of that shape, is
+        filled and returned; a table larger than memory is read a block at a time. Raises
+        ShapeError, DataError or DataTypeError; OptionError or OptionTypeError for `out`.
+        """
+        classes = None if self._task == "multilabel" else self.classes_
+        return converted_outputs(
+            self._engine,
+            X,
+            lambda z: predictions.predictions(self._task, self.loss, z, classes),
+            out,
+        )
+
+    def predict_proba(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
+        """Probabilities (n, classes) in the order of `classes_`, in `out` if given.
+
+        With several yes-or-no outputs, (n, outputs): the probability of each yes. Raises
+        OptionError for a loss without classes, and as `predict`.
+        """
+        if self._task == "regression":
+            raise predictions.no_probabilities(self.loss)
+        return converted_outputs(
+            self._engine, X, lambda z: predictions.probabilities(self._task, z), out
+        )
+
+    def predict_std(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
+        """Standard deviations in the shape of `predict`, for a network with loss gaussian_nll.
+
+        Raises OptionError for other losses, and as `predict`.
+        """
+        if self.loss.name != "gaussian_nll":
+            raise OptionError(
+                f"predict_std needs a loss of variances, got loss={self.loss.name!r}; "
+                "make the network with loss='gaussian_nll' and two outputs for each target"
+            )
+        return converted_outputs(self._engine, X, predictions.deviations, out)
+
+    def evaluate(
+        self, X: Any, y: Any, sample_weight: Any = None, metrics: Sequence[Any] | None = None
+    ) -> dict[str, float]:
+        """Mean loss and scores on data, weighted where there are sample weights.
+
+        Returns {"loss", "accuracy"} for classes, {"loss", "r2"} for values, or loss and `metrics`
+        as in `fit`. Penalties are left out of the loss. Raises as `fit`.
+
+        >>> import fastmlp
+        >>> net = fastmlp.Network([1, 1], init="zeros")
+        >>> net.evaluate([[0.0], [1.0]], [1.0, -1.0], metrics=["mean_absolute_error"])
+        {'loss': 0.5, 'mean_absolute_error': 1.0}
+        """
+        data, classes = self._dataset(X, y, sample_weight, self.classes_)
+        scoring = self._scoring(metrics, classes)
+        scores = evaluate(self._engine, data, scoring)
+        assert scores is not None  # only a time limit gives None
+        return scores
+
+    def _scoring(self, metrics: Any, classes: np.ndarray | None) -> Scoring:
+        chosen = as_metrics(metrics, self._task, self.loss, self.sizes[-1])
+        return Scoring(self._task, chosen, classes)
+
+    def loss_and_gradients(
+        self, X: Any, y: Any, sample_weight: Any = None
+    ) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
+        """Mean loss and penalty over all rows, without dropout, and the gradients of their sum.
+
+        Returns (loss, dweights, dbiases): lists of (in, out) and (out,); `loss_and_all_gradients`
+        has those of scales and embeddings too. Batch normalisation takes the statistics of these
+        rows. Raises as `fit`.
+        """
+        data, _ = self._dataset(X, y, sample_weight, self.classes_)
+        return self._engine.loss_and_gradients(data)
+
+    def loss_and_all_gradients(
+        self, X: Any, y: Any, sample_weight: Any = None
+    ) -> tuple[float, Parameters]:
+        """As `loss_and_gradients`: the loss, and the gradients in the shapes of all parameters.
+
+        >>> import numpy as np, fastmlp
+        >>> net = fastmlp.Network([2, 3, 1], norm="layer")
+        >>> _, gradients = net.loss_and_all_gradients(np.eye(2), [0, 1])
+        >>> gradients.scales[0].shape
+        (3,)
+        """
+        data, _ = self._dataset(X, y, sample_weight, self.classes_)
+        return self._engine.loss_and_all_gradients(data)
+
+    def trace(self, X: Any) -> list[np.ndarray]:
+        """What every layer puts out for these rows: (n, size) each, the input of the first layer
+        first.
+
+        The last one is the raw output: logits for the entropies, the log of the rate for poisson.
+        """
+        return self._engine.trace(self._inputs(X))
+
+    def _inputs(self, X: Any) -> np.ndarray:
+        return as_inputs(X, self.sizes[0], self.dtype, embeddings=self.spec.embeddings)
