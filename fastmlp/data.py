@@ -10,6 +10,7 @@ import numpy as np
 from fastmlp.checks import shown
 from fastmlp.errors import DataError, DataTypeError, ShapeError
 from fastmlp.frames import column_to_array, frame_to_array, is_frame, is_sparse
+from fastmlp.gpu_arrays import is_gpu_array
 from fastmlp.mapped import in_order
 
 # Elements looked at together: up to 1 MiB, which stays in the second-level cache for both looks.
@@ -29,7 +30,8 @@ class Dataset:
     ----------
     X : ndarray (n, n_in)
         The caller's own memory where possible, of any strides: float16/32/64, signed and unsigned
-        integers to 64 bits, or bool. Finite in the network's dtype.
+        integers to 64 bits, or bool. Finite in the network's dtype. A `GpuArray` where the network
+        is on a GPU and the caller's array is too.
     labels : ndarray (n,) int32 or None
         Class indices, for cross_entropy.
     targets : ndarray (n, n_out) of the network's dtype or None
@@ -66,6 +68,8 @@ def as_inputs(
     The caller's memory is returned as a view where its element type is one that the engine reads;
     nothing is modified. Raises DataTypeError, ShapeError or DataError.
     """
+    if is_gpu_array(X):
+        return X  # type: ignore[return-value]  # checked by the engine of its device
     array, columns = as_table(X, n_features, name)
     check_inputs(array, dtype, name, embeddings, columns)
     return array

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from fastmlp import predictions, targets
 from fastmlp.data import Dataset, as_inputs
-from fastmlp.errors import OptionError
+from fastmlp.devices import CPU
+from fastmlp.errors import DeviceError, OptionError
+from fastmlp.gpu_arrays import is_on_gpu, like, refuse_out
 from fastmlp.metrics import Scoring, evaluate
 from fastmlp.model import Model
 from fastmlp.outputs import converted_outputs
 from fastmlp.plan import Parameters
 from fastmlp.scoring import as_metrics
+
+if TYPE_CHECKING:
+    from fastmlp.engine.cuda import CudaEngine
 
 
 class Inference(Model):
@@ -29,21 +34,46 @@ class Inference(Model):
         of: str = "",
         class_weight: Any = None,
     ) -> tuple[Dataset, np.ndarray | None]:
+        X = self._in_place(X, f"X{of}")
+        y = self._on_host(y, f"y{of}")
+        weights = self._on_host(weights, f"sample_weight{of}")
         return targets.make_dataset(
             self._spec, self._task, X, y, weights, classes, of, class_weight
         )
+
+    def _in_place(self, X: Any, name: str = "X") -> Any:
+        """X; where it lies on the GPU of the network, checked and as the engine reads it there."""
+        if not is_on_gpu(X):
+            return X
+        return self._gpu_engine(X, name).table_on_gpu(X, name)
+
+    def _on_host(self, data: Any, name: str) -> Any:
+        """`data`, copied to the memory of the host where it lies on a GPU."""
+        if not is_on_gpu(data):
+            return data
+        return self._gpu_engine(data, name).to_host(data, name)
+
+    def _gpu_engine(self, data: Any, name: str) -> CudaEngine:
+        if self.device == CPU:
+            short = name.partition(" ")[0]
+            raise DeviceError(
+                f"{name} must lie in the memory of the host for a network on the cpu, got "
+                f"{type(data).__name__} on a GPU; move the network with to('cuda'), or pass "
+                f"{short}.cpu() (PyTorch) or {short}.get() (CuPy)"
+            )
+        return cast("CudaEngine", self._engine)
 
     def predict(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
         """Class labels (n,), 0 or 1 (n, outputs) for several yes-or-no outputs, or values.
 
         Values are (n,) for one output, else (n, outputs); rates ``exp(z)`` for poisson. Before
         the first fit labels are class indices. `out`, an array or a memory map of that shape, is
-        filled and returned; a table larger than memory is read a block at a time. Raises
+        filled and returned; a table larger than memory is read a block at a time. For X on the GPU
+        of the network the answer is an array of the same library there, unless it is text. Raises
         ShapeError, DataError or DataTypeError; OptionError or OptionTypeError for `out`.
         """
         classes = None if self._task == "multilabel" else self.classes_
-        return converted_outputs(
-            self._engine,
+        return self._converted(
             X,
             lambda z: predictions.predictions(self._task, self.loss, z, classes),
             out,
@@ -57,9 +87,7 @@ class Inference(Model):
         """
         if self._task == "regression":
             raise predictions.no_probabilities(self.loss)
-        return converted_outputs(
-            self._engine, X, lambda z: predictions.probabilities(self._task, z), out
-        )
+        return self._converted(X, lambda z: predictions.probabilities(self._task, z), out)
 
     def predict_std(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
         """Standard deviations in the shape of `predict`, for a network with loss gaussian_nll.
@@ -71,7 +99,7 @@ class Inference(Model):
                 f"predict_std needs a loss of variances, got loss={self.loss.name!r}; "
                 "make the network with loss='gaussian_nll' and two outputs for each target"
             )
-        return converted_outputs(self._engine, X, predictions.deviations, out)
+        return self._converted(X, predictions.deviations, out)
 
     def evaluate(
         self, X: Any, y: Any, sample_weight: Any = None, metrics: Sequence[Any] | None = None
@@ -128,7 +156,17 @@ class Inference(Model):
 
         The last one is the raw output: logits for the entropies, the log of the rate for poisson.
         """
-        return self._engine.trace(self._inputs(X))
+        checked = as_inputs(
+            self._in_place(X), self.sizes[0], self.dtype, embeddings=self.spec.embeddings
+        )
+        return self._engine.trace(checked)
 
-    def _inputs(self, X: Any) -> np.ndarray:
-        return as_inputs(X, self.sizes[0], self.dtype, embeddings=self.spec.embeddings)
+    def _converted(
+        self, X: Any, convert: Callable[[np.ndarray], np.ndarray], out: np.ndarray | None
+    ) -> Any:
+        """convert(z) of the raw outputs z of all rows; on the GPU of X where that lies there."""
+        if not is_on_gpu(X):
+            return converted_outputs(self._engine, X, convert, out)
+        refuse_out(out)
+        table = self._gpu_engine(X, "X").table_on_gpu(X)
+        return like(X, convert(self._engine.predict(table)))  # type: ignore[arg-type]

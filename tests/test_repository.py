@@ -26,6 +26,7 @@ LAYERS = (
         "csv_file",
         "devices",
         "frames",
+        "gpu_arrays",
         "gradient_flow",
         "history",
         "interrupts",

@@ -192,7 +192,7 @@ def launches_of(
     )  # fmt: skip
     tables = Tables(
         Typed(sent_type(np.dtype(table or dtype))), Typed(np.int32), of_type, of_type, 1000, 1,
-        spec.loss.is_classes and not soft, weights,
+        spec.loss.is_classes and not soft, weights, (spec.sizes[0], 1),
     )  # fmt: skip
     training = "muon" if rule == "muon" and kind == "train" else kind
     program = CudaProgram(net, tables, batch_size, training, rule)
@@ -208,6 +208,22 @@ def launches_of(
     return launches
 
 
+def checks_of_tables() -> list[Any]:
+    """The launches that look through tables of other libraries."""
+    from fastmlp.engine.names import SOURCE_TYPES
+    from fastmlp.kernels.cuda import tables
+    from fastmlp.kernels.cuda.jit import THREADS
+    from fastmlp.kernels.cuda.launch import Launch
+
+    launches = []
+    for dtype in sorted({np.dtype(name) for name in SOURCE_TYPES if name != "float16"}, key=str):
+        kernel = tables.first_bad_row(dtype.type, dtype.kind == "f")
+        integers = Typed(np.int64)
+        arguments = (integers, Typed(dtype), integers, 10, 4, 4, 1, 1, 1e38)
+        launches.append(Launch(kernel, (1,), THREADS, arguments))
+    return launches
+
+
 def distinct(launches: list[Any]) -> list[Any]:
     """One launch of each kernel and types of arguments."""
     found = {}
@@ -217,8 +233,9 @@ def distinct(launches: list[Any]) -> list[Any]:
 
 
 def every_kernel(jobs: Any) -> list[Any]:
-    """One launch of each kernel that these jobs launch."""
-    return distinct([launch for job in jobs for launch in launches_of(**job)])
+    """One launch of each kernel that these jobs launch, and of those that check tables."""
+    launches = [launch for job in jobs for launch in launches_of(**job)]
+    return distinct(launches + checks_of_tables())
 
 
 def _targets(context: click.Context, option: click.Parameter, text: str) -> list[tuple[int, int]]:
@@ -257,7 +274,11 @@ def main(
         "sizes": [int(n) for n in sizes.split(",")], "batch_size": batch_size, "dtype": dtype,
         "activation": activation, "rule": rule,
     }  # fmt: skip
-    launches = every_kernel(every_job() if every else plain_steps() if plain else [job])[part]
+    if every:
+        launches = every_kernel(every_job())[part]
+    else:
+        jobs = plain_steps() if plain else [job]
+        launches = distinct([launch for job in jobs for launch in launches_of(**job)])[part]
     found = [r for launch in launches for r in compiled(launch, targets, native=native)]
     if json_path is not None:
         json_path.write_text("".join(json.dumps(asdict(r)) + "\n" for r in found))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from fastmlp.conventions import FASTMLP, Conventions, LossPlateau
 from fastmlp.data import Dataset
+from fastmlp.engine.cuda_arrays import on_host, table_of
 from fastmlp.engine.cuda_program import CudaProgram
 from fastmlp.engine.cuda_store import CudaStore
 from fastmlp.engine.descriptions import describe_conventions, describe_shuffle, describe_update
 from fastmlp.engine.results import NonFinite, Progress, TrainResult
+from fastmlp.gpu_arrays import GpuArray
 from fastmlp.kernels import structs
 from fastmlp.kernels.cuda.steps import STATUS_LEVEL
 from fastmlp.kernels.cuda.structs import N_HYPER, Clock, Number, Record
@@ -214,6 +217,16 @@ class CudaEngine(CudaStore):
             weight_norms=self.weight_norms(),
             grad_norms=[float(norm) for norm in self._last_grad_norms],
         )
+
+    # ---- arrays that lie on the device -------------------------------------------------------
+
+    def table_on_gpu(self, X: Any, name: str = "X") -> GpuArray:
+        """X of another library's, checked as `as_inputs` checks; read where it lies."""
+        return table_of(self.gpu, self.spec, X, name)
+
+    def to_host(self, data: Any, name: str) -> np.ndarray:
+        """A copy of an array of another library's."""
+        return on_host(self.gpu, data, name)
 
     # ---- without training --------------------------------------------------------------------
 

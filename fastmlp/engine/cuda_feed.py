@@ -14,10 +14,12 @@ import numpy as np
 
 from fastmlp.data import Dataset
 from fastmlp.engine.block_order import rows_at
+from fastmlp.engine.cuda_arrays import flat
 from fastmlp.engine.cuda_program import CudaProgram, Tables
 from fastmlp.engine.cuda_tables import TableStore, rows_as_sent, sent_type
-from fastmlp.kernels.cuda import steps
+from fastmlp.gpu_arrays import is_gpu_array
 from fastmlp.kernels.cuda.launch import Gpu, Halves, Launch
+from fastmlp.kernels.cuda.steps import stage
 from fastmlp.shuffle import Blocks
 
 HALF_BYTES = 32 * 1024 * 1024  # of a part; at least one minibatch
@@ -58,7 +60,7 @@ class PartsFeed(Feed):
         rows = HALF_BYTES // max(1, n_fields * dtype.itemsize) // batch_size * batch_size
         self._half_rows = min(max(rows, batch_size), -(-len(X) // batch_size) * batch_size)
         self._halves = Halves(gpu, self._half_rows * n_fields, dtype)
-        super().__init__(replace(tables, X=self._halves.device))
+        super().__init__(replace(tables, X=self._halves.device, steps=(n_fields, 1)))
 
     def serves(self, X: np.ndarray, batch_size: int) -> bool:
         """Whether the buffers fit another table as well."""
@@ -77,7 +79,7 @@ class PartsFeed(Feed):
         X, n_fields = self._X, self._X.shape[1]
         part = rows_as_sent(X[rows])
         offset = self._halves.send(np.ascontiguousarray(part).reshape(-1)) // n_fields
-        return [Launch(steps.stage, (1,), 1, (program.clock, position - offset))]
+        return [Launch(stage, (1,), 1, (program.clock, position - offset))]
 
     def launcher(
         self, program: CudaProgram, shuffle: bool | Blocks, epoch: int, first_step: int,
@@ -121,7 +123,10 @@ class Feeds:
         return self._parted(use, data.X, self._tables.get(data, whole=False), batch_size, seed)
 
     def of_rows(self, use: str, X: np.ndarray, batch_size: int) -> Feed:
-        """Of rows to predict, which are sent block by block."""
+        """Of rows to predict, which are sent block by block unless they are there."""
+        if is_gpu_array(X):
+            steps = (X.steps[0], X.steps[1])
+            return Feed(replace(self._tables.nothing(len(X)), X=flat(self._gpu, X), steps=steps))
         return self._parted(use, X, self._tables.nothing(len(X)), batch_size, 0)
 
     def _parted(

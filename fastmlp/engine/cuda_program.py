@@ -23,7 +23,10 @@ from fastmlp.spec import NetworkSpec
 
 @dataclass
 class Tables:
-    """A data set on the device: X (n n_fields,), and the others or an array of one element."""
+    """A data set on the device: X, and the others or an array of one element.
+
+    steps: elements from one row of X to the next, and from one field to the next.
+    """
 
     X: Any
     labels: Any
@@ -33,6 +36,7 @@ class Tables:
     n_targets: int
     has_labels: bool
     has_weights: bool
+    steps: tuple[int, int]
 
 
 @dataclass
@@ -148,7 +152,7 @@ class CudaProgram:
         arguments = (
             self.rows, self.act(0), self.tables.X, net.params, self.embeddings,
             self.plain_columns, self.clock, self.job, self.floats, first.in_pad, first.n_in,
-            spec.sizes[0], net.plan.n_embedded, keep_threshold(spec.input_dropout),
+            *self.tables.steps, net.plan.n_embedded, keep_threshold(spec.input_dropout),
         )  # fmt: skip
         grid = (n_blocks(self.batch_size, gather.GATHERED_ROWS),)
         return [Launch(kernel, grid, THREADS, arguments)]
@@ -254,7 +258,7 @@ class CudaProgram:
             arguments = (
                 self.work, self.at(self.plan.da[0]), self.tables.X, self.rows, self.clock,
                 self.job, self.floats, at, n, table.width, table.position, table.column, ld,
-                net.spec.sizes[0], threshold,
+                *self.tables.steps, threshold,
             )  # fmt: skip
             kernel = embedding.embedding_gradient(self.T, drops)
             launches.append(Launch(kernel, (n_blocks(n, THREADS),), THREADS, arguments))

@@ -110,16 +110,21 @@ class CudaStore(ParameterStore):
         self, use: str, tables: Tables, batch_size: int, kind: str, params: str, loss: Any,
         *, variant: tuple[Any, ...] = (),
     ) -> CudaProgram:  # fmt: skip
-        """The last program of this use if all of it is the same: its graph then serves again."""
+        """The last program of this use if all of it is the same: its graph then serves again.
+
+        The launches of other jobs than a training are made anew, for any tables.
+        """
         net = self._network(params, loss)
-        arrays = (net.params, net.state, net.average, net.running, tables.X, tables.labels,
-                  tables.targets, tables.weights)  # fmt: skip
+        arrays = [net.params, net.state, net.average, net.running]
+        if use == "train":
+            arrays += [tables.X, tables.labels, tables.targets, tables.weights, *tables.steps]
         key = (tuple(map(id, arrays)), batch_size, kind, str(loss), self.rule, variant)
         kept = self._programs.pop(use, None)
         if kept is None or kept[0] != key:
             kept = None  # given back first: two could be more than the device has
             check_memory(self.gpu, self.spec, self.plan, batch_size, self.dtype.itemsize, kind)
             kept = (key, CudaProgram(net, tables, batch_size, kind, self.rule or "sgd"))
+        kept[1].tables = tables
         self._programs[use] = kept
         return kept[1]
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from fastmlp.data import Dataset
+from fastmlp.engine.cuda_arrays import flat
 from fastmlp.engine.cuda_program import Tables
+from fastmlp.gpu_arrays import is_gpu_array
 from fastmlp.kernels.cuda.launch import Gpu
 
 # Share of the free memory that a table may take: the rest is for what else a fit needs.
@@ -40,6 +42,8 @@ class TableStore:
         """Whether a table is there, or may be sent, as a whole."""
         if any(ref() is data and tables.X is not None for ref, tables in self._kept):
             return True
+        if is_gpu_array(data.X):
+            return True
         n_bytes = data.X.size * sent_type(data.X.dtype).itemsize
         return n_bytes <= TABLE_SHARE * self._gpu.free_bytes()
 
@@ -47,7 +51,7 @@ class TableStore:
         """Tables of rows that are sent in parts and have neither targets nor weights."""
         if self._empty is None:
             empty = self._gpu.empty(0, np.float32)
-            self._empty = Tables(None, empty, empty, empty, n_rows, 0, False, False)
+            self._empty = Tables(None, empty, empty, empty, n_rows, 0, False, False, (1, 1))
         return self._empty
 
     def get(self, data: Dataset, *, whole: bool = True) -> Tables:
@@ -63,7 +67,10 @@ class TableStore:
     def _sent(self, data: Dataset, whole: bool) -> Tables:
         gpu, X = self._gpu, data.X
         table: Any = None
-        if whole:
+        steps = (X.shape[1], 1)
+        if is_gpu_array(X):
+            table, steps = flat(gpu, X), (X.steps[0], X.steps[1])
+        elif whole:
             table = gpu.empty(X.size, sent_type(X.dtype))
             step = max(1, (64 << 20) // max(1, X.shape[1] * X.itemsize))
             for start in range(0, len(X), step):
@@ -80,6 +87,7 @@ class TableStore:
             n_targets=n_targets,
             has_labels=data.labels is not None,
             has_weights=data.weights is not None,
+            steps=steps,
         )
 
     def forget(self) -> None:

@@ -29,7 +29,7 @@ def embedding_gradient(T: Any, drops: bool) -> Any:
     @kernel
     def embedding_gradient(
         partials, da, table, rows, clock, job, floats, at, n_elems, width, position, column, ld,
-        n_fields, threshold,
+        row_step, column_step, threshold,
     ):  # fmt: skip
         i = cuda.blockIdx.x * THREADS + cuda.threadIdx.x
         if clock[Clock.STATUS] != STATUS_RUNNING or i >= n_elems:
@@ -41,7 +41,7 @@ def embedding_gradient(T: Any, drops: bool) -> Any:
             row = rows[r]
             if clock[Clock.IS_STAGED] != 0:
                 row = clock[Clock.START] + r - clock[Clock.STAGED_FROM]
-            if int(table[row * n_fields + column]) == category:
+            if int(table[row * row_step + column * column_step]) == category:
                 d = da[r * ld + k]
                 if drops:
                     d *= mask(

@@ -24,7 +24,8 @@ GATHERED_ROWS = 2 if SIMULATED else 8
 def gather(T: Any, drops: bool, embeds: bool) -> Any:
     """rows (B,) and act (B, ld), of whose columns those beyond n_columns are zero.
 
-    table: (n, n_fields) of any type, the whole or what is there of a staged one. With `embeds` the
+    table: of any type, its rows row_step and their fields column_step elements apart, the whole or
+    what is there of a staged one. With `embeds` the
     first inputs of a row are rows of learnt tables (params), chosen by the columns of which
     embeddings (n, 4) tells (kernels/structs.py: Embedding), and the others those of
     `plain_columns`.
@@ -34,7 +35,7 @@ def gather(T: Any, drops: bool, embeds: bool) -> Any:
     @kernel
     def gather(
         rows, act, table, params, embeddings, plain_columns, clock, job, floats,
-        ld, n_columns, n_fields, n_embedded, threshold,
+        ld, n_columns, row_step, column_step, n_embedded, threshold,
     ):  # fmt: skip
         t, first, n_rows = cuda.threadIdx.x, cuda.blockIdx.x * GATHERED_ROWS, clock[Clock.N_ROWS]
         epoch = job[Job.FIRST_EPOCH] + clock[Clock.EPOCH]
@@ -56,14 +57,14 @@ def gather(T: Any, drops: bool, embeds: bool) -> Any:
                         e = 0
                         while column >= embeddings[4 * e + 3] + embeddings[4 * e + 1]:
                             e += 1
-                        category = int(table[at * n_fields + embeddings[4 * e]])
+                        category = int(table[at * row_step + embeddings[4 * e] * column_step])
                         place = embeddings[4 * e + 2] + category * embeddings[4 * e + 1]
                         value = params[place + column - embeddings[4 * e + 3]]
                         field = -1
                     else:
                         field = plain_columns[column - n_embedded]
                 if field >= 0:
-                    value = T(table[at * n_fields + field])
+                    value = T(table[at * row_step + field * column_step])
                 if drops:
                     value *= mask(
                         r, column, INPUT_LAYER, epoch, clock[Clock.STEP], job[Job.SEED],

@@ -7,6 +7,7 @@ in device memory.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 from collections import deque
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from .jit import SIMULATED
 
 _log = logging.getLogger("fastmlp")
 COPY_BYTES = 64 * 1024 * 1024  # of a host array that are copied at a time
+_LEGACY_STREAM, _THREAD_STREAM = 1, 2  # in the CUDA array interface
 IN_FLIGHT = 2  # groups of launches that the GPU has at a time
 
 
@@ -58,6 +60,28 @@ class Gpu:
             self.write(made, values)
         return made
 
+    def borrowed(self, pointer: int, n: int, dtype: np.dtype, owner: Any) -> Any:
+        """Another library's memory on this device as an array (n,); `owner` is kept alive."""
+        if SIMULATED:
+            memory: Any = (ctypes.c_char * (n * dtype.itemsize)).from_address(pointer)
+            return cuda.devicearray.FakeCUDAArray(np.frombuffer(memory, dtype))
+        with self.current():
+            return cuda.as_cuda_array(_Borrowed(pointer, n, dtype, owner), sync=False)
+
+    def wait_for(self, stream: int | None) -> None:
+        """Until all that another library launched on a stream has run; None: on any of them."""
+        if SIMULATED:
+            return
+        with self.current():
+            if stream is None:
+                cuda.synchronize()
+            elif stream == _LEGACY_STREAM:
+                cuda.legacy_default_stream().synchronize()
+            elif stream == _THREAD_STREAM:
+                cuda.per_thread_default_stream().synchronize()
+            else:
+                cuda.external_stream(stream).synchronize()
+
     def write(self, target: Any, values: np.ndarray) -> None:
         """A host array (n,) into the first n elements of a device array."""
         step = max(1, COPY_BYTES // values.itemsize)
@@ -92,6 +116,16 @@ class Gpu:
         """Until all that was launched has run."""
         with self.current():
             self.stream.synchronize()
+
+
+class _Borrowed:
+    """Memory of another library, as numba takes it."""
+
+    def __init__(self, pointer: int, n: int, dtype: np.dtype, owner: Any) -> None:
+        self._owner = owner
+        self.__cuda_array_interface__ = {
+            "shape": (n,), "typestr": dtype.str, "data": (pointer, False), "version": 3,
+        }  # fmt: skip
 
 
 class Halves:
