@@ -26,12 +26,12 @@ class Tile(NamedTuple):
 
 
 # The largest first. float64 takes twice the registers, and half the lanes.
-TILES = {
+OF_GPUS = {
     4: (Tile(128, 128, 8, 8, 8), Tile(64, 64, 16, 4, 4), Tile(32, 32, 16, 4, 4)),
     8: (Tile(64, 64, 8, 4, 4), Tile(32, 32, 8, 4, 4)),
 }
-if SIMULATED:
-    TILES = {4: (Tile(8, 8, 4, 4, 4),), 8: (Tile(8, 8, 4, 4, 4),)}
+_OF_THE_SIMULATOR = {4: (Tile(8, 8, 4, 4, 4),), 8: (Tile(8, 8, 4, 4, 4),)}
+TILES = _OF_THE_SIMULATOR if SIMULATED else OF_GPUS
 
 # Blocks from which on a larger tile has enough of them: a GPU of today has some 100 to 150
 # multiprocessors, and the largest tile runs one or two on each.

@@ -281,9 +281,3 @@ def test_functions_of_users_train_as_on_the_cpu():
     finally:
         registered.activations.remove("bend_on_gpu")
         registered.losses.remove("cube_on_gpu")
-
-
-def test_every_rule_has_settings_here():
-    from fastmlp.engine import names
-
-    assert set(HYPER) == set(names.OPTIMIZERS)

@@ -15,7 +15,7 @@ from fastmlp.kernels.cuda.gemm import ACROSS, ALONG
 from fastmlp.kernels.cuda.jit import THREADS
 from fastmlp.kernels.cuda.random import dropout_mask
 from fastmlp.kernels.cuda.structs import Clock
-from fastmlp.kernels.cuda.tile import Tile
+from fastmlp.kernels.cuda.tile import OF_GPUS, Tile
 from fastmlp.kernels.structs import SHUFFLE_BLOCKS, SHUFFLE_ROWS, STATUS_RUNNING, Job
 from fastmlp.plan import round_up
 from tests.kernels.tools import CLASS_LOSSES, loss_of, outputs_for, random_targets
@@ -50,13 +50,32 @@ def padded(matrix: np.ndarray, dtype: str, lanes: int) -> np.ndarray:
 TILES = (Tile(8, 8, 4, 4, 4), Tile(8, 16, 8, 4, 8), Tile(16, 8, 4, 8, 4))
 
 
+SIZES = ((1, 1, 1), (8, 8, 4), (9, 17, 5), (16, 7, 12), (3, 33, 13))
+ORDERS = ((ALONG, ACROSS), (ALONG, ALONG), (ACROSS, ACROSS))
+
+
 @each_dtype
 @pytest.mark.parametrize("tile", TILES, ids=str)
-@pytest.mark.parametrize("order", [(ALONG, ACROSS), (ALONG, ALONG), (ACROSS, ACROSS)], ids=str)
+@pytest.mark.parametrize("order", ORDERS, ids=str)
 def test_products_of_every_order_and_tail(order, tile, dtype):
+    check_products(order, tile, dtype, SIZES)
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "tile"),
+    [("float32", tile) for tile in OF_GPUS[4]] + [("float64", tile) for tile in OF_GPUS[8]],
+    ids=str,
+)
+def test_products_by_the_tiles_of_gpus(order, dtype, tile):
+    # Four blocks, of which three have rests, and two slices.
+    check_products(order, tile, dtype, [(tile.rows + 4, tile.columns + 4, tile.depth + 4)])
+
+
+def check_products(order, tile, dtype, sizes):
     rng, lanes = np.random.default_rng(0), 16 // np.dtype(dtype).itemsize
     T = np.dtype(dtype).type
-    for m, n, k in ((1, 1, 1), (8, 8, 4), (9, 17, 5), (16, 7, 12), (3, 33, 13)):
+    for m, n, k in sizes:
         m, n, k = (round_up(size, lanes) for size in (m, n, k))
         a, b = rng.standard_normal((m, k)).astype(T), rng.standard_normal((k, n)).astype(T)
         as_read = [np.ascontiguousarray(a if order[0] == ALONG else a.T),
