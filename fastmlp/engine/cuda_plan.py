@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastmlp.kernels.cuda.jit import SIMULATED
+from fastmlp.kernels.cuda.jit import SMALL
 from fastmlp.kernels.cuda.norms import CHUNK
 from fastmlp.kernels.cuda.structs import TABLE, VECTOR, WEIGHTS
 from fastmlp.kernels.cuda.tile import Tile, tile_for
@@ -18,8 +18,8 @@ from fastmlp.spec import NetworkSpec
 _ALIGNED_ELEMS = 64
 # Blocks that a sum of gradients is cut into at least, where the rows allow it: they keep all
 # multiprocessors busy. Rows of a part are as many as make a block worth its start.
-_GRADIENT_BLOCKS = 6 if SIMULATED else 264
-_LEAST_RUN = 8 if SIMULATED else 128
+_GRADIENT_BLOCKS = 6 if SMALL else 264
+_LEAST_RUN = 8 if SMALL else 128
 
 
 def n_blocks(n: int, each: int) -> int:

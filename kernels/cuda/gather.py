@@ -12,12 +12,12 @@ from numba import cuda
 
 from ..counters import INPUT_LAYER
 from ..structs import Float, Job
-from .jit import SIMULATED, THREADS, for_type, kernel
+from .jit import SMALL, THREADS, for_type, kernel
 from .random import dropout_mask
 from .shuffle import row_at
 from .structs import Clock
 
-GATHERED_ROWS = 2 if SIMULATED else 8
+GATHERED_ROWS = 2 if SMALL else 8
 
 
 @for_type

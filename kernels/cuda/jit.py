@@ -7,17 +7,20 @@ kernels are T(0.5) and not 0.5, which would be float64 and make all that it touc
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
 from numba import cuda
 from numba.cuda.core import config
 
-# The simulator runs kernels as Python: blocks are small there, and intrinsics have a plain twin.
+# The simulator runs kernels as Python: intrinsics have a plain twin, and blocks, tiles and parts of
+# sums are SMALL there, so that few rows make many of them; FASTMLP_FULL_BLOCKS=1 has those of GPUs.
 SIMULATED = bool(config.ENABLE_CUDASIM)
+SMALL = SIMULATED and os.environ.get("FASTMLP_FULL_BLOCKS", "") in ("", "0")
 # Threads of a block of kernels that go over elements or rows, and the most rows or elements of a
 # block's share.
-THREADS = 8 if SIMULATED else 256
+THREADS = 8 if SMALL else 256
 
 
 def kernel(function: Callable) -> Any:

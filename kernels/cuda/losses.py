@@ -15,11 +15,11 @@ from numba import cuda
 
 from ..codes import LOSSES
 from .activations import functions
-from .jit import THREADS, device, for_type, kernel, source
+from .jit import SMALL, THREADS, device, for_type, kernel, source
 from .structs import Clock
 from .sums import block_sum, group_max, group_sum
 
-MAX_LANES = 4 if THREADS < 32 else 32
+MAX_LANES = 4 if SMALL else 32
 
 
 @for_type

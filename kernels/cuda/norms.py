@@ -13,12 +13,12 @@ from numba import cuda
 
 from ..structs import STATUS_RUNNING, Float, Job
 from .activations import activations
-from .jit import SIMULATED, THREADS, device, for_type, kernel
+from .jit import SMALL, THREADS, device, for_type, kernel
 from .random import dropout_mask
 from .structs import Clock
 from .sums import group_sum
 
-CHUNK = 4 if SIMULATED else 256
+CHUNK = 4 if SMALL else 256
 EPS = 1e-5  # added to the variance, or to the mean square
 MOMENTUM = 0.1  # what a step contributes to the running statistics
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from .jit import THREADS, for_type, kernel
+from .jit import SMALL, THREADS, for_type, kernel
 
-MOST_BLOCKS = 4 if THREADS < 32 else 1024
+MOST_BLOCKS = 4 if SMALL else 1024
 
 
 @for_type

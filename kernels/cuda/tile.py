@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .jit import SIMULATED
+from .jit import SMALL
 
 
 class Tile(NamedTuple):
@@ -31,7 +31,7 @@ OF_GPUS = {
     8: (Tile(64, 64, 8, 4, 4), Tile(32, 32, 8, 4, 4)),
 }
 _OF_THE_SIMULATOR = {4: (Tile(8, 8, 4, 4, 4),), 8: (Tile(8, 8, 4, 4, 4),)}
-TILES = _OF_THE_SIMULATOR if SIMULATED else OF_GPUS
+TILES = _OF_THE_SIMULATOR if SMALL else OF_GPUS
 
 # Blocks from which on a larger tile has enough of them: a GPU of today has some 100 to 150
 # multiprocessors, and the largest tile runs one or two on each.
