@@ -7,6 +7,7 @@ SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
 collect_ignore_glob = [] if SIMULATED else ["test_*.py"]
 
 if SIMULATED:
-    from . import scheduler
+    from . import poison, scheduler
 
     scheduler.install()
+    poison.install()

@@ -19,8 +19,9 @@ FEW = (
 )  # fmt: skip
 PROGRAM = """
 import sys
-from tests.cuda import scheduler
+from tests.cuda import poison, scheduler
 scheduler.install()
+poison.install()
 from fastmlp.kernels.cuda.jit import THREADS
 from tests.cuda.cases import operations
 from tests.cuda.tools import TOLERANCES, beyond, compared
