@@ -17,7 +17,7 @@ PLOT := $(VENV)/.installed-plot
 CUDA_TESTS := NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest tests/cuda
 
 .DEFAULT_GOAL := help
-.PHONY: help train test trust lint types format bench sklearn asv defaults pictures clean
+.PHONY: help train test trust lint types format bench gpu sklearn asv defaults pictures clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench: $(BENCH)  ## time a step of fastmlp and its peers, into the README (12 mi
 	$(BIN)/python -m benchmarks.peers --case all --json benchmarks/results/peers.jsonl
 	$(BIN)/python -m benchmarks.readme benchmarks/results/peers.jsonl --into README.md \
 		--picture docs/pictures/speed.png
+
+gpu:  ## check and measure on a CUDA GPU, with what $(PYTHON) has installed (9 minutes)
+	$(PYTHON) -m benchmarks.gpu
 
 sklearn: $(BENCH)  ## time whole fits beside scikit-learn's, into the README (2 minutes)
 	$(BIN)/python -m benchmarks.sklearn_fits --into README.md

@@ -19,4 +19,4 @@ def install() -> None:
         gpu.write(array, np.full(n_bytes, 0xFF, np.uint8).view(dtype))
         return array
 
-    Gpu.empty = empty  # type: ignore[method-assign]
+    setattr(Gpu, "empty", empty)  # noqa: B010

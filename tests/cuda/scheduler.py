@@ -113,7 +113,8 @@ class Block:
             now.readers, now.writers, now.kept = {}, {}, []
         now.block, now.interval = int(np.ravel_multi_index(at, self._grid)), 0
         kernel._get_kernel_context().shared._allocations.clear()
-        this, hub = threading.current_thread(), greenlet.getcurrent()
+        this: Any = threading.current_thread()
+        hub = greenlet.getcurrent()
         this.blockIdx, this.syncthreads = kernelapi.Dim3(*at), hub.switch
         alive = [
             (number, greenlet.greenlet(self._function), kernelapi.Dim3(*place))

@@ -25,7 +25,7 @@ HYPER = {
 def table_of(spec: NetworkSpec, n: int, table: str | None, layout: str | None) -> np.ndarray:
     """n rows of an element type, stored in some way; categories in the columns that have them."""
     rng, n_columns = np.random.default_rng(0), spec.sizes[0]
-    X = rng.normal(size=(2 * n, 2 * n_columns)).astype(spec.dtype)
+    X: Any = rng.normal(size=(2 * n, 2 * n_columns)).astype(spec.dtype)
     if table is not None:
         X = rng.integers(0, 2, X.shape).astype(table)
     if layout == "columns":
@@ -54,7 +54,7 @@ def dataset(
     elif spec.loss.is_classes:
         data.labels = rng.integers(0, spec.sizes[-1], n).astype(np.int32)
     else:
-        y = rng.normal(size=(n, spec.sizes[-1] // spec.loss.outputs_per_target))
+        y: Any = rng.normal(size=(n, spec.sizes[-1] // spec.loss.outputs_per_target))
         if spec.loss.name == "binary_cross_entropy":
             y = (y > 0) * 1.0
         data.targets = np.ascontiguousarray(

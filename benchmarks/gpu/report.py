@@ -1,0 +1,53 @@
+"""The file of results, written anew after each stage, and the tables that are printed."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+class Report:
+    """What a run found: {"machine": ..., "stages": {name: {...}}}."""
+
+    def __init__(self, folder: Path, machine: dict[str, Any]) -> None:
+        date = datetime.date.today().isoformat()
+        name = re.sub(r"[^a-z0-9]+", "-", machine["name"].lower()).strip("-")
+        self.path = folder / f"gpu-{name}-{date}.json"
+        self.values: dict[str, Any] = {"date": date, "machine": machine, "stages": {}}
+        self.save()
+
+    def add(self, stage: str, values: Any) -> None:
+        self.values["stages"][stage] = values
+        self.save()
+
+    def save(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(self.values, indent=1) + "\n")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Columns side by side; the first to the left, numbers to the right.
+
+    Without rich, which a machine that lends its GPU need not have.
+    """
+    cells = [list(map(_text, row)) for row in (header, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = []
+    for row in cells:
+        first, *others = (
+            text.ljust(width) if i == 0 else text.rjust(width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        lines.append("  ".join([first, *others]).rstrip())
+    lines.insert(1, "-" * len(lines[0]))
+    return "\n".join(lines)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

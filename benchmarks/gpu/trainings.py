@@ -1,0 +1,85 @@
+"""Whole trainings on the GPU: the accuracy of the CPU's, and the same bits in every run."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+import fastmlp
+from fastmlp.engine import cuda_feed, cuda_tables
+
+SEEDS = 3
+
+
+def digits(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """scikit-learn's handwritten digits, each pixel `side` wide, with noise where that is more
+    than one: train and test X and y."""
+    rng, data = np.random.default_rng(0), load_digits()
+    X = data.images.astype(np.float32) / 16.0
+    if side > 1:
+        # 28 x 28: of 32 x 32 the edges are left out, as digits have them empty.
+        X = np.kron(X, np.ones((1, side, side), np.float32))[:, 2:-2, 2:-2]
+        X = X + 0.3 * rng.standard_normal(X.shape, dtype=np.float32)
+    X, order = np.ascontiguousarray(X.reshape(len(X), -1)), rng.permutation(len(X))
+    train, test = order[:1400], order[1400:]
+    return X[train], data.target[train], X[test], data.target[test]
+
+
+def accuracy(number: int, *, few: bool) -> list[dict[str, Any]]:
+    """Test accuracies over seeds of the same trainings on both devices, and their losses."""
+    records = []
+    cases: tuple[tuple[str, tuple[int, ...], int], ...] = (
+        ("digits", (64, 100, 10), 1), ("784-256-128-10", (784, 256, 128, 10), 4),
+    )  # fmt: skip
+    for name, sizes, side in cases[: 1 if few else None]:
+        X, y, X_test, y_test = digits(side)
+        if few:
+            sizes, X, y, X_test, y_test = (64, 8, 10), X[:99], y[:99], X_test[:50], y_test[:50]
+        for seed in range(1 if few else SEEDS):
+            told: dict[str, Any] = {"case": name, "seed": seed}
+            for device in ("cpu", f"cuda:{number}"):
+                net = fastmlp.Network(
+                    sizes, loss="cross_entropy", seed=seed, device=device, dropout=0.1
+                )
+                began_s = time.perf_counter()
+                history = net.fit(
+                    X, y, epochs=2 if few else 30, batch_size=64, verbose=False,
+                    optimizer=fastmlp.optim.Adam(lr=2e-3),
+                )  # fmt: skip
+                kind = device.partition(":")[0]
+                told[f"{kind}_seconds"] = time.perf_counter() - began_s
+                told[f"{kind}_loss"] = history["loss"][-1]
+                told[f"{kind}_accuracy"] = net.evaluate(X_test, y_test)["accuracy"]
+            records.append(told)
+    return records
+
+
+def repeatability(number: int, *, few: bool) -> dict[str, bool]:
+    """Whether the weights of a training are bitwise the same again, and from a table in parts."""
+    X, y, *_ = digits(1)
+    X, y = (X[:64], y[:64]) if few else (X, y)
+
+    def weights() -> list[np.ndarray]:
+        net = fastmlp.Network(
+            (64, 8, 10) if few else (64, 256, 128, 10), loss="cross_entropy", norm="batch",
+            device=f"cuda:{number}", dropout=0.2,
+        )  # fmt: skip
+        net.fit(X, y, epochs=2 if few else 10, batch_size=37, verbose=False)
+        return [*net.weights, *net.biases]
+
+    first = weights()
+    same = {"again": _equal(first, weights())}
+    share, half = cuda_tables.TABLE_SHARE, cuda_feed.HALF_BYTES
+    cuda_tables.TABLE_SHARE, cuda_feed.HALF_BYTES = -1.0, 64 * 1024
+    try:
+        same["from a table in parts"] = _equal(first, weights())
+    finally:
+        cuda_tables.TABLE_SHARE, cuda_feed.HALF_BYTES = share, half
+    return same
+
+
+def _equal(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
+    return all(map(np.array_equal, a, b))

@@ -1,0 +1,83 @@
+"""`make gpu` from its first stage to its table, in the simulator; what is wrong is found."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numba import cuda
+
+from benchmarks.gpu import products, timings
+from benchmarks.gpu.__main__ import _less_accurate, _steps
+from benchmarks.gpu.report import table
+
+ROOT = Path(__file__).parents[2]
+STAGES = ["roofline", "products", "operations", "accuracy", "repeatability", "timings"]
+
+
+def test_all_stages_in_the_simulator(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu", "--quick", "--out", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = tmp_path.glob("gpu-numba-s-simulator-*.json")
+    found = json.loads(path.read_text())
+    assert list(found["stages"]) == STAGES
+    assert found["wrong"] == []
+    assert found["machine"]["simulated"] is True
+    assert found["stages"]["products"]["checked"] > 10
+    assert found["stages"]["operations"]["checked"] > 2
+    assert all(found["stages"]["repeatability"].values())
+    ours = [r for r in found["stages"]["timings"] if r["peer"] == "fastmlp"]
+    assert all(r["us_per_step_best"] > 0 for r in ours)
+    assert done.stdout.splitlines()[-1].startswith(("tiny", "small"))
+
+
+def test_products_that_write_nothing_are_found(monkeypatch):
+    @cuda.jit
+    def nothing(out, a, b, clock, m, n, k, ld_out, ld_a, ld_b):
+        pass
+
+    monkeypatch.setattr(products.gemm, "product", lambda *how: nothing)
+    found = products.check(0, few=True)
+    assert len(found["wrong"]) == found["checked"] > 0
+
+
+def test_losses_that_differ_are_found():
+    records = [
+        {"case": "a", "peer": "fastmlp", "loss": 1.0}, {"case": "a", "peer": "torch", "loss": 1.01},
+        {"case": "b", "peer": "fastmlp", "loss": 1.0}, {"case": "b", "peer": "torch", "loss": 1.0},
+        {"case": "b", "peer": "other", "error": "none"},
+    ]  # fmt: skip
+    assert timings.disagreements(records) == ["a, torch: loss 1.01, fastmlp 1"]
+    assert "b, other: none" in _steps(records)
+
+
+def test_worse_accuracies_are_found():
+    runs = [{"case": "a", "cpu_accuracy": 0.9, "cuda_accuracy": 0.88}]
+    assert _less_accurate(runs) == ["a: accuracy 0.8800, on the CPU 0.9000"]
+    assert not _less_accurate([{"case": "a", "cpu_accuracy": 0.9, "cuda_accuracy": 0.895}])
+
+
+def test_tables():
+    text = table(("name", "n"), [("a", 1.23456), ("bcd", None)])
+    assert text.splitlines() == ["name     n", "----------", "a     1.23", "bcd      -"]
+
+
+def test_peers_of_pytorch_train_the_same_network():
+    torch = pytest.importorskip("torch")
+    from benchmarks.cases import Case
+    from benchmarks.gpu.torch_peers import Eager
+
+    case = Case("c", (4, 8, 3), 16)
+    X, y = case.data(4)
+    ours = timings.FastMLP(case, X, y, 0)
+    if not torch.cuda.is_available():
+        peer = Eager(case, X, y, ours.weights, ours.biases, 0)
+        np.testing.assert_allclose(peer.train(4, False), ours.train(4, False), rtol=1e-5)
+        assert ours.train(6, True) > 0
