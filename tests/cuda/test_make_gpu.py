@@ -69,6 +69,18 @@ def test_tables():
     assert text.splitlines() == ["name     n", "----------", "a     1.23", "bcd      -"]
 
 
+def test_the_asv_suite_measures_a_gpu(monkeypatch):
+    from benchmarks.cases import Case
+    from benchmarks.suites import gpu
+
+    monkeypatch.setattr(gpu, "CASES", {"few": Case("few", (4, 8, 3), 16)})
+    monkeypatch.setattr(gpu, "N_STEPS", 2)
+    suite = gpu.Gpu()
+    suite.setup("few")
+    assert suite.track_step("few") > 0.0
+    assert suite.track_rate("few") > 0.0
+
+
 def test_peers_of_pytorch_train_the_same_network():
     torch = pytest.importorskip("torch")
     from benchmarks.cases import Case
