@@ -71,7 +71,8 @@ def evaluate(
     """
     n_rows, loss = len(data.X), engine.spec.loss
     step = int(_BLOCK_FLOP / (4 * engine.spec.n_parameters))
-    step = min(max(step, _MIN_ROWS), _MAX_ROWS)
+    step = engine.evaluation_rows or min(max(step, _MIN_ROWS), _MAX_ROWS)
+    wants_outputs = scoring.metrics is None or bool(scoring.metrics)
     score = R2() if scoring.task == "regression" else Accuracy(scoring.task)
     outputs = Outputs(scoring.task, loss, data, scoring.classes)
     loss_sum = weight_sum = 0.0
@@ -81,12 +82,13 @@ def evaluate(
         block = data.rows(start, start + step)
         weight = _total(block)
         if weight > 0.0:  # or its weighted mean would be 0 / 0
-            loss_sum += weight * engine.evaluate(block)
+            mean, z = engine.evaluate_rows(block, wants_outputs)
+            loss_sum += weight * mean
             weight_sum += weight
         if scoring.metrics:
-            outputs.add(engine.predict(block.X))
-        elif scoring.metrics is None and weight > 0.0:
-            score.add(engine.predict(block.X), block, loss)
+            outputs.add(z if weight > 0.0 else engine.predict(block.X))
+        elif wants_outputs and weight > 0.0:
+            score.add(z, block, loss)
     found = {"loss": loss_sum / weight_sum}
     if scoring.metrics is None:
         return found | {metric_of(scoring.task): score.value()}

@@ -43,6 +43,8 @@ FLOPS_WITHOUT_THREADS = 60_000_000
 class CpuEngine(ParameterStore):
     """A network on the CPU; the arguments of every method have been checked by its callers."""
 
+    evaluation_rows: int | None = None  # to evaluate at a time: as many as take some 20 ms
+
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__(spec)
         self._grads: np.ndarray | None = None
@@ -307,6 +309,11 @@ class CpuEngine(ParameterStore):
             )
             self._finish(program, data.X, 1)
         return float(program.losses[0])
+
+    def evaluate_rows(self, data: Dataset, wants_outputs: bool) -> tuple[float, np.ndarray]:
+        """`evaluate`, and where they are wanted the outputs of `predict`, else none of them."""
+        loss = self.evaluate(data)
+        return loss, self.predict(data.X if wants_outputs else data.X[:0])
 
     def _finish(self, program: Program, X: np.ndarray, products: int) -> None:
         """Run a job over the rows of X to its end; Ctrl-C ends it and is raised."""

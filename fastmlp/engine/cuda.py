@@ -34,6 +34,8 @@ _MOST_STEPS = 4096  # launched between two looks
 class CudaEngine(CudaStore):
     """A network on a GPU; the arguments of every method have been checked by its callers."""
 
+    evaluation_rows: int | None = 1 << 18  # at a time: tables of these stay where they are
+
     # ---- training ----------------------------------------------------------------------------
 
     def train(
@@ -243,30 +245,43 @@ class CudaEngine(CudaStore):
         )
         self._begin(program, Dataset(X))
         launches = [*program.gather(), *program.forward()]
-        ld, z = self.plan.layers[-1].out_pad, program.act(program.n_layers)
-        block = np.empty(batch_size * ld, self.dtype)
         for start in range(0, n_rows, batch_size):
             n = min(batch_size, n_rows - start)
             self._launch_block(feed, program, start, n, launches)
-            part = block[: n * ld]
-            self.gpu.read(z, part)
-            outputs[start : start + n] = part.reshape(n, ld)[:, :n_out]
+            self._read_outputs(program, outputs[start : start + n])
         return outputs
+
+    def _read_outputs(self, program: CudaProgram, outputs: np.ndarray) -> None:
+        """Raw outputs (n, n_out) of the minibatch that was launched last."""
+        n, n_out = outputs.shape
+        ld = self.plan.layers[-1].out_pad
+        padded = np.empty(n * ld, self.dtype)
+        self.gpu.read(program.act(program.n_layers), padded)
+        outputs[:] = padded.reshape(n, ld)[:, :n_out]
 
     def evaluate(self, data: Dataset) -> float:
         """Weighted mean of the row losses, without penalty and dropout."""
-        loss_sum, weight_sum = self._go_over(data, "predict", self._used_name(), None)
-        return loss_sum / weight_sum
+        return self.evaluate_rows(data, False)[0]
+
+    def evaluate_rows(self, data: Dataset, wants_outputs: bool) -> tuple[float, np.ndarray]:
+        """`evaluate`, and where they are wanted the outputs of `predict`, else none of them."""
+        n_rows = len(data.X) if wants_outputs else 0
+        outputs = np.empty((n_rows, self.spec.sizes[-1]), self.dtype)
+        loss_sum, weight_sum = self._go_over(data, "predict", None, outputs)
+        return loss_sum / weight_sum, outputs
 
     def _go_over(
-        self, data: Dataset, kind: str, params: str, batch_size: int | None
+        self, data: Dataset, kind: str, batch_size: int | None, outputs: np.ndarray
     ) -> tuple[float, float]:
-        """Losses of all rows, and with `kind` "gradients" the sums of gradients."""
+        """Losses of all rows, and with `kind` "gradients" the sums of gradients; raw outputs too
+        where there is room for them."""
         n_rows = len(data.X)
         batch_size = batch_size or min(n_rows, CHUNK_ROWS)
         use = "evaluate" if kind == "predict" else kind
         feed = self._feeds.of(use, data, batch_size, self.spec.seed)
-        program = self._program(use, feed.tables, batch_size, kind, params, self._loss(data))
+        program = self._program(
+            use, feed.tables, batch_size, kind, self._used_name(), self._loss(data)
+        )
         self._begin(program, data)
         self.gpu.write(program.sums, np.zeros(2))
         launches = [*program.gather(), *program.forward(), *program.loss(), program.add_losses()]
@@ -277,6 +292,8 @@ class CudaEngine(CudaStore):
         for start in range(0, n_rows, batch_size):
             n = min(batch_size, n_rows - start)
             self._launch_block(feed, program, start, n, launches)
+            if len(outputs):
+                self._read_outputs(program, outputs[start : start + n])
         sums = np.zeros(2)
         self.gpu.read(program.sums, sums)
         return float(sums[0]), float(sums[1])
@@ -291,7 +308,8 @@ class CudaEngine(CudaStore):
     ) -> tuple[float, Parameters]:
         """Mean loss plus penalty over all rows, and its gradients; see `CpuEngine`."""
         batch_size = len(data.X) if len(self._mirrors["running"].peek()) else None
-        loss_sum, weight_sum = self._go_over(data, "gradients", self._used_name(), batch_size)
+        nothing = np.empty((0, self.spec.sizes[-1]), self.dtype)
+        loss_sum, weight_sum = self._go_over(data, "gradients", batch_size, nothing)
         program = self._programs["gradients"][1]
         grads = aligned_zeros(self.plan.n_elems, self.dtype)
         self.gpu.read(program.grads, grads)

@@ -11,6 +11,15 @@ from fastmlp.spec import NetworkSpec
 _MARGIN_BYTES = 64 * 1024 * 1024  # for what the driver takes with kernels and launches
 
 
+def no_room(gpu: Gpu, what: str, n_bytes: int) -> DeviceError:
+    """The error where an array does not fit that no batch size makes smaller."""
+    return DeviceError(
+        f"{what} must fit the memory of device cuda:{gpu.number}, got {n_bytes / 1e9:.2f} GB "
+        f"needed and {gpu.free_bytes() / 1e9:.2f} GB free; make the layers smaller, take an "
+        "optimizer with less state, or use device='cpu'"
+    )
+
+
 def needed_bytes(
     spec: NetworkSpec, plan: ParameterPlan, batch_size: int, itemsize: int, kind: str
 ) -> int:

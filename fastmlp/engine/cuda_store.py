@@ -10,7 +10,7 @@ from fastmlp.data import Dataset
 from fastmlp.engine import names
 from fastmlp.engine.cuda_feed import Feed, Feeds
 from fastmlp.engine.cuda_functions import activation_of, loss_of
-from fastmlp.engine.cuda_memory import check_memory
+from fastmlp.engine.cuda_memory import check_memory, no_room
 from fastmlp.engine.cuda_program import CudaProgram, Network, Tables
 from fastmlp.engine.mirror import Mirror
 from fastmlp.engine.store import ParameterStore
@@ -19,6 +19,11 @@ from fastmlp.kernels.cuda.ptx import VECTOR_BYTES
 from fastmlp.kernels.structs import Job
 from fastmlp.plan import ParameterPlan
 from fastmlp.spec import NetworkSpec
+
+_MEANING = {
+    "params": "parameters", "state": "optimizer state", "average": "moving average",
+    "running": "running statistics",
+}  # fmt: skip
 
 
 def _mirrored(name: str) -> property:
@@ -76,7 +81,12 @@ class CudaStore(ParameterStore):
 
     def _device(self, name: str) -> Any:
         mirror = self._mirrors.get(name)
-        return self._nothing if mirror is None else mirror.device()
+        if mirror is None:
+            return self._nothing
+        try:
+            return mirror.device()
+        except MemoryError:
+            raise no_room(self.gpu, f"the network's {_MEANING[name]}", mirror.n_bytes) from None
 
     @property
     def _nothing(self) -> Any:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +22,7 @@ from .jit import SIMULATED
 
 _log = logging.getLogger("fastmlp")
 COPY_BYTES = 64 * 1024 * 1024  # of a host array that are copied at a time
+_OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 _LEGACY_STREAM, _THREAD_STREAM = 1, 2  # in the CUDA array interface
 IN_FLIGHT = 2  # groups of launches that the GPU has at a time
 
@@ -37,21 +41,34 @@ class Gpu:
 
     def __init__(self, number: int) -> None:
         self.number = number
+        # Several threads may use a network. What one of them launches while another captures a
+        # graph of the same stream would become part of that.
+        self._lock = threading.RLock()
         with self.current():
             self.stream = cuda.stream()
 
-    def current(self) -> Any:
-        """A context in which this thread's calls are meant for this device."""
-        return cuda.gpus[self.number]
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """A context in which this thread alone calls, and its calls are meant for this device."""
+        with self._lock, cuda.gpus[self.number]:
+            yield
 
     def free_bytes(self) -> float:
         with self.current():
             return cuda.current_context().get_memory_info().free
 
     def empty(self, n: int, dtype: Any) -> Any:
-        """An array (n,) of the device, its contents undefined; at least one element."""
+        """An array (n,) of the device, its contents undefined; at least one element.
+
+        MemoryError where there is no room for it.
+        """
         with self.current():
-            return cuda.device_array(max(n, 1), dtype)
+            try:
+                return cuda.device_array(max(n, 1), dtype)
+            except Exception as error:  # the driver's, which has no type in the simulator
+                if getattr(error, "code", None) != _OUT_OF_MEMORY:
+                    raise
+                raise MemoryError(f"{n * np.dtype(dtype).itemsize} bytes of a GPU") from error
 
     def array(self, values: np.ndarray) -> Any:
         """A copy of a host array (n,) on the device."""

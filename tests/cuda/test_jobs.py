@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from fastmlp.engine import cuda_feed, cuda_tables
 from fastmlp.engine.cpu import CpuEngine
 from fastmlp.engine.cuda import CudaEngine
 from fastmlp.errors import DeviceError
+from fastmlp.kernels.cuda import launch
 from fastmlp.kernels.cuda.launch import Gpu
 from fastmlp.spec import NetworkSpec
 
@@ -222,6 +224,29 @@ def test_too_little_memory_is_told_with_the_batch_size_that_fits(monkeypatch):
         train(made, data, batch_size=fits + 8, n_epochs=1)
 
 
+def test_parameters_that_do_not_fit_are_told_and_nothing_is_lost(monkeypatch):
+    spec = spec_of()
+    made, data = engine(CudaEngine, spec), dataset(spec, 21)
+    before = made.parameters().named()
+
+    real = launch.cuda.device_array
+
+    def device_array(n, dtype):
+        if n == len(made._mirrors["state"].peek()):
+            error = RuntimeError("CUDA_ERROR_OUT_OF_MEMORY")
+            error.code = 2
+            raise error
+        return real(n, dtype)
+
+    monkeypatch.setattr(launch.cuda, "device_array", device_array)
+    with pytest.raises(DeviceError, match=r"optimizer state must fit the memory of device cuda:0"):
+        train(made, data)
+    monkeypatch.undo()
+    for name, values in made.parameters().named().items():
+        np.testing.assert_array_equal(values, before[name])
+    assert train(made, data, n_epochs=1).status == "done"
+
+
 def test_programs_of_more_batch_sizes_leave_results_alone():
     spec = spec_of(norm="batch", sizes=[5, 7, 7, 3])
     data = dataset(spec, 21)
@@ -248,6 +273,19 @@ def test_parameters_are_the_same_on_both_sides():
     assert not np.array_equal(made.predict(data.X), trained)
     made.restore(kept)
     np.testing.assert_array_equal(made.predict(data.X), trained)
+
+
+def test_several_threads_may_predict_at_the_same_time():
+    spec = spec_of(sizes=[5, 9, 3])
+    made, data = engine(CudaEngine, spec), dataset(spec, 21)
+    train(made, data, n_epochs=1)
+    wanted = made.predict(data.X)
+    launches = []
+    with ThreadPoolExecutor(3) as pool:
+        for n in (21, 7, 21, 13, 1, 21):
+            launches.append((n, pool.submit(made.predict, data.X[:n])))
+        for n, found in launches:
+            np.testing.assert_array_equal(found.result(), wanted[:n])
 
 
 # ---- users' functions ----------------------------------------------------------------------------
