@@ -14,6 +14,7 @@ import fastmlp
 from fastmlp import callbacks, optim, schedules
 from fastmlp.cli import commands
 from fastmlp.errors import TrainingDivergedError
+from tests.test_documents import blocks
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 4))
@@ -97,6 +98,12 @@ def test_a_diverged_training_is_told_as_on_the_cpu():
 
     cpu, gpu = both(fit)
     assert (cpu.step, cpu.epoch, cpu.layer) == (gpu.step, gpu.epoch, gpu.layer)
+
+
+@pytest.mark.parametrize("code", [p for p in blocks("python") if 'device="cuda"' in p.values[0]])
+def test_documents_about_gpus_run_as_they_stand(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "document", "exec"), {})
 
 
 def test_a_network_moves_in_mid_training():
