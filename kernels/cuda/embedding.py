@@ -1,13 +1,15 @@
 """Gradients of learnt embeddings: dE[c] = sum of dA over the rows whose category is c.
 
 In the order of the rows, whatever the device: a thread takes an element of the table, and looks at
-all rows of the minibatch.
+all rows of the minibatch. Their categories come to shared memory, as many as a block has threads at
+a time: read one by one from the table, each would cost its whole latency.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import cuda
 
 from ..counters import INPUT_LAYER
@@ -31,24 +33,33 @@ def embedding_gradient(T: Any, drops: bool) -> Any:
         partials, da, table, rows, clock, job, floats, at, n_elems, width, position, column, ld,
         row_step, column_step, threshold,
     ):  # fmt: skip
-        i = cuda.blockIdx.x * THREADS + cuda.threadIdx.x
-        if clock[Clock.STATUS] != STATUS_RUNNING or i >= n_elems:
+        categories = cuda.shared.array(THREADS, np.int32)
+        if clock[Clock.STATUS] != STATUS_RUNNING:
             return
-        category = i // width
+        t, n_rows = cuda.threadIdx.x, clock[Clock.N_ROWS]
+        i = cuda.blockIdx.x * THREADS + t
+        category = i // width  # of an element beyond the last: none that a row has
         k, total = position + i - category * width, zero
         epoch = job[Job.FIRST_EPOCH] + clock[Clock.EPOCH]
-        for r in range(clock[Clock.N_ROWS]):
-            row = rows[r]
-            if clock[Clock.IS_STAGED] != 0:
-                row = clock[Clock.START] + r - clock[Clock.STAGED_FROM]
-            if int(table[row * row_step + column * column_step]) == category:
-                d = da[r * ld + k]
-                if drops:
-                    d *= mask(
-                        r, k, INPUT_LAYER, epoch, clock[Clock.STEP], job[Job.SEED], threshold,
-                        T(floats[Float.INPUT_SCALE]),
-                    )  # fmt: skip
-                total += d
-        partials[at + i] = total
+        for first in range(0, n_rows, THREADS):
+            if first + t < n_rows:
+                row = rows[first + t]
+                if clock[Clock.IS_STAGED] != 0:
+                    row = clock[Clock.START] + first + t - clock[Clock.STAGED_FROM]
+                categories[t] = int(table[row * row_step + column * column_step])
+            cuda.syncthreads()
+            for j in range(min(THREADS, n_rows - first)):
+                if categories[j] == category:
+                    r = first + j
+                    d = da[r * ld + k]
+                    if drops:
+                        d *= mask(
+                            r, k, INPUT_LAYER, epoch, clock[Clock.STEP], job[Job.SEED], threshold,
+                            T(floats[Float.INPUT_SCALE]),
+                        )  # fmt: skip
+                    total += d
+            cuda.syncthreads()
+        if i < n_elems:
+            partials[at + i] = total
 
     return embedding_gradient
