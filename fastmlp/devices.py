@@ -19,6 +19,7 @@ INSTALL = "pip install 'fastmlp[cuda]'"
 LEAST_CAPABILITY = (7, 5)
 LEAST_DRIVER = (13, 0)  # the version of CUDA that a driver must support for the extra's wheels
 _NUMBA_CUDA = (0, 30, 4), (0, 31)  # the first version that is needed, and the first that is not
+_SAVED = re.compile(r"cuda:\d{1,3}")
 _NAME = re.compile(r"cuda(?::(\d{1,3}))?")
 
 _log = logging.getLogger("fastmlp")
@@ -47,17 +48,19 @@ def checked(device: object, n_parameters: int, dtype: str) -> str:
 
     DeviceError where it is none, or where something is missing for it.
     """
+    told = shown(device)
+    if not isinstance(device, str):
+        device = ""  # an array has no truth value to compare
     if device == AUTO:
         chosen, reason = choose(n_parameters, dtype)
         _log.info("device='auto' takes %s: %s", chosen, reason)
         return chosen
     if device == CPU:
         return CPU
-    found = _NAME.fullmatch(device) if isinstance(device, str) else None
+    found = _NAME.fullmatch(device)
     if found is None:
         raise DeviceError(
-            f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N' for GPU number N, got "
-            f"{shown(device)}"
+            f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N' for GPU number N, got {told}"
         )
     number = int(found[1] or 0)
     missing = trouble(number)
@@ -72,7 +75,12 @@ def number_of(device: str) -> int | None:
 
 
 def or_cpu(device: str) -> str:
-    """The device that a network was saved on, or the CPU, after a DeviceWarning, without it."""
+    """The device that a network was saved on, or the CPU, after a DeviceWarning, without it.
+
+    ValueError for what `checked` never gave.
+    """
+    if not isinstance(device, str) or not (device == CPU or _SAVED.fullmatch(device)):
+        raise ValueError(f"device {device!r}")
     number = number_of(device)
     missing = "" if number is None else trouble(number)
     if not missing:

@@ -349,7 +349,9 @@ class Model:
 
     def _restore(self, state: ModelState, device: str | None = None) -> None:
         values = state.values
-        wanted = device or devices.or_cpu(values["spec"].get("device", devices.CPU))
+        wanted = device
+        if device is None:
+            wanted = devices.or_cpu(values["spec"].get("device", devices.CPU))
         self._begin(NetworkSpec.from_dict({**values["spec"], "device": wanted}))
         self._counters = Counters(_count(values, "n_epochs"), _count(values, "n_steps"))
         n_classes = targets.n_classes_of(self._task, self.sizes[-1])

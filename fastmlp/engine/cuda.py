@@ -12,12 +12,14 @@ import numpy as np
 from fastmlp.conventions import FASTMLP, Conventions, LossPlateau
 from fastmlp.data import Dataset
 from fastmlp.engine.cuda_arrays import on_host, table_of
+from fastmlp.engine.cuda_feed import Feed
 from fastmlp.engine.cuda_program import CudaProgram
 from fastmlp.engine.cuda_store import CudaStore
 from fastmlp.engine.descriptions import describe_conventions, describe_shuffle, describe_update
 from fastmlp.engine.results import NonFinite, Progress, TrainResult
 from fastmlp.gpu_arrays import GpuArray
 from fastmlp.kernels import structs
+from fastmlp.kernels.cuda.launch import Answers, Launch
 from fastmlp.kernels.cuda.steps import STATUS_LEVEL
 from fastmlp.kernels.cuda.structs import N_HYPER, Clock, Number, Record
 from fastmlp.kernels.structs import Job
@@ -245,19 +247,43 @@ class CudaEngine(CudaStore):
         )
         self._begin(program, Dataset(X))
         launches = [*program.gather(), *program.forward()]
-        for start in range(0, n_rows, batch_size):
-            n = min(batch_size, n_rows - start)
-            self._launch_block(feed, program, start, n, launches)
-            self._read_outputs(program, outputs[start : start + n])
+        self._each_block(feed, program, batch_size, launches, n_rows, outputs)
         return outputs
 
-    def _read_outputs(self, program: CudaProgram, outputs: np.ndarray) -> None:
-        """Raw outputs (n, n_out) of the minibatch that was launched last."""
-        n, n_out = outputs.shape
-        ld = self.plan.layers[-1].out_pad
-        padded = np.empty(n * ld, self.dtype)
-        self.gpu.read(program.act(program.n_layers), padded)
-        outputs[:] = padded.reshape(n, ld)[:, :n_out]
+    def _each_block(
+        self, feed: Feed, program: CudaProgram, batch_size: int, launches: list[Launch],
+        n_rows: int, outputs: np.ndarray,
+    ) -> None:  # fmt: skip
+        """Launch the rows a block at a time; raw outputs (n_rows, n_out) where there is room.
+
+        The host sends and gathers a block while the GPU computes the one before.
+        """
+        ld, n_out = self.plan.layers[-1].out_pad, self.spec.sizes[-1]
+        answers = self._take_answers(batch_size * ld) if len(outputs) else None
+        taken = 0
+        # One turn more than there are blocks: the last answer is taken in it.
+        for start in range(0, n_rows + batch_size, batch_size):
+            n = min(batch_size, n_rows - start)
+            if n > 0:
+                self._launch_block(feed, program, start, n, launches)
+            if answers is None:
+                continue
+            if n > 0:
+                answers.ask(program.act(program.n_layers), n * ld)
+            if start:
+                rows = answers.take().reshape(-1, ld)
+                outputs[taken : taken + len(rows)] = rows[:, :n_out]
+                taken += len(rows)
+        if answers is not None:
+            self._answers.append(answers)
+
+    def _take_answers(self, n: int) -> Answers:
+        """Pinned memory for answers of n elements, which no other thread has meanwhile."""
+        try:
+            kept = self._answers.pop()
+        except IndexError:
+            kept = None
+        return kept if kept is not None and kept.n >= n else Answers(self.gpu, n, self.dtype)
 
     def evaluate(self, data: Dataset) -> float:
         """Weighted mean of the row losses, without penalty and dropout."""
@@ -289,11 +315,7 @@ class CudaEngine(CudaStore):
             program.grads = self.gpu.array(np.zeros(self.plan.n_elems, self.dtype))
             self.gpu.write(program.floats, program.floats_host)
             launches += [*program.backward(), *program.gradients(), program.add_gradients()]
-        for start in range(0, n_rows, batch_size):
-            n = min(batch_size, n_rows - start)
-            self._launch_block(feed, program, start, n, launches)
-            if len(outputs):
-                self._read_outputs(program, outputs[start : start + n])
+        self._each_block(feed, program, batch_size, launches, n_rows, outputs)
         sums = np.zeros(2)
         self.gpu.read(program.sums, sums)
         return float(sums[0]), float(sums[1])

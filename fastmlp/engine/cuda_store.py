@@ -14,7 +14,7 @@ from fastmlp.engine.cuda_memory import check_memory, no_room
 from fastmlp.engine.cuda_program import CudaProgram, Network, Tables
 from fastmlp.engine.mirror import Mirror
 from fastmlp.engine.store import ParameterStore
-from fastmlp.kernels.cuda.launch import Gpu, Launch
+from fastmlp.kernels.cuda.launch import Answers, Gpu, Launch
 from fastmlp.kernels.cuda.ptx import VECTOR_BYTES
 from fastmlp.kernels.structs import Job
 from fastmlp.plan import ParameterPlan
@@ -57,6 +57,7 @@ class CudaStore(ParameterStore):
         self._mirrors: dict[str, Mirror] = {}
         self._programs: dict[str, tuple[Any, CudaProgram]] = {}
         self._feeds = Feeds(self.gpu)
+        self._answers: list[Answers] = []
         super().__init__(spec)
         self._activations = tuple(activation_of(name, spec.dtype) for name in spec.activations)
         self._loss_parameters = self.gpu.array(np.array(spec.loss.kernel_parameters, float))
@@ -75,6 +76,7 @@ class CudaStore(ParameterStore):
     def release(self) -> None:
         """Give back what the last calls needed beside parameters and states."""
         self._programs.clear()
+        self._answers.clear()
         self._feeds.forget()
 
     # ---- programs ----------------------------------------------------------------------------

@@ -184,6 +184,34 @@ class Halves:
         self._turn = 1 - self._turn
 
 
+class Answers:
+    """Results that come back in turn through two pinned arrays, while the GPU works on the next."""
+
+    def __init__(self, gpu: Gpu, n: int, dtype: Any) -> None:
+        """n: most elements of an answer."""
+        self._gpu, self.n, self._turn = gpu, n, 0
+        self._asked: deque[tuple[Any, np.ndarray]] = deque()
+        with gpu.current():
+            self._hosts = [cuda.pinned_array(n, dtype) for _ in range(2)]
+
+    def ask(self, source: Any, n: int) -> None:
+        """For the first n elements of a device array, as they are after what was launched; at most
+        two answers may be waited for."""
+        with self._gpu.current():
+            host = self._hosts[self._turn][:n]
+            source[:n].copy_to_host(host, stream=self._gpu.stream)
+            event = cuda.event()
+            event.record(self._gpu.stream)
+        self._asked.append((event, host))
+        self._turn = 1 - self._turn
+
+    def take(self) -> np.ndarray:
+        """The oldest answer, to be used before the next but one is asked for."""
+        event, host = self._asked.popleft()
+        event.synchronize()
+        return host
+
+
 class Steps:
     """A list of launches that is run many times."""
 

@@ -7,6 +7,7 @@ import logging
 from types import SimpleNamespace
 from unittest import mock
 
+import numpy as np
 import pytest
 
 import fastmlp
@@ -117,6 +118,29 @@ def test_a_model_of_a_gpu_that_is_not_here_comes_to_the_cpu_with_a_warning(tmp_p
     assert fastmlp.Network.load(path, device="cpu").device == "cpu"
     with pytest.raises(DeviceError, match="'cuda:98' cannot be used"):
         fastmlp.Network.load(path, device="cuda:98")
+
+
+@pytest.mark.parametrize("device", [5, None, ["cpu"], "tpu", "cuda", "cuda:-1", "cuda:1_0"])
+def test_a_file_with_no_device_of_ours_is_a_damaged_one(device, tmp_path):
+    network = fastmlp.Network([2, 3, 1])
+    state = network._state({})
+    state.values["spec"]["device"] = device
+    fastmlp.model.write_model(tmp_path / "m.safetensors", state)
+    with pytest.raises(fastmlp.errors.ModelFileError, match="damaged"):
+        fastmlp.Network.load(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("device", [0, "", False, np.array(["cpu", "cuda"]), b"cpu"])
+def test_only_names_are_devices(device, tmp_path):
+    network = fastmlp.Network([2, 3, 1])
+    network.save(tmp_path / "m.safetensors")
+    for use in (
+        lambda: fastmlp.Network([2, 1], device=device),
+        lambda: network.to(device),
+        lambda: fastmlp.Network.load(tmp_path / "m.safetensors", device=device),
+    ):
+        with pytest.raises(DeviceError, match="device must be 'auto', 'cpu'"):
+            use()
 
 
 def test_a_network_that_cannot_move_stays_as_it_is():

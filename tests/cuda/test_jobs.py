@@ -275,6 +275,16 @@ def test_parameters_are_the_same_on_both_sides():
     np.testing.assert_array_equal(made.predict(data.X), trained)
 
 
+def test_many_blocks_of_rows_are_predicted_in_their_order(monkeypatch):
+    spec = spec_of(sizes=[5, 9, 3])
+    made, cpu, data = engine(CudaEngine, spec), engine(CpuEngine, spec), dataset(spec, 23)
+    for chunk in (1, 5, 23, 100):
+        monkeypatch.setattr("fastmlp.engine.cuda.CHUNK_ROWS", chunk)
+        for n in (1, 5, 10, 23):
+            assert error(cpu.predict(data.X[:n]), made.predict(data.X[:n])) < 1e-14
+    assert made.predict(data.X[:0]).shape == (0, 3)
+
+
 def test_several_threads_may_predict_at_the_same_time():
     spec = spec_of(sizes=[5, 9, 3])
     made, data = engine(CudaEngine, spec), dataset(spec, 21)
