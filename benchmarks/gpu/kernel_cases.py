@@ -15,13 +15,15 @@ LOSSES = (
 )  # fmt: skip
 KINDS = ("train", "gradients", "predict")
 # Large products, and the tile that small ones take.
-LARGE, SMALL = (784, 256, 128, 6), (20, 64, 64, 6)
+LARGE, NARROW, SMALL = (784, 256, 128, 6), (128, 64, 64, 64, 6), (20, 64, 64, 6)
 
 
 def plain_steps() -> Iterator[dict[str, Any]]:
     """Settings of steps as most trainings have them: of each element type, large and small."""
     for dtype in ("float32", "float64"):
-        for sizes, batch_size in ((LARGE, 8192), (LARGE, 1024), (SMALL, 128)):
+        for sizes, batch_size in (
+            (LARGE, 8192), (LARGE, 1024), (NARROW, 1 << 18), (SMALL, 128),
+        ):  # fmt: skip
             yield {"sizes": sizes, "batch_size": batch_size, "dtype": dtype}
 
 

@@ -9,16 +9,14 @@ import numpy as np
 from fastmlp.kernels.cuda.jit import SMALL
 from fastmlp.kernels.cuda.norms import CHUNK
 from fastmlp.kernels.cuda.structs import TABLE, VECTOR, WEIGHTS
-from fastmlp.kernels.cuda.tile import Tile, tile_for
+from fastmlp.kernels.cuda.tile import Tile, tile_and_parts
 from fastmlp.kernels.cuda.updates import SEGMENT_ELEMS
 from fastmlp.plan import LayerPlan, ParameterPlan, round_up
 from fastmlp.spec import NetworkSpec
 
 # Arrays begin at multiples of 256 bytes, as the GPU's memory transfers like them.
 _ALIGNED_ELEMS = 64
-# Blocks that a sum of gradients is cut into at least, where the rows allow it: they keep all
-# multiprocessors busy. Rows of a part are as many as make a block worth its start.
-_GRADIENT_BLOCKS = 6 if SMALL else 264
+# Rows of a part of a gradient: as many as make a block worth its start.
 _LEAST_RUN = 8 if SMALL else 128
 
 
@@ -40,10 +38,8 @@ class GradientPlan:
     @classmethod
     def make(cls, layer: LayerPlan, batch_size: int, itemsize: int, at: int) -> GradientPlan:
         """By the sizes alone, so that every GPU adds in the same order."""
-        tile = tile_for(layer.in_pad, layer.out_pad, itemsize)
-        blocks = -(-layer.in_pad // tile.rows) * -(-layer.out_pad // tile.columns)
-        wanted = min(-(-_GRADIENT_BLOCKS // blocks), -(-batch_size // _LEAST_RUN))
-        run = round_up(-(-batch_size // max(1, wanted)), tile.depth)
+        tile, wanted = tile_and_parts(layer.in_pad, layer.out_pad, batch_size, itemsize, _LEAST_RUN)
+        run = round_up(-(-batch_size // wanted), tile.depth)
         n_parts = -(-batch_size // run)
         stride = round_up(layer.in_pad * layer.out_pad + layer.out_pad, _ALIGNED_ELEMS)
         return cls(tile, n_parts, run, at, stride)

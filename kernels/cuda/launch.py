@@ -12,11 +12,12 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cuda
+from numba.cuda.core import config
 
 from .jit import SIMULATED
 
@@ -46,6 +47,7 @@ class Gpu:
         self._lock = threading.RLock()
         with self.current():
             self.stream = cuda.stream()
+            self.capturing = cuda.stream()  # on which launches are recorded and never run
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -125,7 +127,7 @@ class Gpu:
 
     def launch(self, launches: list[Launch], stream: Any = None) -> None:
         """All of them, one after the other; returns before they have run."""
-        with self.current():
+        with self.current(), _without_advice():
             for kernel, grid, block, arguments in launches:
                 kernel[grid, block, self.stream if stream is None else stream](*arguments)
 
@@ -143,6 +145,17 @@ class _Borrowed:
         self.__cuda_array_interface__ = {
             "shape": (n,), "typestr": dtype.str, "data": (pointer, False), "version": 3,
         }  # fmt: skip
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """No warnings of numba's that a grid is small: that of a minibatch is as small as it is."""
+    before = config.CUDA_LOW_OCCUPANCY_WARNINGS
+    config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+    try:
+        yield
+    finally:
+        config.CUDA_LOW_OCCUPANCY_WARNINGS = before
 
 
 class Halves:
@@ -259,10 +272,15 @@ class Steps:
         """The launches as a graph, or None where the driver cannot capture them."""
         try:
             with self._gpu.current():
-                builder = _core_stream(self._gpu.stream).create_graph_builder()
-                builder.begin_building()
-                self._gpu.launch(self.launches, builder)
-                return builder.end_building().complete()
+                # On a stream of its own: one whose capture has failed may be lost for launches.
+                builder = _core_stream(self._gpu.capturing).create_graph_builder()
+                try:
+                    builder.begin_building()
+                    self._gpu.launch(self.launches, self._gpu.capturing)
+                    return builder.end_building().complete()
+                finally:
+                    with suppress(Exception):
+                        builder.close()
         except Exception as error:  # the driver's, cuda.core's or numba's
             _log.warning(
                 "steps are launched kernel by kernel, as no graph could be made: %s", error
