@@ -102,13 +102,18 @@ def check_inputs(
     """
     if array.dtype.kind != "f" and not embeddings:
         return  # the largest integer, 1.8e19, fits float32
-    n_rows = max(1, _BLOCK_ELEMS // array.shape[1])
+    n_rows = rows_of_block(array.shape[1])
     one_block = len(array) <= n_rows  # of one row to predict, a pass would be much of the time
     for start in (0,) if one_block else in_order([array], len(array), n_rows):
         block = array[start : start + n_rows]
         check_finite(block, dtype, name, columns, first_row + start)
         for column, n_categories, _ in embeddings:
             _check_categories(block[:, column], column, n_categories, name, first_row + start)
+
+
+def rows_of_block(n_columns: int) -> int:
+    """Rows of a table that are looked at together."""
+    return max(1, _BLOCK_ELEMS // n_columns)
 
 
 def _check_categories(

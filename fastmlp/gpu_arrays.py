@@ -112,6 +112,11 @@ def seen(data: Any, number: int, name: str = "X") -> GpuArray:
     strides = interface.get("strides")
     if strides is None:
         strides = [dtype.itemsize * int(np.prod(shape[i + 1 :])) for i in range(len(shape))]
+    if any(stride % dtype.itemsize for stride in strides):
+        raise DataTypeError(
+            f"{name} on a GPU must have strides of whole elements of {dtype}, got strides of "
+            f"{tuple(strides)} bytes; pass a contiguous copy"
+        )
     steps = tuple(stride // dtype.itemsize for stride in strides)
     stream = interface.get("stream")
     return _checked(
@@ -140,9 +145,7 @@ def _from_dlpack(data: Any, number: int, name: str) -> GpuArray:
 
 def _checked(array: GpuArray, name: str) -> GpuArray:
     dtype = array.dtype
-    if dtype == np.bool_:
-        dtype = np.dtype(np.uint8)
-    elif dtype.kind not in "iuf" or dtype.itemsize > 8 or dtype == np.float16:
+    if dtype.kind not in "biuf" or dtype.itemsize > 8 or dtype == np.float16:
         raise DataTypeError(
             f"{name} on a GPU must hold float32, float64, integers or bools, got {dtype}; convert "
             "it there, or pass it in the memory of the host"
@@ -152,7 +155,7 @@ def _checked(array: GpuArray, name: str) -> GpuArray:
             f"{name} on a GPU must be stored forwards, got steps of {array.steps} elements; pass "
             "a contiguous copy"
         )
-    return replace(array, dtype=dtype)
+    return array
 
 
 def like(data: Any, values: np.ndarray) -> Any:

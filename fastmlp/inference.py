@@ -169,4 +169,4 @@ class Inference(Model):
             return converted_outputs(self._engine, X, convert, out)
         refuse_out(out)
         table = self._gpu_engine(X, "X").table_on_gpu(X)
-        return like(X, convert(self._engine.predict(table)))  # type: ignore[arg-type]
+        return like(X, convert(self._engine.predict(table)))

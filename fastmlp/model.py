@@ -287,7 +287,8 @@ class Model:
         """Move the network to another device with all that it has learnt; returns the network.
 
         `device` as for a new network. Training goes on there with the same random numbers. Raises
-        DeviceError, with nothing changed, and NetworkBusyError.
+        DeviceError, NetworkBusyError, or NotRegisteredError for an unregistered function, with
+        nothing changed.
 
         >>> import fastmlp
         >>> fastmlp.Network([4, 8, 3]).to("auto").device

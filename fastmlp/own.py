@@ -71,7 +71,9 @@ def register_activation(
     _check_functions(functions, of, ("z",))
     z = derivative_check.points()
     code = _compiled(functions, of, z)
-    registered.activations.add(name, registered.Compiled(code.addresses, code, forward, derivative))
+    kept = _as_it_is(forward), _as_it_is(derivative)
+    compiled = registered.Compiled(code.addresses, code, kept[0], kept[1])
+    registered.activations.add(name, compiled)
 
 
 def register_loss(
@@ -129,15 +131,17 @@ def register_loss(
     if not low < high:
         raise OptionError(f"y_min of {of} must be < y_max, got {low:g} and {high:g}")
     code = _compiled(functions, of, *derivative_check.pairs(low, high))
-    compiled = registered.Compiled(code.addresses, code, loss, derivative, low, high)
+    kept = _as_it_is(loss), _as_it_is(derivative)
+    compiled = registered.Compiled(code.addresses, code, kept[0], kept[1], low, high)
     registered.losses.add(name, compiled)
 
 
 def unregister_activation(name: str) -> None:
     """Make the name of a registered activation free, to register another function by it.
 
-    Networks that were made with it keep their function; they can be saved, but neither copied nor
-    loaded until the name is registered again. Raises OptionError where it is not registered.
+    Networks that were made with it keep their function; they can be saved, but neither copied,
+    loaded nor moved to another device until the name is registered again. Raises OptionError where
+    it is not registered.
 
     >>> import fastmlp
     >>> fastmlp.register_activation("double", lambda z: 2 * z, lambda z: 2.0)
@@ -167,6 +171,14 @@ def _checked_name(kind: str, name: Any) -> str:
             f"got {shown(name)}; write for example 'my_{kind}'"
         )
     return name
+
+
+def _as_it_is(function: Callable) -> Callable:
+    """A copy with the globals and closure of now: a GPU's kernels may be compiled later, and must
+    not read what has become of them."""
+    from fastmlp.engine.own_functions import prepared_for
+
+    return prepared_for(getattr(function, "py_func", function), lambda part: part)
 
 
 def _limit(what: str, value: Any) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -120,6 +121,15 @@ class ParameterPlan:
     lanes: int
     n_elems: int
     has_panels: bool = True
+
+    def holds_like(self, other: ParameterPlan) -> bool:
+        """Whether both hold arrays of the same shapes, wherever these lie."""
+
+        def shapes(plan: ParameterPlan) -> list[tuple[Any, ...]]:
+            tables = [(e.column, e.n_categories, e.width) for e in plan.embeddings]
+            return [(a.n_in, a.n_out, a.norm) for a in plan.layers] + tables
+
+        return shapes(self) == shapes(other)
 
     @classmethod
     def make(

@@ -14,7 +14,7 @@ from fastmlp.data import Dataset
 from fastmlp.engine.cuda_arrays import on_host, table_of
 from fastmlp.engine.cuda_feed import Feed
 from fastmlp.engine.cuda_program import CudaProgram
-from fastmlp.engine.cuda_store import CudaStore
+from fastmlp.engine.cuda_store import CudaStore, on_its_gpu, one_at_a_time
 from fastmlp.engine.descriptions import describe_conventions, describe_shuffle, describe_update
 from fastmlp.engine.results import NonFinite, Progress, TrainResult
 from fastmlp.gpu_arrays import GpuArray
@@ -40,6 +40,7 @@ class CudaEngine(CudaStore):
 
     # ---- training ----------------------------------------------------------------------------
 
+    @on_its_gpu
     def train(
         self,
         data: Dataset,
@@ -224,16 +225,19 @@ class CudaEngine(CudaStore):
 
     # ---- arrays that lie on the device -------------------------------------------------------
 
+    @one_at_a_time
     def table_on_gpu(self, X: Any, name: str = "X") -> GpuArray:
         """X of another library's, checked as `as_inputs` checks; read where it lies."""
         return table_of(self.gpu, self.spec, X, name)
 
+    @one_at_a_time
     def to_host(self, data: Any, name: str) -> np.ndarray:
         """A copy of an array of another library's."""
         return on_host(self.gpu, data, name)
 
     # ---- without training --------------------------------------------------------------------
 
+    @one_at_a_time
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Raw outputs z of the last layer, (n, n_out) of the network's dtype."""
         n_rows, n_out = X.shape[0], self.spec.sizes[-1]
@@ -259,7 +263,11 @@ class CudaEngine(CudaStore):
         The host sends and gathers a block while the GPU computes the one before.
         """
         ld, n_out = self.plan.layers[-1].out_pad, self.spec.sizes[-1]
-        answers = self._take_answers(batch_size * ld) if len(outputs) else None
+        answers = None
+        if len(outputs):
+            if self._answers is None or self._answers.n < batch_size * ld:
+                self._answers = Answers(self.gpu, batch_size * ld, self.dtype)
+            answers = self._answers
         taken = 0
         # One turn more than there are blocks: the last answer is taken in it.
         for start in range(0, n_rows + batch_size, batch_size):
@@ -274,21 +282,12 @@ class CudaEngine(CudaStore):
                 rows = answers.take().reshape(-1, ld)
                 outputs[taken : taken + len(rows)] = rows[:, :n_out]
                 taken += len(rows)
-        if answers is not None:
-            self._answers.append(answers)
-
-    def _take_answers(self, n: int) -> Answers:
-        """Pinned memory for answers of n elements, which no other thread has meanwhile."""
-        try:
-            kept = self._answers.pop()
-        except IndexError:
-            kept = None
-        return kept if kept is not None and kept.n >= n else Answers(self.gpu, n, self.dtype)
 
     def evaluate(self, data: Dataset) -> float:
         """Weighted mean of the row losses, without penalty and dropout."""
         return self.evaluate_rows(data, False)[0]
 
+    @one_at_a_time
     def evaluate_rows(self, data: Dataset, wants_outputs: bool) -> tuple[float, np.ndarray]:
         """`evaluate`, and where they are wanted the outputs of `predict`, else none of them."""
         n_rows = len(data.X) if wants_outputs else 0
@@ -325,6 +324,7 @@ class CudaEngine(CudaStore):
         loss, gradients = self.loss_and_all_gradients(data)
         return loss, gradients.weights, gradients.biases
 
+    @one_at_a_time
     def loss_and_all_gradients(
         self, data: Dataset, conventions: Conventions = FASTMLP
     ) -> tuple[float, Parameters]:
@@ -337,6 +337,7 @@ class CudaEngine(CudaStore):
         self.gpu.read(program.grads, grads)
         return self._with_penalty(grads, loss_sum / weight_sum, weight_sum, conventions)
 
+    @one_at_a_time
     def trace(self, X: np.ndarray) -> list[np.ndarray]:
         """Activations of every layer for these rows, input first, the raw output z last."""
         n_rows = X.shape[0]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.data import as_table, check_inputs
+from fastmlp.data import as_table, check_inputs, rows_of_block
 from fastmlp.errors import DeviceError, ShapeError
 from fastmlp.gpu_arrays import GpuArray, seen
 from fastmlp.kernels.cuda import tables
@@ -16,15 +16,16 @@ from fastmlp.spec import NetworkSpec
 
 
 def flat(gpu: Gpu, array: GpuArray) -> Any:
-    """Its memory as an array (extent,) of the device."""
-    return gpu.borrowed(array.pointer, array.extent, array.dtype, array.owner)
+    """Its memory as an array (extent,) of the device; bools as bytes."""
+    dtype = np.dtype(np.uint8) if array.dtype == np.bool_ else array.dtype
+    return gpu.borrowed(array.pointer, array.extent, dtype, array.owner)
 
 
 def on_host(gpu: Gpu, data: Any, name: str) -> np.ndarray:
     """A copy in the memory of the host, in its own shape."""
     array = _here(gpu, data, name)
     memory = np.empty(array.extent, array.dtype)
-    gpu.read(flat(gpu, array), memory)
+    gpu.read(flat(gpu, array), memory.view(np.uint8) if array.dtype == np.bool_ else memory)
     strides = [step * array.itemsize for step in array.steps]
     return np.lib.stride_tricks.as_strided(memory, array.shape, strides).copy()
 
@@ -33,14 +34,17 @@ def table_of(gpu: Gpu, spec: NetworkSpec, data: Any, name: str) -> GpuArray:
     """`data` as inputs of a network, where they lie; errors as those of `as_inputs`."""
     array = _here(gpu, data, name)
     if len(array.shape) != 2 or 0 in array.shape or array.shape[1] != spec.sizes[0]:
-        # For the sentence alone: nothing of the table's size is made.
-        shaped = np.broadcast_to(np.zeros((), np.uint8), array.shape)
-        as_table(shaped, spec.sizes[0], name)
-        raise ShapeError(f"{name} must be a table, got shape {array.shape}")
+        if array.shape:
+            # For the sentence alone: nothing of the table's size is made.
+            as_table(np.broadcast_to(np.zeros((), np.uint8), array.shape), spec.sizes[0], name)
+        raise ShapeError(f"{name} must be a table (rows, columns), got shape {array.shape}")
     bad = _first_bad_row(gpu, spec, array)
     if bad is not None:
-        row = on_host(gpu, array[bad : bad + 1], name)
-        check_inputs(row, spec.dtype, name, spec.embeddings, first_row=bad)
+        # Told as the host tells it, which looks at a block for one fault after the other.
+        n_rows = rows_of_block(array.shape[1])
+        start = bad // n_rows * n_rows
+        block = on_host(gpu, array[start : start + n_rows], name)
+        check_inputs(block, spec.dtype, name, spec.embeddings, first_row=start)
     return array
 
 
@@ -69,7 +73,7 @@ def _first_bad_row(gpu: Gpu, spec: NetworkSpec, array: GpuArray) -> int | None:
         rows, flat(gpu, array), gpu.array(np.array(categories, np.int64).reshape(-1)), n_rows,
         n_columns, *array.steps, len(spec.embeddings), float(np.finfo(spec.dtype).max),
     )  # fmt: skip
-    kernel = tables.first_bad_row(array.dtype.type, checks_floats)
+    kernel = tables.first_bad_row(arguments[1].dtype.type, checks_floats)
     gpu.launch([Launch(kernel, (n_blocks,), THREADS, arguments)])
     found = np.empty(n_blocks, np.int64)
     gpu.read(rows, found)

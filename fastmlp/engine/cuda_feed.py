@@ -139,7 +139,11 @@ class Feeds:
         self._parts[use] = kept
         return kept[1].of(X)
 
+    def forget_parts(self) -> None:
+        """Begin the next job of each use with buffers of its own."""
+        self._parts.clear()
+
     def forget(self) -> None:
         """Give all of the device's memory back."""
-        self._parts.clear()
+        self.forget_parts()
         self._tables.forget()

@@ -194,7 +194,8 @@ class CudaProgram:
         return self._zero_array
 
     def columns_grid(self, ld: int) -> tuple[int, int]:
-        return (n_blocks(ld, THREADS), n_blocks(self.batch_size, norms.CHUNK))
+        """Chunks of rows, which may be many more than a grid's y has, and runs of columns."""
+        return (n_blocks(self.batch_size, norms.CHUNK), n_blocks(ld, THREADS))
 
     def loss(self) -> list[Launch]:
         """Row losses and dZ of the last layer."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,6 +47,37 @@ def _mirrored(name: str) -> property:
     return property(get, put)
 
 
+def on_its_gpu(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of an engine whose calls are all meant for its GPU.
+
+    What it had begun when an error came is given back: half-filled buffers would be read later.
+    """
+
+    @functools.wraps(method)
+    def called(self: CudaStore, *arguments: Any, **named: Any) -> Any:
+        with self.gpu.here():
+            try:
+                return method(self, *arguments, **named)
+            except BaseException:
+                self._forget_programs()
+                raise
+
+    return called
+
+
+def one_at_a_time(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Likewise, and one thread after the other: they would share programs and buffers. A training
+    has its own of both."""
+    on_gpu = on_its_gpu(method)
+
+    @functools.wraps(method)
+    def called(self: CudaStore, *arguments: Any, **named: Any) -> Any:
+        with self._jobs:
+            return on_gpu(self, *arguments, **named)
+
+    return called
+
+
 class CudaStore(ParameterStore):
     """A network's parameters and states on both sides, and a program for each use."""
 
@@ -57,9 +91,13 @@ class CudaStore(ParameterStore):
         self._mirrors: dict[str, Mirror] = {}
         self._programs: dict[str, tuple[Any, CudaProgram]] = {}
         self._feeds = Feeds(self.gpu)
-        self._answers: list[Answers] = []
+        self._answers: Answers | None = None
+        self._jobs = threading.RLock()
         super().__init__(spec)
-        self._activations = tuple(activation_of(name, spec.dtype) for name in spec.activations)
+        # Once and for all, as in the base: a name may be given to another function later.
+        with self.gpu.here():
+            self._activations = tuple(activation_of(name, spec.dtype) for name in spec.activations)
+            self._loss_function = loss_of(spec.loss.name, spec.dtype)
         self._loss_parameters = self.gpu.array(np.array(spec.loss.kernel_parameters, float))
         self._last_grad_norms = np.zeros(len(self.plan.layers))
         self.n_threads_used = 1
@@ -73,11 +111,16 @@ class CudaStore(ParameterStore):
     def compile(self) -> None:
         """Kernels are compiled at their first launch."""
 
+    @one_at_a_time
     def release(self) -> None:
         """Give back what the last calls needed beside parameters and states."""
-        self._programs.clear()
-        self._answers.clear()
+        self._forget_programs()
         self._feeds.forget()
+
+    def _forget_programs(self) -> None:
+        self._programs.clear()
+        self._answers = None
+        self._feeds.forget_parts()
 
     # ---- programs ----------------------------------------------------------------------------
 
@@ -116,7 +159,7 @@ class CudaStore(ParameterStore):
         if data is not None and data.targets is not None and self.spec.loss.name == "cross_entropy":
             # Classes given by probabilities have a kernel of their own.
             return "soft_cross_entropy"
-        return loss_of(self.spec.loss.name, self.spec.dtype)
+        return self._loss_function
 
     def _program(
         self, use: str, tables: Tables, batch_size: int, kind: str, params: str, loss: Any,

@@ -69,7 +69,7 @@ class OptimizerState:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Copies of all that predicts, to be put back later into a store of the same plan."""
+    """Copies of all that predicts, to be put back later into a store of the same parameters."""
 
     plan: ParameterPlan
     params: np.ndarray

@@ -122,10 +122,15 @@ class ParameterStore:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Predict, and train on, as at the time of the snapshot."""
-        self.params[:] = snapshot.params
+        if snapshot.plan == self.plan:
+            self.params[:] = snapshot.params
+            self.running[:] = snapshot.running
+        else:  # of another device, which pads otherwise
+            self.plan.pack(self.params, snapshot.plan.unpack(snapshot.params))
+            theirs = _running_views(snapshot.plan, snapshot.running)
+            self.set_running(dict(theirs))
         if self.average is not None:
-            self.average[:] = snapshot.params
-        self.running[:] = snapshot.running
+            self.average[:] = self.params
         self._version += 1
 
     def training_state(self) -> dict[str, Any]:
@@ -145,11 +150,7 @@ class ParameterStore:
 
     def fits(self, snapshot: Snapshot) -> bool:
         """Whether `restore` can put it back: layers and element type are those of this network."""
-        return (
-            snapshot.plan == self.plan
-            and snapshot.params.dtype == self.dtype
-            and snapshot.running.shape == self.running.shape
-        )
+        return snapshot.plan.holds_like(self.plan) and snapshot.params.dtype == self.dtype
 
     # ---- batch normalisation ---------------------------------------------------------------
 
@@ -158,20 +159,10 @@ class ParameterStore:
 
     def running_offsets(self) -> list[int]:
         """Where each layer's statistics lie in `running`; 0 for layers that have none."""
-        offsets, at = [], 0
-        for layer in self.plan.layers:
-            offsets.append(at if layer.norm == "batch" else 0)
-            at += 2 * layer.out_pad if layer.norm == "batch" else 0
-        return offsets
+        return _running_offsets(self.plan)
 
     def _running_views(self) -> list[tuple[int, tuple[np.ndarray, np.ndarray]]]:
-        """Number, means (out,) and variances (out,) of each batch-normalised layer."""
-        views = []
-        for i, (layer, at) in enumerate(zip(self.plan.layers, self.running_offsets(), strict=True)):
-            if layer.norm == "batch":
-                both = self.running[at : at + 2 * layer.out_pad].reshape(2, layer.out_pad)
-                views.append((i, (both[0, : layer.n_out], both[1, : layer.n_out])))
-        return views
+        return _running_views(self.plan, self.running)
 
     def get_running(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
         """Copies of means and variances (out,) of each batch-normalised layer, by its number."""
@@ -260,6 +251,26 @@ class ParameterStore:
         self.n_updates, self.last_rate = state.n_steps, state.last_rate
         for number, plain in enumerate(state.slots):
             self.plan.pack(self._slot(number), plain)
+
+
+def _running_offsets(plan: ParameterPlan) -> list[int]:
+    offsets, at = [], 0
+    for layer in plan.layers:
+        offsets.append(at if layer.norm == "batch" else 0)
+        at += 2 * layer.out_pad if layer.norm == "batch" else 0
+    return offsets
+
+
+def _running_views(
+    plan: ParameterPlan, running: np.ndarray
+) -> list[tuple[int, tuple[np.ndarray, np.ndarray]]]:
+    """Number, means (out,) and variances (out,) of each batch-normalised layer."""
+    views = []
+    for i, (layer, at) in enumerate(zip(plan.layers, _running_offsets(plan), strict=True)):
+        if layer.norm == "batch":
+            both = running[at : at + 2 * layer.out_pad].reshape(2, layer.out_pad)
+            views.append((i, (both[0, : layer.n_out], both[1, : layer.n_out])))
+    return views
 
 
 def _fold_layer(

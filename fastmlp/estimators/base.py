@@ -80,6 +80,7 @@ class EngineMLP(NetworkBehind):
         before, network, state = dict(self.__dict__), self._network, None
         if network is not None and (incremental or self.warm_start):
             state = network.engine.training_state()
+            counted = network.n_epochs_, network.n_steps_
         solver = self.solver
         try:
             # Scikit-learn's `_fit` knows two solvers with steps by name; all of ours have steps.
@@ -94,6 +95,7 @@ class EngineMLP(NetworkBehind):
             self.__dict__.update(before)
             if network is not None and state is not None:
                 network.engine.restore_training_state(state)
+                network.count(counted[0] - network.n_epochs_, counted[1] - network.n_steps_)
             raise
         finally:
             self.solver = solver

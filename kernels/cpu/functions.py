@@ -18,6 +18,10 @@ def clamp(x, low, high):
     return select(x > high, like(x, high), x)
 
 
+# The largest arguments of `exp`: its value there is the largest.
+LARGEST_32, LARGEST_64 = 88.0, 709.0
+
+
 @njit
 def exp(x):
     """e^x: x = n ln 2 + r with |r| <= ln(2)/2, e^x = 2^n e^r; ln 2 in two parts keeps r exact.
@@ -25,7 +29,7 @@ def exp(x):
     Clamped where 2^n would leave the normal numbers.
     """
     if is_double(x):
-        x = clamp(x, -708.0, 709.0)
+        x = clamp(x, -708.0, LARGEST_64)
         magic = 6755399441055744.0
         t = fma(x, like(x, 1.4426950408889634), like(x, magic))
         n = t - magic
@@ -39,7 +43,7 @@ def exp(x):
         q = fma(q, rr, like(x, 2.0))
         y = fma(p / (q - p), like(x, 2.0), like(x, 1.0))
         return y * power_of_two(t)
-    x = clamp(x, -87.0, 88.0)
+    x = clamp(x, -87.0, LARGEST_32)
     magic = 12582912.0
     t = fma(x, like(x, 1.44269504088896341), like(x, magic))
     n = t - magic

@@ -22,6 +22,7 @@ from .own import is_own_loss, own_row_loss
 from .simd import (
     absolute,
     fma,
+    is_double,
     keep_lanes,
     lanes_of,
     like,
@@ -60,7 +61,9 @@ def huber_terms(z, y, delta):
 @njit
 def poisson_terms(z, y, parameter):
     """e^z - y z (log link; the constant log y! left out), gradient e^z - y."""
-    rate = fn.exp(z)
+    # Beyond its largest argument `exp` stays as it is there: a rate that ends no training.
+    largest = fn.LARGEST_64 if is_double(z) else fn.LARGEST_32
+    rate = select(z > largest, like(z, np.inf), fn.exp(z))
     return fma(-y, z, rate), rate - y
 
 

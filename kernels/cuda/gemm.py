@@ -23,7 +23,7 @@ from numba import cuda
 from ..structs import STATUS_RUNNING, Float, Job
 from . import ptx
 from .activations import activations
-from .jit import for_type, kernel, source
+from .jit import SIMULATED, for_type, kernel, source
 from .random import dropout_mask
 from .structs import Clock
 from .tile import Tile
@@ -143,7 +143,7 @@ class _Source:
         """All from the first slice to the sums in c_i_j; `each_slice` is done with each of them."""
         tile = self.tile
         self.add(
-            f"shared = cuda.shared.array({2 * self.slice_elems}, T)\n"
+            f"shared = cuda.shared.array({2 * self.slice_elems}, T{_ALIGNED})\n"
             f"ty = t // {tile.columns // tile.thread_columns}\n"
             f"tx = t - ty * {tile.columns // tile.thread_columns}"
         )
@@ -202,6 +202,8 @@ def _lanes(T: Any) -> int:
     return ptx.VECTOR_BYTES // np.dtype(T).itemsize
 
 
+# Loads of vectors ask for it; the simulator knows no alignment.
+_ALIGNED = "" if SIMULATED else f", alignment={ptx.VECTOR_BYTES}"
 _BLOCK = """
 t = cuda.threadIdx.x
 m0, n0 = cuda.blockIdx.x * {rows}, cuda.blockIdx.y * {columns}

@@ -11,7 +11,7 @@ import ctypes
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -37,6 +37,12 @@ class Launch(NamedTuple):
     arguments: tuple[Any, ...]
 
 
+# numba's advice about grids that are small, for every launch: a minibatch is as small as it is.
+config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+# The simulator runs one kernel at a time in a process.
+_SIMULATOR_LOCK = threading.RLock()
+
+
 class Gpu:
     """One device: allocations, copies and launches in the order of one stream."""
 
@@ -44,10 +50,9 @@ class Gpu:
         self.number = number
         # Several threads may use a network. What one of them launches while another captures a
         # graph of the same stream would become part of that.
-        self._lock = threading.RLock()
+        self._lock = _SIMULATOR_LOCK if SIMULATED else threading.RLock()
         with self.current():
             self.stream = cuda.stream()
-            self.capturing = cuda.stream()  # on which launches are recorded and never run
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -55,9 +60,22 @@ class Gpu:
         with self._lock, cuda.gpus[self.number]:
             yield
 
+    def here(self) -> Any:
+        """A context in which this thread's calls are meant for this device, of others' too.
+
+        Whoever makes slices of device arrays, or drops the last name of one, does so within it:
+        numba would take GPU 0 for it.
+        """
+        return cuda.gpus[self.number]
+
     def free_bytes(self) -> float:
         with self.current():
-            return cuda.current_context().get_memory_info().free
+            context = cuda.current_context()
+            if not SIMULATED:
+                # What was given back is kept for a while, to be freed with more.
+                manager = context.memory_manager
+                getattr(manager, "deallocations", context.deallocations).clear()
+            return context.get_memory_info().free
 
     def empty(self, n: int, dtype: Any) -> Any:
         """An array (n,) of the device, its contents undefined; at least one element.
@@ -65,12 +83,7 @@ class Gpu:
         MemoryError where there is no room for it.
         """
         with self.current():
-            try:
-                return cuda.device_array(max(n, 1), dtype)
-            except Exception as error:  # the driver's, which has no type in the simulator
-                if getattr(error, "code", None) != _OUT_OF_MEMORY:
-                    raise
-                raise MemoryError(f"{n * np.dtype(dtype).itemsize} bytes of a GPU") from error
+            return _allocated(cuda.device_array, max(n, 1), dtype)
 
     def array(self, values: np.ndarray) -> Any:
         """A copy of a host array (n,) on the device."""
@@ -101,6 +114,14 @@ class Gpu:
             else:
                 cuda.external_stream(stream).synchronize()
 
+    def pinned(self, n: int, dtype: Any) -> np.ndarray:
+        """Memory of the host (n,) that copies to and from the device need not wait for.
+
+        MemoryError where there is no room for it.
+        """
+        with self.current():
+            return _allocated(cuda.pinned_array, n, dtype)
+
     def write(self, target: Any, values: np.ndarray) -> None:
         """A host array (n,) into the first n elements of a device array."""
         step = max(1, COPY_BYTES // values.itemsize)
@@ -127,7 +148,7 @@ class Gpu:
 
     def launch(self, launches: list[Launch], stream: Any = None) -> None:
         """All of them, one after the other; returns before they have run."""
-        with self.current(), _without_advice():
+        with self.current():
             for kernel, grid, block, arguments in launches:
                 kernel[grid, block, self.stream if stream is None else stream](*arguments)
 
@@ -135,6 +156,15 @@ class Gpu:
         """Until all that was launched has run."""
         with self.current():
             self.stream.synchronize()
+
+
+def _allocated(allocate: Callable[..., Any], n: int, dtype: Any) -> Any:
+    try:
+        return allocate(n, dtype)
+    except Exception as error:  # the driver's, which has no type in the simulator
+        if getattr(error, "code", None) != _OUT_OF_MEMORY:
+            raise
+        raise MemoryError(f"{n * np.dtype(dtype).itemsize} bytes for a GPU") from error
 
 
 class _Borrowed:
@@ -147,27 +177,16 @@ class _Borrowed:
         }  # fmt: skip
 
 
-@contextmanager
-def _without_advice() -> Iterator[None]:
-    """No warnings of numba's that a grid is small: that of a minibatch is as small as it is."""
-    before = config.CUDA_LOW_OCCUPANCY_WARNINGS
-    config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
-    try:
-        yield
-    finally:
-        config.CUDA_LOW_OCCUPANCY_WARNINGS = before
-
-
 class Halves:
     """A device array of two halves that the host fills in turn, while kernels read the other."""
 
     def __init__(self, gpu: Gpu, n: int, dtype: Any) -> None:
         """n: elements of a half."""
         self._gpu, self._n, self._turn = gpu, n, 0
+        self.device = gpu.empty(2 * n, dtype)
+        self._hosts = [gpu.pinned(n, dtype) for _ in range(2)]
         with gpu.current():
-            self.device = cuda.device_array(2 * n, dtype)
             self._stream = cuda.stream()
-            self._hosts = [cuda.pinned_array(n, dtype) for _ in range(2)]
             self._sent = [cuda.event() for _ in range(2)]
             self._used = [cuda.event() for _ in range(2)]
         self._was_sent, self._was_used = [False, False], [False, False]
@@ -204,8 +223,7 @@ class Answers:
         """n: most elements of an answer."""
         self._gpu, self.n, self._turn = gpu, n, 0
         self._asked: deque[tuple[Any, np.ndarray]] = deque()
-        with gpu.current():
-            self._hosts = [cuda.pinned_array(n, dtype) for _ in range(2)]
+        self._hosts = [gpu.pinned(n, dtype) for _ in range(2)]
 
     def ask(self, source: Any, n: int) -> None:
         """For the first n elements of a device array, as they are after what was launched; at most
@@ -272,11 +290,15 @@ class Steps:
         """The launches as a graph, or None where the driver cannot capture them."""
         try:
             with self._gpu.current():
-                # On a stream of its own: one whose capture has failed may be lost for launches.
-                builder = _core_stream(self._gpu.capturing).create_graph_builder()
+                # On a stream of its own, which waits for no other: what other libraries do on the
+                # default stream meanwhile would end the capture, and one that has failed may be
+                # lost for launches.
+                device = _core_device(self._gpu.number)
+                device.set_current()
+                builder = device.create_graph_builder()
                 try:
                     builder.begin_building()
-                    self._gpu.launch(self.launches, self._gpu.capturing)
+                    self._gpu.launch(self.launches, builder)
                     return builder.end_building().complete()
                 finally:
                     with suppress(Exception):
@@ -286,6 +308,12 @@ class Steps:
                 "steps are launched kernel by kernel, as no graph could be made: %s", error
             )
             return None
+
+
+def _core_device(number: int) -> Any:
+    from cuda.core import Device
+
+    return Device(number)
 
 
 def _core_stream(stream: Any) -> Any:

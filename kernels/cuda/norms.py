@@ -127,7 +127,7 @@ def column_sums(T: Any) -> Any:
 
     @kernel
     def column_sums(sums, dz, normed, clock, ld):
-        column, chunk = cuda.blockIdx.x * THREADS + cuda.threadIdx.x, cuda.blockIdx.y
+        column, chunk = cuda.blockIdx.y * THREADS + cuda.threadIdx.x, cuda.blockIdx.x
         if column >= ld:
             return
         total, products = zero, zero
@@ -148,7 +148,7 @@ def column_moments(T: Any) -> Any:
 
     @kernel
     def column_moments(moments, z, clock, ld):
-        column, chunk = cuda.blockIdx.x * THREADS + cuda.threadIdx.x, cuda.blockIdx.y
+        column, chunk = cuda.blockIdx.y * THREADS + cuda.threadIdx.x, cuda.blockIdx.x
         first, end = chunk * CHUNK, min((chunk + 1) * CHUNK, clock[Clock.N_ROWS])
         if column >= ld or first >= end:
             return
@@ -218,7 +218,7 @@ def normalise_columns(
         act, slope, normed, statistics, x, scale, bias, clock, job, floats, ld, n_columns, layer,
         threshold,
     ):  # fmt: skip
-        j, chunk = cuda.blockIdx.x * THREADS + cuda.threadIdx.x, cuda.blockIdx.y
+        j, chunk = cuda.blockIdx.y * THREADS + cuda.threadIdx.x, cuda.blockIdx.x
         if j >= ld:
             return
         mean, factor = statistics[j], statistics[ld + j]
@@ -262,7 +262,7 @@ def columns_backward(T: Any) -> Any:
 
     @kernel
     def backward(dz, normed, statistics, means, scale, clock, ld):
-        j, chunk = cuda.blockIdx.x * THREADS + cuda.threadIdx.x, cuda.blockIdx.y
+        j, chunk = cuda.blockIdx.y * THREADS + cuda.threadIdx.x, cuda.blockIdx.x
         if j >= ld:
             return
         factor = scale[j] * statistics[ld + j]

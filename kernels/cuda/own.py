@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba.cuda.np import numpy_support
 
-from .jit import device, foreign
+from .jit import SIMULATED, device, foreign
 
 
 def pair(value: Callable, derivative: Callable, dtype: str, n_args: int) -> Any:
@@ -20,10 +21,17 @@ def pair(value: Callable, derivative: Callable, dtype: str, n_args: int) -> Any:
         def activation(z):
             return T(f(z)), T(slope(z))
 
-        return activation
+        return _compiled(activation, T, 1)
 
     @device
     def terms(z, y, parameter):
         return T(f(z, y)), T(slope(z, y))
 
-    return terms
+    return _compiled(terms, T, 3)
+
+
+def _compiled(function: Any, T: Any, n_args: int) -> Any:
+    """The function, compiled here and now, where its author can be told what is wrong with it."""
+    if not SIMULATED:
+        function.compile_device((numpy_support.from_dtype(np.dtype(T)),) * n_args)
+    return function

@@ -183,6 +183,21 @@ def test_a_refused_call_changes_nothing(bad, method):
     assert_alike(model.fit(X, y), twin.fit(X, y))
 
 
+def test_a_warm_start_that_fails_in_mid_training_counts_no_epochs():
+    X, y = problem("multiclass")
+
+    def raises(run):
+        if run.epoch > first.network_.n_epochs_ + 1:
+            raise RuntimeError("of the callback")
+
+    first = MLPClassifier(**{**FEW, "batch_size": 8}, warm_start=True).fit(X, y)
+    model = MLPClassifier(**{**FEW, "batch_size": 8}, warm_start=True).fit(X, y)
+    with pytest.raises(RuntimeError, match="of the callback"):
+        model.set_params(callbacks=[raises]).fit(X, y)
+    assert model.network_.n_epochs_ == first.network_.n_epochs_
+    assert_alike(model.set_params(callbacks=None).fit(X, y), first.fit(X, y))
+
+
 def test_a_first_fit_that_is_refused_leaves_it_unfitted():
     X, y = problem("multiclass")
     for settings, data in (({"early_stopping": True, "validation_fraction": 0.01}, {}),

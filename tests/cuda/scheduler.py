@@ -10,6 +10,7 @@ threads that touch one element between two barriers, one of them to write.
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import sys
 import threading
@@ -19,6 +20,8 @@ from typing import Any, NamedTuple
 import greenlet
 import numpy as np
 from numba.cuda.simulator import kernel, kernelapi
+
+from fastmlp.kernels.cuda import activations, losses, optimizers, steps
 
 SEVERAL = -1
 
@@ -147,8 +150,29 @@ def shared_array(self: Any, shape: int, dtype: Any, alignment: Any = None) -> El
     return self._allocations[place]
 
 
+class Math:
+    """The functions of `math` that kernels call, without Python's errors: infinity where a number
+    is too large, NaN where there is none."""
+
+    def __getattr__(self, name: str) -> Any:
+        exact = getattr(math, name)
+
+        def function(*arguments: Any) -> Any:
+            try:
+                return exact(*arguments)
+            except OverflowError:
+                return math.inf
+            except ValueError:
+                return -math.inf if name == "log" and arguments[0] == 0.0 else math.nan
+
+        setattr(self, name, function)
+        return function
+
+
 def install() -> None:
     """Run all simulated kernels of this process with it."""
+    for module in (activations, losses, optimizers, steps):
+        module.math = Math()  # type: ignore[attr-defined]
     kernel.BlockManager = Block
     kernel.FakeWithinKernelCUDAArray = Elements
     kernelapi.FakeCUDAShared.array = shared_array

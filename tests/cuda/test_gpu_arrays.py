@@ -135,6 +135,7 @@ WRONG_CATEGORY = CATEGORIES.copy()
 WRONG_CATEGORY[17, 2] = 5
 HALF_CATEGORY = CATEGORIES.astype(np.float32)
 HALF_CATEGORY[3, 2] = 1.5
+ODD = np.lib.stride_tricks.as_strided(X, (10, 4), (36, 8))
 
 
 @pytest.mark.parametrize(
@@ -152,6 +153,7 @@ HALF_CATEGORY[3, 2] = 1.5
         (network(), X.astype(np.float16), DataTypeError, "must hold float32, float64, integers"),
         (network(), X.astype(complex), DataTypeError, "must hold float32, float64, integers"),
         (network(), X[::-1], DataTypeError, "must be stored forwards"),
+        (network(), ODD, DataTypeError, "strides of whole elements of float64"),
     ],
 )
 def test_bad_tables_are_refused_with_the_sentence_of_the_host(net, data, error, sentence):
@@ -161,6 +163,31 @@ def test_bad_tables_are_refused_with_the_sentence_of_the_host(net, data, error, 
     with pytest.raises(error):
         net.fit(CudaArray(data), np.zeros(len(data)), epochs=1, verbose=False)
     assert net.n_steps_ == 0
+
+
+def test_the_fault_that_the_host_would_tell_is_told():
+    values = CATEGORIES.copy()
+    values[7, 2], values[20, 0] = 9, np.nan
+    sentences = []
+    for given in (values, CudaArray(values)):
+        with pytest.raises(DataError) as caught:
+            embedded().predict(given)
+        sentences.append(str(caught.value))
+    assert sentences[0] == sentences[1]
+
+
+def test_a_number_is_no_table():
+    with pytest.raises(ShapeError, match=r"X must be a table \(rows, columns\), got shape \(\)"):
+        network().predict(CudaArray(np.array(1.0)))
+
+
+def test_bools_stay_bools():
+    told = []
+    for labels in (y > 0, CudaArray(y > 0)):
+        net = network()
+        net.fit(X, labels, epochs=1, verbose=False)
+        told.append((net.classes_.tolist(), net.predict(X).dtype))
+    assert told[0] == told[1] == ([False, True], np.dtype(bool))
 
 
 def test_good_categories_are_taken():

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+import fastmlp
 from fastmlp.conventions import LossPlateau, scikit_learn
 from fastmlp.data import Dataset
-from fastmlp.engine import cuda_feed, cuda_tables
+from fastmlp.engine import cuda_feed, cuda_tables, registered
 from fastmlp.engine.cpu import CpuEngine
 from fastmlp.engine.cuda import CudaEngine
 from fastmlp.errors import DeviceError
@@ -260,6 +261,20 @@ def test_programs_of_more_batch_sizes_leave_results_alone():
     assert max(error(values, runs[1][name]) for name, values in runs[0].items()) < 1e-9
 
 
+@pytest.mark.parametrize(("first", "second"), [("cpu", "cuda"), ("cuda", "cpu")])
+def test_snapshots_go_from_one_device_to_the_other(first, second):
+    spec = spec_of(sizes=[5, 7, 7, 3], norm="batch", embeddings={0: (21, 2)})
+    X = np.random.default_rng(0).normal(size=(21, 5))
+    X[:, 0] = np.arange(21)
+    data, made = dataset(spec, 21, X=X), engine(KINDS[first], spec)
+    train(made, data, n_epochs=2)
+    other = engine(KINDS[second], spec, ema=0.9)
+    assert other.fits(made.snapshot())
+    other.restore(made.snapshot())
+    assert error(made.predict(X), other.predict(X)) < 1e-13
+    assert not other.fits(engine(CpuEngine, spec_of()).snapshot())
+
+
 def test_parameters_are_the_same_on_both_sides():
     spec = spec_of()
     data, made = dataset(spec, 21), engine(CudaEngine, spec)
@@ -285,47 +300,141 @@ def test_many_blocks_of_rows_are_predicted_in_their_order(monkeypatch):
     assert made.predict(data.X[:0]).shape == (0, 3)
 
 
-def test_several_threads_may_predict_at_the_same_time():
+def test_several_threads_may_use_a_network_at_the_same_time():
     spec = spec_of(sizes=[5, 9, 3])
-    made, data = engine(CudaEngine, spec), dataset(spec, 21)
-    train(made, data, n_epochs=1)
-    wanted = made.predict(data.X)
-    launches = []
+    made, rng = engine(CudaEngine, spec), np.random.default_rng(5)
+    tables = [dataset(spec, 16, X=rng.normal(size=(16, 5))) for _ in range(4)]
+    wanted = [(made.predict(data.X), made.evaluate(data)) for data in tables]
+    jobs = []
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(8):
+            for data, (outputs, loss) in zip(tables, wanted, strict=True):
+                jobs.append((pool.submit(made.predict, data.X), outputs))
+                jobs.append((pool.submit(made.evaluate, data), loss))
+        for job, result in jobs:
+            np.testing.assert_array_equal(job.result(), result)
+
+
+def test_several_threads_may_train_networks_of_their_own():
+    spec = spec_of("float32")
+    data = dataset(spec, 21)
+    alone = engine(CudaEngine, spec)
+    train(alone, data, n_epochs=2)
     with ThreadPoolExecutor(3) as pool:
-        for n in (21, 7, 21, 13, 1, 21):
-            launches.append((n, pool.submit(made.predict, data.X[:n])))
-        for n, found in launches:
-            np.testing.assert_array_equal(found.result(), wanted[:n])
+        others = [engine(CudaEngine, spec) for _ in range(3)]
+        for job in [pool.submit(train, other, data, n_epochs=2) for other in others]:
+            assert job.result().status == "done"
+    for other in others:
+        np.testing.assert_array_equal(other.params, alone.params)
+
+
+def test_after_an_error_in_mid_job_the_next_one_is_right(monkeypatch):
+    spec = spec_of()
+    made, data = engine(CudaEngine, spec), dataset(spec, 21)
+    wanted = made.predict(data.X)
+    monkeypatch.setattr("fastmlp.engine.cuda.CHUNK_ROWS", 5)
+    launch, launches = Gpu.launch, []
+
+    def failing(gpu, given, stream=None):
+        launches.append(given)
+        if len(launches) == 2:
+            raise KeyboardInterrupt
+        launch(gpu, given, stream)
+
+    monkeypatch.setattr(Gpu, "launch", failing)
+    with pytest.raises(KeyboardInterrupt):
+        made.predict(data.X)
+    np.testing.assert_array_equal(made.predict(data.X), wanted)
 
 
 # ---- users' functions ----------------------------------------------------------------------------
 
 
-def test_functions_of_users_train_as_on_the_cpu():
-    import fastmlp
-    from fastmlp.engine import registered
+@pytest.fixture
+def own_functions():
+    """A function to register pairs by a name, all of which are gone afterwards."""
+    names = []
 
-    def bend(z):
-        return z / (1.0 + abs(z))
+    def register(kind, *functions):
+        name = f"own_on_gpu_{len(names)}"
+        getattr(fastmlp, f"register_{kind}")(name, *functions)
+        names.append((kind, name))
+        return name
 
-    def slope(z):
-        return 1.0 / (1.0 + abs(z)) ** 2
+    yield register
+    for kind, name in names:
+        registry = registered.activations if kind == "activation" else registered.losses
+        if registry.get(name) is not None:
+            registry.remove(name)
 
-    def cube(z, y):
-        return abs(z - y) ** 3
 
-    def cube_slope(z, y):
-        return 3.0 * (z - y) * abs(z - y)
+def bend(z):
+    return z / (1.0 + abs(z))
 
-    fastmlp.register_activation("bend_on_gpu", bend, slope)
-    fastmlp.register_loss("cube_on_gpu", cube, cube_slope)
-    try:
-        spec = spec_of(activation="bend_on_gpu", loss="cube_on_gpu", dropout=0.1)
-        data, told = dataset(spec, 21, weights=True), []
+
+def bend_slope(z):
+    return 1.0 / (1.0 + abs(z)) ** 2
+
+
+def cube(z, y):
+    return abs(z - y) ** 3
+
+
+def cube_slope(z, y):
+    return 3.0 * (z - y) * abs(z - y)
+
+
+def test_functions_of_users_train_as_on_the_cpu(own_functions):
+    spec = spec_of(
+        activation=own_functions("activation", bend, bend_slope),
+        loss=own_functions("loss", cube, cube_slope), dropout=0.1,
+    )  # fmt: skip
+    data, told = dataset(spec, 21, weights=True), []
+    for kind in KINDS.values():
+        made = engine(kind, spec)
+        told.append(results(made, data, train(made, data)))
+    assert max(error(values, told[1][name]) for name, values in told[0].items()) < 1e-10
+
+
+def test_a_network_keeps_a_function_whose_name_is_given_to_another(own_functions):
+    name = own_functions("loss", cube, cube_slope)
+    spec = spec_of(loss=name)
+    data = dataset(spec, 21)
+    engines = [engine(kind, spec) for kind in KINDS.values()]
+    fastmlp.unregister_loss(name)
+    losses = [train(made, data, n_epochs=1).loss for made in engines]
+    assert error(*losses) < 1e-12
+    fastmlp.register_loss(name, lambda z, y: 10 * (z - y) ** 2, lambda z, y: 20 * (z - y))
+    losses = [train(made, data, n_epochs=1, first_epoch=1).loss for made in engines]
+    assert error(*losses) < 1e-12
+
+
+def test_functions_are_as_they_were_when_they_were_registered(own_functions):
+    names = []
+    for slope in (0.1, 0.2):
+        names.append(
+            own_functions(
+                "activation", lambda z: z if z > 0 else slope * z,  # noqa: B023
+                lambda z: 1.0 if z > 0 else slope,  # noqa: B023
+            )
+        )  # fmt: skip
+    for name, slope in zip(names, (0.1, 0.2), strict=True):
+        spec = spec_of(sizes=[1, 1, 1], activation=name, loss="squared_error", init="zeros")
         for kind in KINDS.values():
-            made = engine(kind, spec)
-            told.append(results(made, data, train(made, data)))
-        assert max(error(values, told[1][name]) for name, values in told[0].items()) < 1e-10
-    finally:
-        registered.activations.remove("bend_on_gpu")
-        registered.losses.remove("cube_on_gpu")
+            made = kind(spec)
+            made.set_parameters([np.ones((1, 1))] * 2, [np.zeros(1)] * 2)
+            assert made.predict(np.array([[-1.0]]))[0, 0] == pytest.approx(-slope)
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in")  # of NumPy's numbers
+@pytest.mark.parametrize("z", [80.0, 90.0, 800.0])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rates_that_are_too_large_are_infinite_on_both_devices(z, dtype):
+    spec = NetworkSpec.make(sizes=[1, 1], loss="poisson", init="zeros", dtype=dtype)
+    data, told = Dataset(np.zeros((2, 1)), targets=np.ones((2, 1), dtype)), []
+    for kind in KINDS.values():
+        made = kind(spec)
+        made.set_parameters([np.zeros((1, 1))], [np.full(1, z)])
+        told.append(made.loss_and_all_gradients(data)[0])
+    np.testing.assert_allclose(*told, rtol=1e-5)
+    assert np.isfinite(told[0]) == (z < (88.0 if dtype == "float32" else 709.0))
