@@ -297,6 +297,7 @@ class Model:
         spec = self._spec.on(device)
         with self.being_trained():
             if spec != self._spec:
+                self._engine.check_functions()
                 engine = make_engine(spec)
                 self._carry(engine, self._state(self.extra))
                 self._spec, self._engine = spec, engine
@@ -350,9 +351,8 @@ class Model:
 
     def _restore(self, state: ModelState, device: str | None = None) -> None:
         values = state.values
-        wanted = device
-        if device is None:
-            wanted = devices.or_cpu(values["spec"].get("device", devices.CPU))
+        saved = values["spec"].get("device", devices.CPU)
+        wanted = devices.or_cpu(saved) if device is None else device
         self._begin(NetworkSpec.from_dict({**values["spec"], "device": wanted}))
         self._counters = Counters(_count(values, "n_epochs"), _count(values, "n_steps"))
         n_classes = targets.n_classes_of(self._task, self.sizes[-1])

@@ -6,6 +6,7 @@ import csv
 import math
 import sys
 import uuid
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -103,7 +104,12 @@ def _check_out(out: str, model: str, data: str) -> None:
 def _loaded(model: str, functions: str | None, device: str | None) -> Network:
     """The network in the file `model`; `functions`, which have been run, for the message alone."""
     try:
-        return Network.load(model, device)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            network = Network.load(model, device)
+        for warning in told:
+            click.echo(f"fastmlp: {warning.message}", err=True)
+        return network
     except NotRegisteredError as error:
         hint = "give predict the file that does with --functions"
         if functions is not None:

@@ -74,6 +74,10 @@ class PartsFeed(Feed):
         self._X = X
         return self
 
+    def leave(self) -> None:
+        """Of the table in the memory of the host, keep what `serves` asks for."""
+        self._X = np.empty((0, self._X.shape[1]), self._X.dtype)
+
     def _send(self, program: CudaProgram, position: int, rows: np.ndarray | slice) -> list[Launch]:
         """Rows of the table to a half, as those at `position` and after it."""
         X, n_fields = self._X, self._X.shape[1]
@@ -138,6 +142,16 @@ class Feeds:
             kept = (key, PartsFeed(self._gpu, X, tables, batch_size, seed))
         self._parts[use] = kept
         return kept[1].of(X)
+
+    @property
+    def nothing(self) -> Tables:
+        """Tables of no rows."""
+        return self._tables.nothing(0)
+
+    def forget_rows(self) -> None:
+        """Keep buffers for parts of tables, but none of the tables."""
+        for _, feed in self._parts.values():
+            feed.leave()
 
     def forget_parts(self) -> None:
         """Begin the next job of each use with buffers of its own."""

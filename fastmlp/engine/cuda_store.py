@@ -73,7 +73,10 @@ def one_at_a_time(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def called(self: CudaStore, *arguments: Any, **named: Any) -> Any:
         with self._jobs:
-            return on_gpu(self, *arguments, **named)
+            try:
+                return on_gpu(self, *arguments, **named)
+            finally:
+                self._forget_tables()
 
     return called
 
@@ -116,6 +119,13 @@ class CudaStore(ParameterStore):
         """Give back what the last calls needed beside parameters and states."""
         self._forget_programs()
         self._feeds.forget()
+
+    def _forget_tables(self) -> None:
+        """Hold no table of a user's beyond its job, but for that of a training."""
+        for use, (_, program) in self._programs.items():
+            if use != "train":
+                program.tables = self._feeds.nothing
+        self._feeds.forget_rows()
 
     def _forget_programs(self) -> None:
         self._programs.clear()

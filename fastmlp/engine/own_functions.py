@@ -100,6 +100,8 @@ def prepared_for(
         value = getattr(value, "py_func", value)
         if value is math:
             return own_module
+        if isinstance(value, np.ndarray):
+            return value.copy()
         if isinstance(value, FunctionType):
             if value not in seen:
                 part = prepared_for(value, compiled, own_module, stand_ins, seen)

@@ -99,6 +99,15 @@ class Registry:
         with self._lock:
             return self._own.get(name)
 
+    def check_same(self, name: str, own: Compiled | None) -> None:
+        """NotRegisteredError where a network's own function is not the one of that name now."""
+        if own is not None and self.get(name) is not own:
+            raise NotRegisteredError(
+                f"the {self.kind} {name!r} of the network must be registered to move it, got "
+                f"{'another function' if self.get(name) else 'none'} of that name; unregister that "
+                "or move the network before"
+            )
+
     def code(self, name: str, dtype: str) -> int:
         """What the kernels know a name by: the code of a built-in one, else an address."""
         if name in self._codes:

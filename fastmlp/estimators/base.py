@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from fastmlp.errors import DataTypeError
 from fastmlp.estimators import convert, fallback, settings
 from fastmlp.estimators.behind import NetworkBehind
 from fastmlp.estimators.hooks import SklearnClassifier
 from fastmlp.estimators.stochastic import Stochastic
 from fastmlp.estimators.tasks import FitTask
 from fastmlp.estimators.watched import Watched
+from fastmlp.gpu_arrays import is_on_gpu
 from fastmlp.memory import available_bytes
 
 # A sparse X is trained on as a dense one where that takes no more of the free memory.
@@ -70,6 +72,13 @@ class EngineMLP(NetworkBehind):
         ValueError, TypeError
             As scikit-learn's estimator; the estimator is then as it was before.
         """
+        for name, data in (("X", X), ("y", y)):
+            if is_on_gpu(data):
+                raise DataTypeError(
+                    f"{name} of an estimator must lie in the memory of the host, got "
+                    f"{type(data).__name__} on a GPU; copy it ({name}.cpu() of PyTorch, "
+                    f"{name}.get() of CuPy), or use fastmlp.Network, which reads it where it is"
+                )
         self._watched = Watched.make(X_val, y_val, sample_weight_val, eval_set)
         try:
             return super().fit(X, y, sample_weight)
@@ -90,6 +99,8 @@ class EngineMLP(NetworkBehind):
             super()._fit(X, y, sample_weight, incremental)
             if self._task is not None:
                 self._task.end()
+                if self._network is not None:
+                    self._network.engine.release()  # many estimators may be kept
         except Exception:
             self.__dict__.clear()
             self.__dict__.update(before)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastmlp.callbacks import Callback, Run, as_callbacks, asks_to_stop
+from fastmlp.data import Dataset
 from fastmlp.estimators import settings
 from fastmlp.history import History
 from fastmlp.report.progress import make_display
@@ -43,6 +44,7 @@ class Listeners:
         monitors = fit.monitored is not None
         self._best: Snapshot | None = fit.network.snapshot() if monitors else None
         self._stopped_by = "epochs"
+        self._rows: dict[str, Dataset] = {}  # of eval sets
         self.history = History()
         series = {"loss": "min", "lr": None, "seconds": None}
         for prefix in self._prefixes():
@@ -109,7 +111,10 @@ class Listeners:
         for prefix, data in zip(self._prefixes() if fit.eval_sets else (), fit.eval_sets,
                                 strict=True):  # fmt: skip
             score = est._score(data.X, data.y, sample_weight=data.sample_weight)
-            rows = est._as_dataset(data.X, data.encoded, data.sample_weight)
+            rows = self._rows.get(data.name)
+            if rows is None:
+                rows = est._as_dataset(data.X, data.encoded, data.sample_weight)
+                self._rows[data.name] = rows
             loss = fit.network.engine.evaluate(rows) * fit.conventions.loss_factor
             loss += est._constant(rows)
             logs |= {f"{prefix}_loss": loss, f"{prefix}_score": float(score)}

@@ -145,7 +145,10 @@ class Stochastic:
             n = self._group(n_epochs - est.n_iter_, listeners.every_epoch)
             listeners.begin_epoch()
             result = self._call(n, n_epochs, deadline_s, listeners)
-            self._note(result)
+            n_noted = result.n_epochs_done
+            if result.status == "deadline" and est.n_iter_ == n_noted == 0:
+                n_noted = len(result.loss)  # its first epoch, as far as it came
+            self._note(result, n_noted)
             if result.status == "non_finite":
                 if self.monitored is not None:
                     self._diverged(listeners)
@@ -156,7 +159,7 @@ class Stochastic:
                 )
             if result.status == "interrupted":
                 raise KeyboardInterrupt
-            if result.n_epochs_done:
+            if n_noted:
                 stop = listeners.epoch(result)
                 if self._is_level() and self._stops():
                     return
@@ -229,9 +232,9 @@ class Stochastic:
         network.count(begun, result.n_steps_done)
         return result
 
-    def _note(self, result: TrainResult) -> None:
-        """What the epochs of a call leave in the estimator's attributes."""
-        est, n = self.est, result.n_epochs_done
+    def _note(self, result: TrainResult, n: int) -> None:
+        """What the first n epochs of a call leave in the estimator's attributes."""
+        est = self.est
         if not n:
             return
         losses = [float(loss) + self.constant for loss in result.loss[:n]]

@@ -130,6 +130,27 @@ def test_a_file_with_no_device_of_ours_is_a_damaged_one(device, tmp_path):
         fastmlp.Network.load(tmp_path / "m.safetensors")
 
 
+def test_the_command_says_so_in_a_line(tmp_path, capsys):
+    from fastmlp.cli import main
+
+    with pytest.raises(SystemExit):
+        main(["train", "iris", "--epochs", "1", "--out", str(tmp_path), "--json"])
+    network = fastmlp.Network.load(tmp_path / "model.safetensors")
+    state = network._state(network.extra)
+    state.values["spec"]["device"] = "cuda:99"
+    fastmlp.model.write_model(tmp_path / "model.safetensors", state)
+    capsys.readouterr()
+    arguments = ["predict", str(tmp_path / "model.safetensors"), "iris", "--out"]
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, str(tmp_path / "p.csv")])
+    assert ended.value.code == 0
+    line = capsys.readouterr().err.splitlines()[0]
+    assert line.startswith("fastmlp: the network was saved on cuda:99 and is loaded on the cpu: ")
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, str(tmp_path / "p.csv"), "--device", "cuda:98"])
+    assert ended.value.code == 2
+
+
 @pytest.mark.parametrize("device", [0, "", False, np.array(["cpu", "cuda"]), b"cpu"])
 def test_only_names_are_devices(device, tmp_path):
     network = fastmlp.Network([2, 3, 1])

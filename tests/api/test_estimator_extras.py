@@ -202,6 +202,12 @@ def test_a_time_limit_and_a_bar(capsys):
                           max_time_s=0.3).fit(X, y)  # fmt: skip
     assert 0 < model.n_iter_ < 10**7
     assert len(model.loss_curve_) == model.n_iter_
+    # One that ends in its first epoch tells how far that came.
+    X, y = np.tile(X, (400, 1)), np.tile(y, 400)
+    short = MLPClassifier([300, 300], batch_size=1, max_iter=9, max_time_s=0.01, random_state=0)
+    short.fit(X, y)
+    assert (short.n_iter_, len(short.loss_curve_), short.loss_ > 0.0) == (1, 1, True)
+    X, y = problem("multiclass")
     MLPClassifier(**FEW, verbose="progress").fit(X, y)
     assert "epoch" in capsys.readouterr().err
 

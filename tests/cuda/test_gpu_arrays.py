@@ -214,6 +214,12 @@ def test_arrays_in_the_wrong_place_are_refused():
         net.predict(CudaArray(X, mask=CudaArray(X > 0)))
 
 
+def test_estimators_say_where_data_must_lie():
+    for given in ((CudaArray(X), y), (X, CudaArray(y))):
+        with pytest.raises(DataTypeError, match="of an estimator must lie in the memory of the"):
+            fastmlp.MLPClassifier(device="cuda").fit(*given)
+
+
 def test_what_lies_on_the_host_is_no_array_of_a_gpu():
     torch = pytest.importorskip("torch")
     for data in (X, X.tolist(), torch.tensor(X), torch.tensor(X, requires_grad=True)):

@@ -79,6 +79,27 @@ def train(made: Any, data: Dataset, *, batch_size: int = 8, n_epochs: int = 7, *
     return made.train(data, batch_size=batch_size, n_epochs=n_epochs, **{**settings, **given})
 
 
+KINDS: dict[str, type] = {"cpu": CpuEngine, "cuda": CudaEngine}
+
+
+def spec_of(dtype: str = "float64", **settings: Any) -> NetworkSpec:
+    """A small network of three classes."""
+    return NetworkSpec.make(
+        **{"sizes": [5, 7, 3], "loss": "cross_entropy", "seed": 3, "dtype": dtype, **settings}
+    )
+
+
+def both(
+    spec: NetworkSpec, data: Dataset, rule: str = "adam", options: Any = None, **given: Any
+) -> list[tuple[Any, Any]]:
+    """For each engine its state and what its training told."""
+    made = []
+    for kind in KINDS.values():
+        this = engine(kind, spec, rule, **(options or {}))
+        made.append((this, train(this, data, **given)))
+    return made
+
+
 def error(a: Any, b: Any) -> float:
     """Of b beside a, relative to the largest number of a."""
     a, b = np.asarray(a, float), np.asarray(b, float)
