@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from fastmlp import devices
 from fastmlp.callbacks import Callback, Run
 from fastmlp.cli.output import Output, command_line, program
 from fastmlp.cli.training_table import TrainingTable
@@ -36,11 +37,16 @@ class Summary(Callback):
         self._begin: tuple[str, dict[str, Any]] = ("", {})
 
     def settings(
-        self, optimizer: Optimizer, batch_size: int, seed: int, others: dict[str, int]
+        self,
+        optimizer: Optimizer,
+        batch_size: int,
+        seed: int,
+        others: dict[str, int],
+        device: str,
     ) -> None:
         """What to say first: what was understood of the data and the options.
 
-        `others`: rows of the tables that are evaluated beside.
+        `others`: rows of the tables that are evaluated beside; `device`: as the user named it.
         """
         network, split = self._network, self._split
         sizes = {
@@ -65,6 +71,11 @@ class Summary(Callback):
             f"training {optimizer.rule}, lr {optimizer.lr:g}, batch {batch_size}, "
             f"l2 {network.spec.l2:.3g}, seed {seed}"
         )
+        reason = ""
+        if device == devices.AUTO:
+            reason = devices.choose(network.n_parameters, network.dtype)[1]
+        if device != devices.CPU:
+            text += f"\ndevice   {network.device}{': ' if reason else ''}{reason}"
         values = {
             "data": self._table.name,
             "rows": sizes,
@@ -83,6 +94,8 @@ class Summary(Callback):
             "optimizer": optimizer.to_dict(),
             "batch_size": batch_size,
             "seed": seed,
+            "device": network.device,
+            "device_reason": reason,
         }
         self._begin = text, values
 

@@ -129,7 +129,7 @@ class Job:
         summary = Summary(
             self._output, table, network, watch.monitor, options.sample_weight is not None
         )
-        summary.settings(optimizer, batch_size, options.seed, others.sizes)
+        summary.settings(optimizer, batch_size, options.seed, others.sizes, options.device)
         with warnings.catch_warnings():
             # The summary says it in its own words.
             warnings.simplefilter("ignore", TrainingInterruptedWarning)

@@ -130,6 +130,21 @@ def test_a_file_with_no_device_of_ours_is_a_damaged_one(device, tmp_path):
         fastmlp.Network.load(tmp_path / "m.safetensors")
 
 
+def test_the_command_says_why_auto_takes_a_device(tmp_path, capsys):
+    from fastmlp.cli import main
+
+    for options, told in ((["--device", "auto"], True), ([], False)):
+        arguments = ["train", "iris", "--epochs", "1", "--out", str(tmp_path), *options]
+        with pytest.raises(SystemExit):
+            main(arguments)
+        assert ("device   cpu: no GPU has been measured" in capsys.readouterr().out) == told
+        with pytest.raises(SystemExit):
+            main([*arguments, "--json"])
+        begin = json.loads(capsys.readouterr().out.splitlines()[0])
+        assert begin["device"] == "cpu"
+        assert bool(begin["device_reason"]) == told
+
+
 def test_the_command_says_so_in_a_line(tmp_path, capsys):
     from fastmlp.cli import main
 
