@@ -246,10 +246,12 @@ class Answers:
 class Steps:
     """A list of launches that is run many times."""
 
+    captures = not SIMULATED  # which has no graphs
+
     def __init__(self, gpu: Gpu, launches: list[Launch]) -> None:
         self._gpu, self.launches = gpu, launches
         self._graph: Any = None
-        self._tried = SIMULATED  # which has no graphs
+        self._tried = not self.captures
         self._events: deque[Any] = deque()
 
     def run(self, n: int) -> None:
