@@ -12,7 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from benchmarks.gpu.resources import pretended
 
 from .conftest import LONG
 
@@ -71,3 +74,17 @@ def test_no_kernel_spills_or_asks_for_more_than_there_is(found, record_property)
     record_property(f"CUDA kernels without spills on {TARGETS}", per_target)
     if per_target > 100:
         assert {r["name"] for r in found} == kernel_names()
+
+
+def test_a_function_that_numba_cuda_cannot_compile_is_refused_where_it_is_given():
+    from fastmlp.engine.cuda_functions import _device_function
+    from fastmlp.errors import DeviceError
+
+    with pretended((9, 0)):
+        for dtype in ("float32", "float64"):
+            _device_function(lambda z: z * z, lambda z: 2.0 * z, "square", dtype, 1)
+            _device_function(lambda z, y: z - y, lambda z, y: 1.0, "difference", dtype, 2)
+        with pytest.raises(DeviceError, match="'table' must be a function that numba-cuda can"):
+            _device_function(
+                lambda z: np.interp(z, [0.0], [1.0]), lambda z: 0.0, "table", "float32", 1
+            )  # fmt: skip
