@@ -18,18 +18,34 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from fastmlp import devices
-from fastmlp.kernels.cuda.jit import SIMULATED
 
-from . import machine, products, roofline, timings, trainings
+from . import machine, timings
 from .report import Report, table
 
 BUDGET_S = 500.0  # of 9 minutes; cases for which no time is left are named
+# Most seconds of a stage in a process of its own; timings have what is left.
+LIMITS_S = {"roofline": 60.0, "products": 100.0, "accuracy": 120.0, "repeatability": 60.0}
+OPERATIONS_S = 200.0
 # Each compiles its own kernels, which takes a processor; the GPU has room for all of them.
-MOST_WORKERS = 8
+MOST_WORKERS = 12
+
+
+def child(arguments: list[str], seconds: float) -> str:
+    """Run a module of this package; "" or what went wrong."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments], cwd=machine.ROOT, stderr=subprocess.PIPE,
+            text=True, timeout=seconds,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"took more than {seconds:.0f} s"
+    return "" if done.returncode == 0 else f"ended with {done.returncode}: {done.stderr[-1500:]}"
 
 
 def operations(few: bool) -> dict[str, Any]:
@@ -37,21 +53,19 @@ def operations(few: bool) -> dict[str, Any]:
     import os
 
     n = 1 if few else min(MOST_WORKERS, max(1, len(os.sched_getaffinity(0)) - 1))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(n) as pool:
         paths = [Path(folder) / f"{i}.json" for i in range(n)]
-        started = [
-            subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.gpu.operations", "--part", f"{i + 1}/{n}",
-                 "--json", str(path), *(["--few"] if few else [])],
-                cwd=machine.ROOT, stderr=subprocess.PIPE, text=True,
+        jobs = [
+            pool.submit(
+                child,
+                ["benchmarks.gpu.operations", "--part", f"{i + 1}/{n}", "--json", str(path),
+                 *(["--few"] if few else [])],
+                OPERATIONS_S,
             )
             for i, path in enumerate(paths)
         ]  # fmt: skip
-        errors = [process.communicate()[1] for process in started]
         wrong: dict[str, Any] = {
-            f"process {i + 1}": error[-2000:]
-            for i, (process, error) in enumerate(zip(started, errors, strict=True))
-            if process.returncode
+            f"process {i + 1}": fault for i, job in enumerate(jobs) if (fault := job.result())
         }
         records = [r for path in paths if path.exists() for r in json.loads(path.read_text())]
     wrong |= {r["operation"]: r["wrong"] for r in records if r["wrong"]}
@@ -77,36 +91,39 @@ def main() -> int:
     if missing:
         print(f"cuda:{number} cannot be used: {missing}", file=sys.stderr)
         return 2
-    if SIMULATED:
-        from tests.cuda import scheduler
-
-        scheduler.install()
     report = Report(options.out, machine.describe(number))
     wrong: list[str] = []
+    found: dict[str, Any] = {}
 
     def done(stage: str, values: Any, faults: list[str]) -> None:
+        found[stage] = values
         report.add(stage, values)
         wrong.extend(f"{stage}: {fault}" for fault in faults)
+        report.values["wrong"] = wrong
+        report.save()
         state = f"{len(faults)} wrong" if faults else "right"
         print(f"{time.perf_counter() - began_s:5.0f} s  {stage}: {state}", flush=True)
 
-    rates = roofline.measure(number, small=few)
-    done("roofline", rates, [])
-    found = products.check(number, few=few)
-    done("products", found, found["wrong"])
-    found = operations(few)
-    done("operations", found, [f"{name}: {why}" for name, why in found["wrong"].items()])
-    accuracies = trainings.accuracy(number, few=few)
-    done("accuracy", accuracies, _less_accurate(accuracies))
-    same = trainings.repeatability(number, few=few)
-    done("repeatability", same, [f"other bits {name}" for name, equal in same.items() if not equal])
-    records = timings.measure(
-        number, few=few, deadline_s=began_s + BUDGET_S, float32_tflops=rates.get("float32_tflops")
-    )
-    done("timings", records, timings.disagreements(records))
-    report.values["wrong"] = wrong
-    report.save()
-    _print(report, rates, accuracies, records, wrong)
+    def run(stage: str, check: Callable[[Any], list[str]], empty: Any) -> None:
+        left_s = max(30.0, BUDGET_S - (time.perf_counter() - began_s))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "found.json"
+            fault = child(
+                ["benchmarks.gpu.stage", stage, "--device", str(number), "--json", str(path),
+                 "--seconds", str(left_s), *(["--few"] if few else [])],
+                LIMITS_S.get(stage, left_s + 30.0),
+            )  # fmt: skip
+            values = json.loads(path.read_text()) if path.exists() else empty
+        done(stage, values, [*([fault] if fault else []), *check(values)])
+
+    run("roofline", lambda values: [], {})
+    run("products", lambda values: values.get("wrong", []), {})
+    checked = operations(few)
+    done("operations", checked, [f"{name}: {why}" for name, why in checked["wrong"].items()])
+    run("accuracy", _less_accurate, [])
+    run("repeatability", lambda same: [f"other bits {k}" for k, v in same.items() if not v], {})
+    run("timings", timings.faults, [])
+    _print(report, found, wrong)
     return 1 if wrong else 0
 
 
@@ -123,32 +140,32 @@ def _less_accurate(records: list[dict[str, Any]]) -> list[str]:
     return faults
 
 
-def _print(
-    report: Report, rates: dict[str, Any], accuracies: Any, records: Any, wrong: list[str]
-) -> None:
+def _print(report: Report, found: dict[str, Any], wrong: list[str]) -> None:
+    rates = found["roofline"]
     print("\n" + table(("rate", "measured"), list(rates.items())))
-    products_found = report.values["stages"]["products"]["tflops"]
-    print("\n" + table(("product of fastmlp", "TFLOP/s"), list(products_found.items())))
+    of_products = found["products"].get("tflops", {})
+    print("\n" + table(("product of fastmlp", "TFLOP/s"), list(of_products.items())))
     rows = [
         (f"{r['case']}, seed {r['seed']}", r["cpu_accuracy"], r["cuda_accuracy"],
          r["cpu_seconds"], r["cuda_seconds"])
-        for r in accuracies
+        for r in found["accuracy"]
     ]  # fmt: skip
     header = ("training", "accuracy CPU", "GPU", "seconds CPU", "GPU")
     print("\n" + table(header, rows))
     print(f"\nresults in {report.path}")
     for fault in wrong:
-        print(f"WRONG  {fault}")
-    print("\n" + _steps(records))
+        print(f"WRONG  {fault[:400]}")
+    print("\n" + _steps(found["timings"], rates.get("float32_tflops")))
 
 
-def _steps(records: list[dict[str, Any]]) -> str:
+def _steps(records: list[dict[str, Any]], float32_tflops: float | None = None) -> str:
     best = {r["case"]: r.get("us_per_step_best") for r in records if r["peer"] == "fastmlp"}
     rows: list[tuple[Any, ...]] = []
     for r in records:
         ours, its = best.get(r["case"]), r.get("us_per_step_best")
         times = its / ours if its and ours else None
-        numbers = (its, r.get("us_per_step_median"), r.get("tflops"), r.get("share_of_float32"))
+        share = r["tflops"] / float32_tflops if float32_tflops and "tflops" in r else None
+        numbers = (its, r.get("us_per_step_median"), r.get("tflops"), share)
         rows.append((r["case"], r["peer"], *numbers, times))
     header = ("case, batch", "who", "us a step", "median", "TFLOP/s", "of float32", "times ours")
     faults = [f"{r['case']}, {r['peer']}: {r['error']}" for r in records if "error" in r]

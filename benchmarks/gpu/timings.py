@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -63,65 +65,74 @@ class FastMLP:
         return float(run.loss[-1])
 
 
-def measure(
-    number: int, *, few: bool, deadline_s: float, float32_tflops: float | None
-) -> list[dict[str, Any]]:
-    """A record for each case and peer: microseconds of a step, best and median of the rounds."""
-    records: list[dict[str, Any]] = []
+def measure(number: int, *, few: bool, deadline_s: float) -> Iterator[list[dict[str, Any]]]:
+    """For each case a record for each peer: microseconds of a step, best and median of rounds."""
     for case in FEW if few else CASES:
         if time.perf_counter() > deadline_s:
-            records.append({"case": case.name, "peer": "", "error": "no time was left"})
+            yield [{"case": case.name, "peer": "", "error": "no time was left"}]
             continue
-        records += _case(case, number, few, float32_tflops)
-    return records
-
-
-def _case(case: Case, number: int, few: bool, float32_tflops: float | None) -> list[dict[str, Any]]:
-    n_batches = max(2, min(64, (1 << 26) // (case.batch_size * case.sizes[0])))
-    X, y = case.data(n_batches if not few else 3)
-    ours = FastMLP(case, X, y, number)
-    peers: list[Any] = [ours]
-    records: list[dict[str, Any]] = [{"case": case.name, "peer": ours.name}]
-    for kind in PEERS:
-        if kind.name == "torch compile" and case.name not in COMPILED:
-            continue
-        record: dict[str, Any] = {"case": case.name, "peer": kind.name}
         try:
-            peers.append(kind(case, X, y, ours.weights, ours.biases, number))
-        except Exception as error:  # one of PyTorch's ways that fails shall not end the others
-            records.append(record | {"error": f"{type(error).__name__}: {error}"[:300]})
-            continue
+            yield _case(case, number, few)
+        except Exception as error:  # of one case, which shall not end the others
+            yield [{"case": case.name, "peer": "", "error": _told(error)}]
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:500]
+
+
+def _case(case: Case, number: int, few: bool) -> list[dict[str, Any]]:
+    n_batches = max(2, min(64, (1 << 26) // (case.batch_size * case.sizes[0]))) if not few else 3
+    X, y = case.data(n_batches)
+    ours = FastMLP(case, X, y, number)
+    kinds = [k for k in PEERS if k.name != "torch compile" or case.name in COMPILED]
+    records: list[dict[str, Any]] = []
+    peers: list[tuple[Any, dict[str, Any]]] = []
+    makers: list[tuple[str, Callable[[], Any]]] = [(ours.name, lambda: ours)]
+    makers += [(k.name, partial(k, case, X, y, ours.weights, ours.biases, number)) for k in kinds]
+    for name, make in makers:
+        record: dict[str, Any] = {"case": case.name, "peer": name}
         records.append(record)
-    timed = [record for record in records if "error" not in record]
-    # From the same start over the same rows: the mean loss tells who computes something else.
-    for peer, record in zip(peers, timed, strict=True):
-        record["loss"] = peer.train(min(AGREEMENT_STEPS, n_batches), False)
-    steps = {}
-    for peer in peers:  # which compiles, captures, and tells how many steps fill a round
-        peer.train(2, True)
-        began_s = time.perf_counter()
-        peer.train(4, True)
-        each = (time.perf_counter() - began_s) / 4
-        steps[peer.name] = int(min(max(ROUND_S / each, 4), 3000)) if not few else 4
-        began_s = time.perf_counter()
-        peer.train(steps[peer.name], True)
-        each = (time.perf_counter() - began_s) / steps[peer.name]
-        steps[peer.name] = int(min(max(ROUND_S / each, 4), 20000)) if not few else 4
-    seconds: dict[str, list[float]] = {peer.name: [] for peer in peers}
+        try:
+            peer = make()
+            # From the same start over the same rows: the mean loss tells who computes something
+            # else. Compiles, captures, and tells how many steps fill a round.
+            record["loss"] = peer.train(min(AGREEMENT_STEPS, n_batches), False)
+            record["steps"] = _steps_of_a_round(peer, few)
+            peers.append((peer, record))
+        except Exception as error:  # one of the ways that fails shall not end the others
+            record["error"] = _told(error)
+    seconds: dict[str, list[float]] = {record["peer"]: [] for _, record in peers}
     for _ in range(ROUNDS if not few else 2):
-        for peer in peers:  # in turn, so that a disturbance meets all of them
+        for peer, record in peers:  # in turn, so that a disturbance meets all of them
             began_s = time.perf_counter()
-            peer.train(steps[peer.name], True)
-            seconds[peer.name].append((time.perf_counter() - began_s) / steps[peer.name])
-    for peer, record in zip(peers, timed, strict=True):
-        best = min(seconds[peer.name])
-        record["steps"] = steps[peer.name]
+            peer.train(record["steps"], True)
+            seconds[record["peer"]].append((time.perf_counter() - began_s) / record["steps"])
+    for _, record in peers:
+        best = min(seconds[record["peer"]])
         record["us_per_step_best"] = 1e6 * best
-        record["us_per_step_median"] = 1e6 * statistics.median(seconds[peer.name])
+        record["us_per_step_median"] = 1e6 * statistics.median(seconds[record["peer"]])
         record["tflops"] = 1e-12 * case.flops_per_step / best
-        if float32_tflops:
-            record["share_of_float32"] = record["tflops"] / float32_tflops
     return records
+
+
+def _steps_of_a_round(peer: Any, few: bool) -> int:
+    """As many as take ROUND_S, found in two tries of which the first compiles."""
+    steps = 4
+    peer.train(steps, True)
+    for most in (3000, 20000) if not few else ():
+        began_s = time.perf_counter()
+        peer.train(steps, True)
+        each = (time.perf_counter() - began_s) / steps
+        steps = int(min(max(ROUND_S / each, 4), most))
+    peer.train(steps, True)  # so that no array has to grow within a round
+    return steps
+
+
+def faults(records: list[dict[str, Any]]) -> list[str]:
+    """Peers whose loss is not ours, and what of ours could not be measured."""
+    ours = [r for r in records if r["peer"] in ("", FastMLP.name) and "error" in r]
+    return [f"{r['case']}: {r['error']}" for r in ours] + disagreements(records)
 
 
 def disagreements(records: list[dict[str, Any]]) -> list[str]:
