@@ -28,9 +28,6 @@ from .random import dropout_mask
 from .structs import Clock
 from .tile import Tile
 
-# Terms of a slice that are multiplied between two looks at the loop's end; with 4, the largest tile
-# takes more than the 128 registers a thread with which a multiprocessor holds two blocks.
-UNROLLED = 2
 # Which way an operand lies: along the terms of a sum, or across them.
 ALONG, ACROSS = "along", "across"
 
@@ -71,56 +68,57 @@ class _Source:
         return ", ".join(f"{name}{number}_{i}" for i in range(self.lanes))
 
     def place(self, name: str, number: int) -> None:
-        """Where in the slice this thread's vector `number` comes from and goes to."""
+        """For this thread's vector `number` of a slice: where it is in memory at first (`_at`), up
+        to which term its row or column has any (`_until`), and where in shared memory it goes."""
         extent, depth, lanes = self.extents[name], self.tile.depth, self.lanes
-        vectors = extent * depth // lanes
-        self.add(f"v = t + {number * self.tile.n_threads}")
-        per_run = (depth if self.orders[name] == ALONG else extent) // lanes
-        if self.orders[name] == ALONG:
-            self.add(f"{name}m = v // {per_run}\n{name}k = (v - {name}m * {per_run}) * {lanes}")
-        else:
-            self.add(f"{name}k = v // {per_run}\n{name}m = (v - {name}k * {per_run}) * {lanes}")
-        self.fits = f"v < {vectors} and " if vectors < self.tile.n_threads else ""
+        limit, at0, ld = ("m_limit", "m0", "ld_a") if name == "a" else ("n_limit", "n0", "ld_b")
+        vectors, along = extent * depth // lanes, self.orders[name] == ALONG
+        m, k, v = f"{name}m", f"{name}k", f"{name}{number}"
+        per_run = (depth if along else extent) // lanes
+        run, rest = (m, k) if along else (k, m)
+        self.add(
+            f"v = t + {number * self.tile.n_threads}\n"
+            f"{run} = v // {per_run}\n{rest} = (v - {run} * {per_run}) * {lanes}"
+        )
+        row, column = f"({at0} + {m})", f"(k_begin + {k})"
+        if not along:
+            row, column = column, row
+        fits = f"{at0} + {m} < {limit}"
+        if vectors < self.tile.n_threads:
+            fits += f" and v < {vectors}"
+        base = self.tile.depth * self.leading["a"] if name == "b" else 0
+        self.add(
+            f"{v}_at = {row} * {ld} + {column}\n{v}_until = 0\nif {fits}:\n"
+            f"    {v}_until = k_end - {k}\n{v}_to = {base} + {k} * {self.leading[name]} + {m}"
+        )
+        if vectors < self.tile.n_threads:
+            self.add(f"{v}_is = v < {vectors}")
 
     def load(self, name: str, k0: str, indent: int) -> None:
-        """This thread's vectors of the slice at k0 into registers."""
-        limit, at0, ld = ("m_limit", "m0", "ld_a") if name == "a" else ("n_limit", "n0", "ld_b")
+        """This thread's vectors of the slice at k0 into registers, and on to the next slice."""
+        step = str(self.tile.depth)
+        if self.orders[name] == ACROSS:
+            step += " * ld_a" if name == "a" else " * ld_b"
         for number in range(self.n_loads(name)):
-            before, self.lines = self.lines, []
-            self.place(name, number)
-            placed, self.lines = self.lines, before
-            for line in placed:
-                self.add(line.strip(), indent)
-            self.add(f"{self.names(name, number)} = {', '.join(['zero'] * self.lanes)}", indent)
-            row, column = f"({at0} + {name}m)", f"({k0} + {name}k)"
-            if self.orders[name] == ACROSS:
-                row, column = column, row
+            v, taken = f"{name}{number}", self.names(name, number)
             self.add(
-                f"if {self.fits}{at0} + {name}m < {limit} and {k0} + {name}k < k_end:\n"
-                f"    {self.names(name, number)} = load({name}, {row} * {ld} + {column})",
+                f"{taken} = {', '.join(['zero'] * self.lanes)}\n"
+                f"if {k0} < {v}_until:\n    {taken} = load({name}, {v}_at)\n{v}_at += {step}",
                 indent,
             )
 
     def keep(self, name: str, half: str, indent: int) -> None:
         """Registers into one half of shared memory, as [k][row or column]."""
-        base = f"{half} * {self.slice_elems}"
-        if name == "b":
-            base += f" + {self.tile.depth * self.leading['a']}"
-        ld = self.leading[name]
+        ld, few = self.leading[name], self.extents[name] * self.tile.depth // self.lanes
         for number in range(self.n_loads(name)):
-            before, self.lines = self.lines, []
-            self.place(name, number)
-            placed, self.lines = self.lines, before
-            for line in placed:
-                self.add(line.strip(), indent)
-            inner = indent
-            if self.fits:
-                self.add(f"if {self.fits.removesuffix(' and ')}:", indent)
+            v, inner = f"{name}{number}", indent
+            if few < self.tile.n_threads:
+                self.add(f"if {v}_is:", indent)
                 inner += 1
-            at = f"{base} + {name}k * {ld} + {name}m"
+            at = f"{half} * {self.slice_elems} + {v}_to"
             if self.orders[name] == ALONG:
                 for i in range(self.lanes):
-                    self.add(f"store1(shared, {at} + {i * ld}, {name}{number}_{i})", inner)
+                    self.add(f"store1(shared, {at} + {i * ld}, {v}_{i})", inner)
             else:
                 self.add(f"store(shared, {at}, {self.names(name, number)})", inner)
 
@@ -128,8 +126,8 @@ class _Source:
         """The slice in half `half`: a thread's rows times its columns, term by term."""
         depth, la, lb = self.tile.depth, self.leading["a"], self.leading["b"]
         self.add(f"at = half * {self.slice_elems}", indent)
-        self.add(f"for k in range(0, {depth}, {UNROLLED}):", indent)
-        for u in range(UNROLLED):
+        self.add(f"for k in range(0, {depth}, {self.tile.unrolled}):", indent)
+        for u in range(self.tile.unrolled):
             for name, ld, base in (("a", la, "at"), ("b", lb, f"at + {depth * la}")):
                 for q, start in self.quads(name):
                     taken = ", ".join(f"{name}_{q * self.lanes + i}" for i in range(self.lanes))
@@ -150,12 +148,17 @@ class _Source:
         for i in range(tile.thread_rows):
             self.add(" = ".join(f"c_{i}_{j}" for j in range(tile.thread_columns)) + " = zero")
         for name in "ab":
+            for number in range(self.n_loads(name)):
+                self.place(name, number)
+        for name in "ab":  # all under way before the first is waited for
             self.load(name, "k_begin", 1)
+        for name in "ab":
             self.keep(name, "0", 1)
         self.add("cuda.syncthreads()\nhalf = 0")
         self.add(f"for k0 in range(k_begin, k_end, {tile.depth}):")
+        self.add(f"k1 = k0 + {tile.depth}", 2)
         for name in "ab":
-            self.load(name, f"(k0 + {tile.depth})", 2)
+            self.load(name, "k1", 2)
         if each_slice:
             self.add(each_slice, 2)
         self.multiply(2)

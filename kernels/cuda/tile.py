@@ -16,6 +16,10 @@ class Tile(NamedTuple):
 
     rate: of its multiply-adds, relative to the largest tile, as its loads from shared memory leave
     room for them: 8 x 8 results a thread take 4 loads of 16 bytes a term, 4 x 4 take 2.
+    unrolled: terms that are multiplied between two looks at the loop's end. With 4, the largest
+    tile takes more than the 128 registers a thread with which a multiprocessor holds two blocks;
+    small tiles spend a quarter less on addresses with 8. Never the whole depth: the assembler then
+    moves the loads of the next slice behind the multiplications, where nobody waits for them.
     """
 
     rows: int
@@ -24,6 +28,7 @@ class Tile(NamedTuple):
     thread_rows: int
     thread_columns: int
     rate: float = 1.0
+    unrolled: int = 2
 
     @property
     def n_threads(self) -> int:
@@ -40,7 +45,7 @@ class Tile(NamedTuple):
 
 # The largest first. float64 takes twice the registers, and half the lanes. The rates are estimates.
 OF_GPUS = {
-    4: (Tile(128, 128, 8, 8, 8), Tile(64, 64, 16, 4, 4, 0.65), Tile(32, 32, 16, 4, 4, 0.5)),
+    4: (Tile(128, 128, 8, 8, 8), Tile(64, 64, 16, 4, 4, 0.65, 8), Tile(32, 32, 16, 4, 4, 0.5, 8)),
     8: (Tile(64, 64, 8, 4, 4), Tile(32, 32, 8, 4, 4, 0.75)),
 }
 _OF_THE_SIMULATOR = {4: (Tile(8, 8, 4, 4, 4),), 8: (Tile(8, 8, 4, 4, 4),)}
