@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -30,8 +31,9 @@ from .report import Report, table
 
 BUDGET_S = 500.0  # of 9 minutes; cases for which no time is left are named
 # Most seconds of a stage in a process of its own; timings have what is left.
-LIMITS_S = {"roofline": 60.0, "products": 100.0, "accuracy": 120.0, "repeatability": 60.0}
-OPERATIONS_S = 200.0
+LIMITS_S = {"roofline": 45.0, "products": 80.0, "accuracy": 100.0, "repeatability": 45.0}
+OPERATIONS_S = 180.0
+RESERVED_S = 80.0  # for what comes after the timings
 # Each compiles its own kernels, which takes a processor; the GPU has room for all of them.
 MOST_WORKERS = 12
 
@@ -41,7 +43,7 @@ def child(arguments: list[str], seconds: float) -> str:
     try:
         done = subprocess.run(
             [sys.executable, "-m", *arguments], cwd=machine.ROOT, stderr=subprocess.PIPE,
-            text=True, timeout=seconds,
+            text=True, timeout=seconds, env={"OMP_NUM_THREADS": "4", **os.environ},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return f"took more than {seconds:.0f} s"
@@ -50,8 +52,6 @@ def child(arguments: list[str], seconds: float) -> str:
 
 def operations(few: bool) -> dict[str, Any]:
     """All operations, shared by processes; {"checked", "largest_errors", "wrong"}."""
-    import os
-
     n = 1 if few else min(MOST_WORKERS, max(1, len(os.sched_getaffinity(0)) - 1))
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(n) as pool:
         paths = [Path(folder) / f"{i}.json" for i in range(n)]
@@ -105,7 +105,7 @@ def main() -> int:
         print(f"{time.perf_counter() - began_s:5.0f} s  {stage}: {state}", flush=True)
 
     def run(stage: str, check: Callable[[Any], list[str]], empty: Any) -> None:
-        left_s = max(30.0, BUDGET_S - (time.perf_counter() - began_s))
+        left_s = max(30.0, BUDGET_S - RESERVED_S - (time.perf_counter() - began_s))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "found.json"
             fault = child(
@@ -120,22 +120,23 @@ def main() -> int:
     run("products", lambda values: values.get("wrong", []), {})
     checked = operations(few)
     done("operations", checked, [f"{name}: {why}" for name, why in checked["wrong"].items()])
-    run("accuracy", _less_accurate, [])
     run("repeatability", lambda same: [f"other bits {k}" for k, v in same.items() if not v], {})
     run("timings", timings.faults, [])
+    run("accuracy", _less_accurate, [])
     _print(report, found, wrong)
     return 1 if wrong else 0
 
 
 def _less_accurate(records: list[dict[str, Any]]) -> list[str]:
-    """Cases whose mean accuracy on the GPU is below the CPU's by more than a point."""
+    """Cases whose mean accuracy on the GPU is below the CPU's by more than chance."""
     faults = []
     for case in dict.fromkeys(r["case"] for r in records):
         runs = [r for r in records if r["case"] == case]
         cpu, gpu = (
             sum(r[f"{kind}_accuracy"] for r in runs) / len(runs) for kind in ("cpu", "cuda")
         )
-        if gpu < cpu - 0.01:
+        # Three seeds of 400 test rows: their mean may be off by 0.006.
+        if not gpu >= cpu - 0.025:
             faults.append(f"{case}: accuracy {gpu:.4f}, on the CPU {cpu:.4f}")
     return faults
 

@@ -50,4 +50,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def _text(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -252,6 +252,7 @@ class Steps:
         self._gpu, self.launches = gpu, launches
         self._graph: Any = None
         self._tried = not self.captures
+        self.trouble = ""  # why there is no graph, where one was tried
         self._events: deque[Any] = deque()
 
     def run(self, n: int) -> None:
@@ -306,6 +307,7 @@ class Steps:
                     with suppress(Exception):
                         builder.close()
         except Exception as error:  # the driver's, cuda.core's or numba's
+            self.trouble = f"{type(error).__name__}: {error}"
             _log.warning(
                 "steps are launched kernel by kernel, as no graph could be made: %s", error
             )

@@ -16,7 +16,7 @@ from benchmarks.gpu.__main__ import _less_accurate, _steps
 from benchmarks.gpu.report import table
 
 ROOT = Path(__file__).parents[2]
-STAGES = ["roofline", "products", "operations", "accuracy", "repeatability", "timings"]
+STAGES = ["roofline", "products", "operations", "repeatability", "timings", "accuracy"]
 
 
 def test_all_stages_in_the_simulator(tmp_path):
@@ -56,11 +56,19 @@ def test_losses_that_differ_are_found():
     ]  # fmt: skip
     assert timings.disagreements(records) == ["a, torch: loss 1.01, fastmlp 1"]
     assert "b, other: none" in _steps(records)
+    records.append({"case": "a", "peer": "nan", "loss": float("nan")})
+    records.append(
+        {"case": "c", "peer": "fastmlp", "loss": 1.0, "graph_trouble": "E: of the driver"}
+    )
+    assert timings.faults(records) == [
+        "c: no graph, E: of the driver", "a, torch: loss 1.01, fastmlp 1",
+        "a, nan: loss nan, fastmlp 1",
+    ]  # fmt: skip
 
 
 def test_worse_accuracies_are_found():
-    runs = [{"case": "a", "cpu_accuracy": 0.9, "cuda_accuracy": 0.88}]
-    assert _less_accurate(runs) == ["a: accuracy 0.8800, on the CPU 0.9000"]
+    runs = [{"case": "a", "cpu_accuracy": 0.9, "cuda_accuracy": 0.87}]
+    assert _less_accurate(runs) == ["a: accuracy 0.8700, on the CPU 0.9000"]
     assert not _less_accurate([{"case": "a", "cpu_accuracy": 0.9, "cuda_accuracy": 0.895}])
 
 
