@@ -41,7 +41,8 @@ def orthogonal_step(program: CudaProgram, i: int, layer: LayerPlan) -> list[Laun
     launches.append(Launch(muon.scale_to_norm(T), grid, THREADS, scaled))
     on_right = layer.n_out <= layer.n_in  # the smaller side is that of the columns
     k, k_true = (columns, layer.n_out) if on_right else (rows, layer.n_in)
-    small, large = tile_for(k, k, program.itemsize), tile_for(rows, columns, program.itemsize)
+    small = tile_for(k, k, max(rows, columns), program.itemsize)
+    large = tile_for(rows, columns, k, program.itemsize)
 
     def product(out, a, b, m, n, inner, lds, order, tile):
         arguments = (out, a, b, program.clock, m, n, inner, *lds)

@@ -168,7 +168,7 @@ class CudaProgram:
         spec, hidden = self.net.spec, i < self.n_layers - 1
         rate = spec.dropout[i] if hidden and self.trains else 0.0
         normed, adds = layer.norm != "none", hidden and spec.residual[i]
-        tile = tile_for(self.batch_size, layer.out_pad, self.itemsize)
+        tile = tile_for(self.batch_size, layer.out_pad, layer.in_pad, self.itemsize)
         plain = hidden and not normed
         keeps = plain and self.kind != "predict"
         kernel = gemm.forward(
@@ -228,7 +228,7 @@ class CudaProgram:
             if not columns:
                 continue
             keeps, adds = plan.da[i] >= 0, i < self.n_layers - 1 and spec.residual[i]
-            tile = tile_for(self.batch_size, columns, self.itemsize)
+            tile = tile_for(self.batch_size, columns, layer.out_pad, self.itemsize)
             kernel = gemm.backward(self.T, tile, keeps, adds, i > 0)
             arguments = (
                 self.dz(i - 1) if i else self.work, self.at(plan.da[i]),

@@ -137,13 +137,28 @@ class _Source:
                 for j in range(self.tile.thread_columns):
                     self.add(f"c_{i}_{j} += a_{i} * b_{j}", indent + 1)
 
+    def threads(self) -> str:
+        """Which of the tile's rows (ty) and columns (tx) of threads a thread is.
+
+        A warp has 4 x 8 of them, a lane's bits 0, 3, 4 its column and 1, 2 its row: then two
+        neighbours, or two that are 2 apart, read the same 16 bytes of either operand, and half a
+        warp's reads are one access to shared memory.
+        """
+        across = self.tile.columns // self.tile.thread_columns
+        down = self.tile.rows // self.tile.thread_rows
+        if across % 8 or down % 4:  # of the simulator's
+            return f"ty = t // {across}\ntx = t - ty * {across}"
+        return (
+            f"w = t // 32\nl = t - w * 32\nwy = w // {across // 8}\n"
+            f"ty = wy * 4 + ((l >> 1) & 3)\n"
+            f"tx = (w - wy * {across // 8}) * 8 + (l & 1) + ((l >> 3) << 1)"
+        )
+
     def body(self, each_slice: str = "") -> None:
         """All from the first slice to the sums in c_i_j; `each_slice` is done with each of them."""
         tile = self.tile
         self.add(
-            f"shared = cuda.shared.array({2 * self.slice_elems}, T{_ALIGNED})\n"
-            f"ty = t // {tile.columns // tile.thread_columns}\n"
-            f"tx = t - ty * {tile.columns // tile.thread_columns}"
+            f"shared = cuda.shared.array({2 * self.slice_elems}, T{_ALIGNED})\n" + self.threads()
         )
         for i in range(tile.thread_rows):
             self.add(" = ".join(f"c_{i}_{j}" for j in range(tile.thread_columns)) + " = zero")

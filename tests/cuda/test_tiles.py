@@ -17,17 +17,17 @@ def as_on_a_gpu(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "n_columns", "wanted"),
+    ("n_rows", "n_columns", "n_terms", "wanted"),
     [
-        (4096, 4096, LARGE), (8192, 256, LARGE), (8192, 1024, LARGE),
-        (8192, 12, SMALL), (65536, 32, SMALL), (1 << 18, 64, MIDDLE),
-        (128, 256, SMALL), (1, 4, SMALL), (32, 32, SMALL),
+        (4096, 4096, 4096, LARGE), (8192, 1024, 1024, LARGE), (1 << 18, 128, 64, LARGE),
+        (8192, 12, 128, SMALL), (65536, 32, 32, SMALL), (1 << 18, 64, 64, MIDDLE),
+        (128, 256, 784, SMALL), (1, 4, 4, SMALL), (32, 32, 32, SMALL),
     ],
 )  # fmt: skip
 def test_tiles_neither_leave_multiprocessors_idle_nor_compute_what_is_not_there(
-    n_rows, n_columns, wanted
+    n_rows, n_columns, n_terms, wanted
 ):
-    assert tile_for(n_rows, n_columns, 4) == wanted
+    assert tile_for(n_rows, n_columns, n_terms, 4) == wanted
 
 
 @pytest.mark.parametrize(
