@@ -54,7 +54,7 @@ def normalise(
         merged = (statistics, moments, program.clock, ld)
         launches.append(Launch(norms.merge_moments(T), columns, THREADS, merged))
     kernel = norms.normalise_columns(*how)
-    return [*launches, Launch(kernel, program.columns_grid(ld), THREADS, before + after)]
+    return [*launches, Launch(kernel, program.elements_grid(ld), THREADS, before + after)]
 
 
 def normalise_backward(program: CudaProgram, i: int, layer: LayerPlan) -> list[Launch]:
@@ -78,4 +78,4 @@ def normalise_backward(program: CudaProgram, i: int, layer: LayerPlan) -> list[L
     merged = (means, sums, program.clock, ld)
     launches.append(Launch(norms.merge_sums(T), columns, THREADS, merged))
     back = (dz, normed, statistics, means, scale, program.clock, ld)
-    return [*launches, Launch(norms.columns_backward(T), grid, THREADS, back)]
+    return [*launches, Launch(norms.columns_backward(T), program.elements_grid(ld), THREADS, back)]

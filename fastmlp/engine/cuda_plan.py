@@ -10,7 +10,7 @@ from fastmlp.kernels.cuda.jit import SMALL
 from fastmlp.kernels.cuda.norms import CHUNK
 from fastmlp.kernels.cuda.structs import TABLE, VECTOR, WEIGHTS
 from fastmlp.kernels.cuda.tile import Tile, tile_and_parts
-from fastmlp.kernels.cuda.updates import SEGMENT_ELEMS
+from fastmlp.kernels.cuda.updates import SEGMENT_ELEMS, segment_elems
 from fastmlp.plan import LayerPlan, ParameterPlan, round_up
 from fastmlp.spec import NetworkSpec
 
@@ -131,8 +131,9 @@ class CudaPlan:
         for i, (layer, g) in enumerate(zip(plan.layers, self.gradients, strict=True)):
             n_weights = layer.in_pad * layer.out_pad
             first = len(rows)
-            for start in range(0, n_weights, SEGMENT_ELEMS):
-                size = min(SEGMENT_ELEMS, n_weights - start)
+            each = segment_elems(n_weights)
+            for start in range(0, n_weights, each):
+                size = min(each, n_weights - start)
                 where = (layer.weight + start, size, g.at + start)
                 rows.append((i, WEIGHTS, *where, g.n_parts, g.stride))
             ranges.append((first, len(rows)))
@@ -149,7 +150,8 @@ class CudaPlan:
                     rows.append((i, VECTOR, first + start, size, partial + start, n_parts, stride))
         for table, at in zip(plan.embeddings, self.tables, strict=True):
             n = table.n_categories * table.width
-            for start in range(0, n, SEGMENT_ELEMS):
-                size = min(SEGMENT_ELEMS, n - start)
+            each = segment_elems(n)
+            for start in range(0, n, each):
+                size = min(each, n - start)
                 rows.append((0, TABLE, table.at + start, size, at + start, 1, 0))
         return np.array(rows, np.int64), np.array(ranges, np.int64)

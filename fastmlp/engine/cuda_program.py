@@ -148,13 +148,14 @@ class CudaProgram:
         """The minibatch's rows from the table into the first layer's input."""
         net, first, spec = self.net, self.net.plan.layers[0], self.net.spec
         drops = self.trains and spec.input_dropout > 0.0
-        kernel = gather.gather(self.T, drops, bool(net.plan.embeddings))
+        group = gather.group_for(first.in_pad, self.lanes)
+        kernel = gather.gather(self.T, drops, bool(net.plan.embeddings), group)
         arguments = (
             self.rows, self.act(0), self.tables.X, net.params, self.embeddings,
             self.plain_columns, self.clock, self.job, self.floats, first.in_pad, first.n_in,
             *self.tables.steps, net.plan.n_embedded, keep_threshold(spec.input_dropout),
         )  # fmt: skip
-        grid = (n_blocks(self.batch_size, gather.GATHERED_ROWS),)
+        grid = (n_blocks(self.batch_size, THREADS // group),)
         return [Launch(kernel, grid, THREADS, arguments)]
 
     def forward(self) -> list[Launch]:
@@ -196,6 +197,10 @@ class CudaProgram:
     def columns_grid(self, ld: int) -> tuple[int, int]:
         """Chunks of rows, which may be many more than a grid's y has, and runs of columns."""
         return (n_blocks(self.batch_size, norms.CHUNK), n_blocks(ld, THREADS))
+
+    def elements_grid(self, ld: int) -> tuple[int, int]:
+        """Likewise for kernels that sum nothing."""
+        return (n_blocks(self.batch_size, norms.FEW_ROWS), n_blocks(ld, THREADS))
 
     def loss(self) -> list[Launch]:
         """Row losses and dZ of the last layer."""

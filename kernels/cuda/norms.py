@@ -19,6 +19,7 @@ from .structs import Clock
 from .sums import group_sum
 
 CHUNK = 4 if SMALL else 256
+FEW_ROWS = 2 if SMALL else 8  # of a block where nothing is summed: each waits for the one before
 EPS = 1e-5  # added to the variance, or to the mean square
 MOMENTUM = 0.1  # what a step contributes to the running statistics
 
@@ -209,7 +210,7 @@ def running_statistics(T: Any) -> Any:
 def normalise_columns(
     T: Any, activation: Any, keeps_slope: bool, drops: bool, adds_input: bool
 ) -> Any:
-    """As `normalise_rows`, by the statistics of columns; a block has CHUNK rows of THREADS
+    """As `normalise_rows`, by the statistics of columns; a block has FEW_ROWS rows of THREADS
     columns."""
     finish, zero = _finish(T, activation, keeps_slope, drops, adds_input), T(0)
 
@@ -218,11 +219,11 @@ def normalise_columns(
         act, slope, normed, statistics, x, scale, bias, clock, job, floats, ld, n_columns, layer,
         threshold,
     ):  # fmt: skip
-        j, chunk = cuda.blockIdx.y * THREADS + cuda.threadIdx.x, cuda.blockIdx.x
+        j, first = cuda.blockIdx.y * THREADS + cuda.threadIdx.x, cuda.blockIdx.x * FEW_ROWS
         if j >= ld:
             return
         mean, factor = statistics[j], statistics[ld + j]
-        for r in range(chunk * CHUNK, min((chunk + 1) * CHUNK, clock[Clock.N_ROWS])):
+        for r in range(first, min(first + FEW_ROWS, clock[Clock.N_ROWS])):
             if j < n_columns:
                 z = (normed[r * ld + j] - mean) * factor
                 normed[r * ld + j] = z
@@ -262,11 +263,11 @@ def columns_backward(T: Any) -> Any:
 
     @kernel
     def backward(dz, normed, statistics, means, scale, clock, ld):
-        j, chunk = cuda.blockIdx.y * THREADS + cuda.threadIdx.x, cuda.blockIdx.x
+        j, first = cuda.blockIdx.y * THREADS + cuda.threadIdx.x, cuda.blockIdx.x * FEW_ROWS
         if j >= ld:
             return
         factor = scale[j] * statistics[ld + j]
-        for r in range(chunk * CHUNK, min((chunk + 1) * CHUNK, clock[Clock.N_ROWS])):
+        for r in range(first, min(first + FEW_ROWS, clock[Clock.N_ROWS])):
             at = r * ld + j
             dz[at] = (dz[at] - means[j] - normed[at] * means[ld + j]) * factor
 

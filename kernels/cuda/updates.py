@@ -16,11 +16,18 @@ from ..codes import OPTIMIZER_SLOTS
 from ..structs import STATUS_RUNNING, Float, Job
 from .jit import THREADS, device, for_type, kernel
 from .optimizers import rules
+from .ptx import load1, store1
 from .structs import N_HYPER, TABLE, WEIGHTS, Clock, Hyper, Number, Segment
 from .sums import block_sum
 
-# Parameters of a block's segment at most.
-SEGMENT_ELEMS = THREADS * 4
+# Parameters of a block's segment: one a thread, as a second would wait for the first.
+SEGMENT_ELEMS = THREADS
+
+
+def segment_elems(n: int) -> int:
+    """Of an array of n parameters: more a thread where they are millions, as one block goes over
+    the squares of all segments in the end."""
+    return SEGMENT_ELEMS * max(1, min(16, n >> 20))
 
 
 @for_type
@@ -30,9 +37,19 @@ def helpers(T: Any) -> tuple[Any, Any]:
 
     @device
     def summed(source, at, n_parts, stride):
-        total = zero
-        for part in range(n_parts):
-            total += source[at + part * stride]
+        """Part after part, in their order; eight of them are on their way at a time."""
+        total, part = zero, 0
+        while part + 8 <= n_parts:
+            p = at + part * stride
+            p0, p1 = load1(source, p), load1(source, p + stride)
+            p2, p3 = load1(source, p + 2 * stride), load1(source, p + 3 * stride)
+            p4, p5 = load1(source, p + 4 * stride), load1(source, p + 5 * stride)
+            p6, p7 = load1(source, p + 6 * stride), load1(source, p + 7 * stride)
+            total = total + p0 + p1 + p2 + p3 + p4 + p5 + p6 + p7
+            part += 8
+        while part < n_parts:
+            total += load1(source, at + part * stride)
+            part += 1
         return total
 
     @device
@@ -166,30 +183,30 @@ def update(T: Any, rule: str) -> Any:
         of_gradient = of_weights = 0.0
         for i in range(t, size, THREADS):
             p = start + i
-            w = params[p]
+            w = load1(params, p)
+            s1 = s2 = s3 = zero
+            if n_slots > 0:
+                s1 = load1(state, p)
+            if n_slots > 1:
+                s2 = load1(state, n_params + p)
+            if n_slots > 2:
+                s3 = load1(state, 2 * n_params + p)
             g = penalised(summed(source, at + i, n_parts, stride) * scale, w, l1, l2, limit)
             of_gradient += np.float64(g) * np.float64(g)
             of_weights += np.float64(w) * np.float64(w)
-            s1 = s2 = s3 = zero
-            if n_slots > 0:
-                s1 = state[p]
-            if n_slots > 1:
-                s2 = state[n_params + p]
-            if n_slots > 2:
-                s3 = state[2 * n_params + p]
             new_w, new_s1, new_s2, new_s3 = apply(
                 w * decay, g, s1, s2, s3, lr, h0, h1, h2, rate, root_scale, a, b, carry
             )
             # x - x is 0 for a finite x and NaN for others; s3 is never larger than s2 has been.
             fault = (new_w - new_w) + (new_s1 - new_s1) + (new_s2 - new_s2)
             if fault == zero:
-                params[p] = new_w
+                store1(params, p, new_w)
                 if n_slots > 0:
-                    state[p] = new_s1
+                    store1(state, p, new_s1)
                 if n_slots > 1:
-                    state[n_params + p] = new_s2
+                    store1(state, n_params + p, new_s2)
                 if n_slots > 2:
-                    state[2 * n_params + p] = new_s3
+                    store1(state, 2 * n_params + p, new_s3)
             else:
                 new_w = w
                 clock[Clock.FAULTY_LAYER + layer] = 1

@@ -10,7 +10,7 @@ from numba import cuda
 
 from fastmlp.engine.block_order import rows_at
 from fastmlp.kernels import codes
-from fastmlp.kernels.cuda import activations, gemm, losses, optimizers, shuffle
+from fastmlp.kernels.cuda import activations, gemm, losses, optimizers, shuffle, updates
 from fastmlp.kernels.cuda.gemm import ACROSS, ALONG
 from fastmlp.kernels.cuda.jit import THREADS
 from fastmlp.kernels.cuda.random import dropout_mask
@@ -185,6 +185,18 @@ def test_update_rules_without_a_count_of_steps_are_those_of_the_formulas(rule, d
             wanted, np.array([float(g)]), states, lr, reference_optimizers.HYPER[rule], t
         )
     assert abs(float(w) - wanted[0]) <= 200 * EPS[dtype]
+
+
+@each_dtype
+def test_parts_are_added_in_their_order(dtype):
+    T, rng = np.dtype(dtype).type, np.random.default_rng(8)
+    summed, _ = updates.helpers(T)
+    for n_parts in (1, 2, 7, 8, 9, 16, 23):
+        parts = rng.normal(size=3 * n_parts).astype(T)
+        total = T(0)
+        for part in parts[1::3]:
+            total = total + part
+        assert summed(parts, 1, n_parts, 3) == total
 
 
 # ---- random numbers ------------------------------------------------------------------------------
