@@ -70,8 +70,8 @@ class Network(Inference):
         ``pip install 'fastmlp[cuda]'``; or "auto" for the GPU where it has been measured to train
         a network of this size faster, else the CPU.
     n_threads : int or None
-        Threads to train with; None takes as many as the work of a step keeps busy. The trained
-        weights are bitwise the same for any number.
+        Threads to train with on the CPU; None takes as many as the work of a step keeps busy. The
+        trained weights are bitwise the same for any number.
 
     Attributes
     ----------

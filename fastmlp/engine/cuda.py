@@ -31,6 +31,7 @@ CHUNK_ROWS = 16384
 # The host looks at progress, deadline and Ctrl-C about this often.
 _POLL_S = 0.025
 _MOST_STEPS = 4096  # launched between two looks
+_WRITTEN = ("params", "state", "average", "running")  # by a training
 
 
 class CudaEngine(CudaStore):
@@ -94,15 +95,17 @@ class CudaEngine(CudaStore):
                 mean = loss / weight if weight > 0 else math.nan
                 on_poll(Progress(epoch, done - epoch * per_epoch, per_epoch, float(mean)))
 
+        written = [m for m in map(self._mirrors.get, _WRITTEN) if m is not None]
         try:
+            for mirror in written:
+                mirror.lend()
             outcome = self._run_steps(
                 program, feed.launcher(program, shuffle, first_epoch, first_step, per_epoch),
                 len(learning_rates), report, deadline_s, interrupted,
             )  # fmt: skip
         finally:
-            for name in ("params", "state", "average", "running"):
-                if name in self._mirrors:
-                    self._mirrors[name].changed()
+            for mirror in written:
+                mirror.changed()
             self._version += 1
         return self._train_result(program, outcome, learning_rates, first_step, plateau)
 
@@ -292,14 +295,14 @@ class CudaEngine(CudaStore):
         """`evaluate`, and where they are wanted the outputs of `predict`, else none of them."""
         n_rows = len(data.X) if wants_outputs else 0
         outputs = np.empty((n_rows, self.spec.sizes[-1]), self.dtype)
-        loss_sum, weight_sum = self._go_over(data, "predict", None, outputs)
+        loss_sum, weight_sum, _ = self._go_over(data, "predict", None, outputs)
         return loss_sum / weight_sum, outputs
 
     def _go_over(
         self, data: Dataset, kind: str, batch_size: int | None, outputs: np.ndarray
-    ) -> tuple[float, float]:
-        """Losses of all rows, and with `kind` "gradients" the sums of gradients; raw outputs too
-        where there is room for them."""
+    ) -> tuple[float, float, CudaProgram]:
+        """Losses and weights of all rows, and the program, which with `kind` "gradients" has the
+        sums of gradients; raw outputs too where there is room for them."""
         n_rows = len(data.X)
         batch_size = batch_size or min(n_rows, CHUNK_ROWS)
         use = "evaluate" if kind == "predict" else kind
@@ -317,7 +320,7 @@ class CudaEngine(CudaStore):
         self._each_block(feed, program, batch_size, launches, n_rows, outputs)
         sums = np.zeros(2)
         self.gpu.read(program.sums, sums)
-        return float(sums[0]), float(sums[1])
+        return float(sums[0]), float(sums[1]), program
 
     def loss_and_gradients(self, data: Dataset) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
         """Mean loss plus penalty over all rows, and its gradients (in, out) and (out,)."""
@@ -331,8 +334,7 @@ class CudaEngine(CudaStore):
         """Mean loss plus penalty over all rows, and its gradients; see `CpuEngine`."""
         batch_size = len(data.X) if len(self._mirrors["running"].peek()) else None
         nothing = np.empty((0, self.spec.sizes[-1]), self.dtype)
-        loss_sum, weight_sum = self._go_over(data, "gradients", batch_size, nothing)
-        program = self._programs["gradients"][1]
+        loss_sum, weight_sum, program = self._go_over(data, "gradients", batch_size, nothing)
         grads = aligned_zeros(self.plan.n_elems, self.dtype)
         self.gpu.read(program.grads, grads)
         return self._with_penalty(grads, loss_sum / weight_sum, weight_sum, conventions)
@@ -352,5 +354,5 @@ class CudaEngine(CudaStore):
             values = np.empty(n_rows * ld, self.dtype)
             self.gpu.read(program.act(i), values)
             traced.append(values.reshape(n_rows, ld)[:, :size].copy())
-        del self._programs["trace"]
+        self._programs.pop("trace", None)
         return traced

@@ -149,9 +149,10 @@ class Feeds:
         return self._tables.nothing(0)
 
     def forget_rows(self) -> None:
-        """Keep buffers for parts of tables, but none of the tables."""
-        for _, feed in self._parts.values():
-            feed.leave()
+        """Keep buffers for parts of tables, but none of the tables: a training's may be in use."""
+        for use, (_, feed) in list(self._parts.items()):
+            if use != "train":
+                feed.leave()
 
     def forget_parts(self) -> None:
         """Begin the next job of each use with buffers of its own."""

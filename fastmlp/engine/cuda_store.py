@@ -122,7 +122,8 @@ class CudaStore(ParameterStore):
 
     def _forget_tables(self) -> None:
         """Hold no table of a user's beyond its job, but for that of a training."""
-        for use, (_, program) in self._programs.items():
+        # A list: another thread may begin a training meanwhile.
+        for use, (_, program) in list(self._programs.items()):
             if use != "train":
                 program.tables = self._feeds.nothing
         self._feeds.forget_rows()

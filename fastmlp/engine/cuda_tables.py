@@ -40,6 +40,7 @@ class TableStore:
 
     def fits(self, data: Dataset) -> bool:
         """Whether a table is there, or may be sent, as a whole."""
+        self._forget_dead()
         if any(ref() is data and tables.X is not None for ref, tables in self._kept):
             return True
         if is_gpu_array(data.X):
@@ -56,13 +57,16 @@ class TableStore:
 
     def get(self, data: Dataset, *, whole: bool = True) -> Tables:
         """The data set on the device; X only where `whole`, else an array of no meaning."""
-        self._kept = [(ref, tables) for ref, tables in self._kept if ref() is not None]
+        self._forget_dead()
         for ref, tables in self._kept:
             if ref() is data and (tables.X is not None) == whole:
                 return tables
         tables = self._sent(data, whole)
         self._kept = [*self._kept[1 - self.KEPT :], (weakref.ref(data), tables)]
         return tables
+
+    def _forget_dead(self) -> None:
+        self._kept = [(ref, tables) for ref, tables in self._kept if ref() is not None]
 
     def _sent(self, data: Dataset, whole: bool) -> Tables:
         gpu, X = self._gpu, data.X

@@ -53,7 +53,8 @@ class MLPClassifier(EngineMLP, SklearnClassifier):
         Where the next fit trains: "cpu", "cuda" or "cuda:N" for an NVIDIA GPU, or "auto" for the
         one where it has been measured to be faster.
     n_threads : int or None
-        None for as many as the work keeps busy. The result is bitwise the same for any number.
+        Of the CPU; None for as many as the work keeps busy. The result is bitwise the same for any
+        number.
 
     Attributes
     ----------

@@ -99,6 +99,16 @@ def describe_update(clock, numbers, job, floats, rates, layer):
 
 
 @device
+def sums_of_losses(scratch, t, partial, n_partial):
+    """Of the weighted losses and of the weights that the loss kernel left, in all threads."""
+    loss_sum = weight_sum = 0.0
+    for i in range(t, n_partial, THREADS):
+        loss_sum += partial[2 * i]
+        weight_sum += partial[2 * i + 1]
+    return block_sum(scratch, t, loss_sum), block_sum(scratch, t, weight_sum)
+
+
+@device
 def squares_at(n_layers):
     """Where in numbers the epoch's squared gradient norms are."""
     return Number.PER_LAYER + N_HYPER * n_layers
@@ -148,12 +158,7 @@ def weigh(history, clock, numbers, partial, job, floats, n_partial):
     if clock[Clock.STATUS] != STATUS_RUNNING:
         return
     t = cuda.threadIdx.x
-    loss_sum = weight_sum = 0.0
-    for i in range(t, n_partial, THREADS):
-        loss_sum += partial[2 * i]
-        weight_sum += partial[2 * i + 1]
-    loss_sum = block_sum(scratch, t, loss_sum)
-    weight_sum = block_sum(scratch, t, weight_sum)
+    loss_sum, weight_sum = sums_of_losses(scratch, t, partial, n_partial)
     if t != 0:
         return
     by_minibatch = job[Job.BY_MINIBATCH] != 0
@@ -285,12 +290,7 @@ def add_losses(sums, partial, n_partial):
     """sums (2,) += the minibatch's sums of weighted losses and of weights. One block."""
     scratch = cuda.shared.array(THREADS, np.float64)
     t = cuda.threadIdx.x
-    loss_sum = weight_sum = 0.0
-    for i in range(t, n_partial, THREADS):
-        loss_sum += partial[2 * i]
-        weight_sum += partial[2 * i + 1]
-    loss_sum = block_sum(scratch, t, loss_sum)
-    weight_sum = block_sum(scratch, t, weight_sum)
+    loss_sum, weight_sum = sums_of_losses(scratch, t, partial, n_partial)
     if t == 0:
         sums[0] += loss_sum
         sums[1] += weight_sum

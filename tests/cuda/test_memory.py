@@ -138,6 +138,31 @@ def test_several_threads_may_use_a_network_at_the_same_time():
             np.testing.assert_array_equal(job.result(), result)
 
 
+@pytest.mark.parametrize("share", [0.8, -1.0])
+def test_a_network_predicts_while_another_thread_trains_it(share, monkeypatch):
+    monkeypatch.setattr(cuda_tables, "TABLE_SHARE", share)
+    monkeypatch.setattr(cuda_feed, "HALF_BYTES", 16 * 20)
+    spec = spec_of("float32")
+    data, alone = dataset(spec, 61), engine(CudaEngine, spec)
+    wanted = train(alone, data, n_epochs=8)
+    made, n_predicted = engine(CudaEngine, spec), 0
+    with ThreadPoolExecutor(1) as pool:
+
+        def between_steps(progress):
+            nonlocal n_predicted
+            for use in (made.predict, made.trace):
+                pool.submit(use, data.X).result()
+            pool.submit(made.evaluate, data).result()
+            assert np.isfinite(pool.submit(made.parameters).result().weights[0]).all()
+            pool.submit(made.loss_and_all_gradients, data).result()
+            n_predicted += 1
+
+        run = train(made, data, n_epochs=8, on_poll=between_steps)
+    assert n_predicted > 1
+    np.testing.assert_array_equal(run.loss, wanted.loss)
+    np.testing.assert_array_equal(made.params, alone.params)
+
+
 def test_several_threads_may_train_networks_of_their_own():
     spec = spec_of("float32")
     data = dataset(spec, 21)
