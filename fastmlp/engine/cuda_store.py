@@ -194,6 +194,10 @@ class CudaStore(ParameterStore):
         self._programs[use] = kept
         return kept[1]
 
+    def _used(self) -> np.ndarray:
+        # To read only: the device's array need not be sent anew afterwards.
+        return self._mirrors[self._used_name()].peek()
+
     def _used_name(self) -> str:
         return "params" if "average" not in self._mirrors else "average"
 

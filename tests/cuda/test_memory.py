@@ -84,6 +84,21 @@ def test_programs_of_more_batch_sizes_leave_results_alone():
     assert max(error(values, runs[1][name]) for name, values in runs[0].items()) < 1e-9
 
 
+def test_reading_parameters_sends_none_back(monkeypatch):
+    spec = spec_of()
+    made, data = engine(CudaEngine, spec, ema=0.9), dataset(spec, 21)
+    train(made, data, n_epochs=1)
+    sent, write = [], Gpu.write
+    monkeypatch.setattr(
+        Gpu,
+        "write",
+        lambda gpu, target, values: (sent.append(len(values)), write(gpu, target, values)),
+    )
+    made.parameters(), made.weight_norms(), made.snapshot(), made.predict(data.X)
+    train(made, data, n_epochs=1, first_epoch=1)
+    assert len(made._mirrors["params"].peek()) not in sent
+
+
 @pytest.mark.parametrize(("first", "second"), [("cpu", "cuda"), ("cuda", "cpu")])
 def test_snapshots_go_from_one_device_to_the_other(first, second):
     spec = spec_of(sizes=[5, 7, 7, 3], norm="batch", embeddings={0: (21, 2)})
