@@ -2,9 +2,10 @@
 
 numba stamps a cached function with the time of its own file only, so a change in a helper of
 another file (or a pip upgrade) would leave old machine code running. Here the stamp is a hash of
-the whole `kernels/` tree and of the versions that make the code.
+the whole `kernels/` tree and of the versions that make the code; machine code for GPUs has a stamp
+of its own (cuda/binaries.py), as it does not depend on Python.
 
-Cache files are pickles, and who writes one runs code as whoever reads it. So folder and files
+Files of numba's are pickles, and who writes one runs code as whoever reads it. So folder and files
 must belong to the user, or to root (who may replace the interpreter as well: a cache that is part
 of a system or a container image), and nobody else may write them. A cache of root's, or on a
 read-only disk, is read and never written. Each file carries a digest, and whatever is wrong with
@@ -20,7 +21,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +36,23 @@ from numba.core.runtime import rtsys
 KEPT_STAMPS = 8
 
 _ROOT = 0
+_SOURCES = Path(__file__).parent
+
+
+def stamp_of(paths: Iterable[Path], versions: tuple[str, ...]) -> str:
+    """A hash over kernel source files and the versions of what turns them into code."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        name = str(path.relative_to(_SOURCES)).encode()
+        digest.update(name + b"\0" + path.read_bytes() + b"\0")
+    digest.update(repr(versions).encode())
+    return digest.hexdigest()[:24]
 
 
 def source_stamp() -> str:
-    """A hash over every kernel source file and the versions that turn them into code."""
-    digest = hashlib.sha256()
-    root = Path(__file__).parent
-    for path in sorted(root.rglob("*.py")):
-        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
+    """Of every kernel source file, for code that numba makes for the CPU."""
     versions = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
-    digest.update(repr(versions).encode())
-    return digest.hexdigest()[:24]
+    return stamp_of(_SOURCES.rglob("*.py"), versions)
 
 
 STAMP = source_stamp()
@@ -81,13 +88,14 @@ def cache_trouble() -> str | None:
     return None
 
 
-def write_trouble() -> str | None:
-    """Why nothing is written to the disk cache, in a sentence, or None where it is fine."""
+def write_trouble(stamp: str = STAMP) -> str | None:
+    """Why nothing is written to the disk cache's folder of this stamp, in a sentence, or None where
+    it is fine."""
     trouble, root = cache_trouble(), cache_root()
     if trouble or root is None:
         return trouble
     try:
-        for folder in (root, root / STAMP):
+        for folder in (root, root / stamp):
             if not folder.exists():
                 continue
             if hasattr(os, "getuid") and (owner := folder.lstat().st_uid) != os.getuid():
@@ -144,23 +152,49 @@ class _CacheImpl(CompileResultCacheImpl):
         self._filename_base = f"{Path(path).stem}.{py_func.__name__}"
 
 
+def read_trusted(path: Path) -> bytes | None:
+    """What `write_whole` wrote there; None where others may have written it, or it is damaged.
+
+    OSError where there is none.
+    """
+    with open(path, "rb") as file:
+        # Of the opened file, which nobody can exchange for another between look and read.
+        if _distrust(os.fstat(file.fileno())):
+            return None
+        raw = file.read()
+    digest, body = raw[:32], raw[32:]
+    return body if hashlib.sha256(body).digest() == digest else None
+
+
+def write_whole(path: Path, body: bytes) -> None:
+    """A file with its digest, there as a whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(hashlib.sha256(body).digest() + body)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def path_for(folder: Path, base: str, key: str) -> Path:
+    """One file a key, named by its hash: no index, so writers cannot collide."""
+    return folder / f"{base}.{hashlib.sha256(key.encode()).hexdigest()}"
+
+
 class _Files:
-    """One file a signature, named by a hash of its key: no index, so writers cannot collide."""
+    """One file a signature."""
 
     def __init__(self, folder: str, base: str) -> None:
         self._folder, self._base = Path(folder), base
 
     def path(self, key: Any) -> Path:
-        return self._folder / f"{self._base}.{hashlib.sha256(repr(key).encode()).hexdigest()}"
+        return path_for(self._folder, self._base, repr(key))
 
     def load(self, key: Any) -> Any:
-        with open(self.path(key), "rb") as file:
-            # Of the opened file, which nobody can exchange for another between look and read.
-            if _distrust(os.fstat(file.fileno())):
-                return None
-            raw = file.read()
-        digest, body = raw[:32], raw[32:]
-        if hashlib.sha256(body).digest() != digest:
+        body = read_trusted(self.path(key))
+        if body is None:
             return None
         stored_key, data = pickle.loads(body)
         return data if stored_key == repr(key) else None
@@ -168,15 +202,7 @@ class _Files:
     def save(self, key: Any, data: Any) -> None:
         from numba.core.serialize import dumps
 
-        body = dumps((repr(key), data))
-        handle, temporary = tempfile.mkstemp(dir=self._folder)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(body).digest() + body)
-            os.replace(temporary, self.path(key))
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_whole(self.path(key), dumps((repr(key), data)))
 
     def flush(self) -> None:
         for path in self._folder.glob(f"{self._base}.*"):
@@ -218,15 +244,16 @@ class Cache(FunctionCache):
             return
         try:
             super().save_overload(sig, data)
-            _prune(Path(self._cache_path))
+            prune(Path(self._cache_path))
         except Exception:
             return
 
 
-def _prune(current: Path) -> None:
-    """Remove the folders of old stamps, the ones longest untouched first."""
+def prune(current: Path) -> None:
+    """Remove the folders of old stamps of the same kind, the ones longest untouched first."""
     os.utime(current)
-    stamps = [path for path in current.parent.iterdir() if len(path.name) == len(STAMP)]
+    # Stamps of one kind are of one length; see kernels/cuda/binaries.py for the other kind.
+    stamps = [path for path in current.parent.iterdir() if len(path.name) == len(current.name)]
     stamps.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for path in stamps[KEPT_STAMPS:]:
         shutil.rmtree(path, ignore_errors=True)

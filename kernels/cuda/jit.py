@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from numba import cuda
@@ -22,20 +24,45 @@ SMALL = SIMULATED and os.environ.get("FASTMLP_FULL_BLOCKS", "") in ("", "0")
 # block's share.
 THREADS = 8 if SMALL else 256
 
+# No link-time optimisation: a kernel has all of its code when it comes to the assembler, and what
+# tests compile without a GPU must be what a GPU runs.
+_FLAGS = {"lto": False}
+_making = threading.local()  # what the factory that runs now in a thread was given
+
+
+class Kernel:
+    """A function that a GPU launches, and what tells it from all others: see binaries.py.
+
+    identity: its module, its name and what its factory was given, in one line of text; None where
+    a user's function is part of it, which has no name that another process would know.
+    """
+
+    def __init__(self, function: Callable, identity: str | None) -> None:
+        self.py_func, self.identity = function, identity
+        self.binaries: dict[Any, Any] = {}  # by types of arguments and target
+
+    @property
+    def name(self) -> str:
+        return self.py_func.__name__
+
 
 def kernel(function: Callable) -> Any:
-    """Compile a kernel, for the types of its arguments at the first launch."""
-    return cuda.jit(function, fastmath=False)
+    """A kernel, compiled for the types of its arguments when it is first launched."""
+    if SIMULATED:
+        return cuda.jit(function, fastmath=False)
+    return Kernel(function, _identity(function))
 
 
 def foreign(function: Callable) -> Any:
     """Compile a function of a user's, or one that it calls."""
-    return function if SIMULATED else cuda.jit(function, device=True)
+    return function if SIMULATED else cuda.jit(function, device=True, **_FLAGS)
 
 
 def device(function: Callable) -> Any:
     """Compile a function that kernels call."""
-    if SIMULATED and "cuda" not in function.__code__.co_names:
+    if not SIMULATED:
+        return cuda.jit(function, device=True, **_FLAGS)
+    if "cuda" not in function.__code__.co_names:
         return function  # as it is: the simulator would only put its own `cuda` in the way
     return cuda.jit(function, device=True)
 
@@ -48,4 +75,41 @@ def source(name: str, text: str, namespace: dict[str, Any]) -> Callable:
 
 def for_type(make: Callable) -> Callable:
     """Keep what a factory of kernels made for its arguments, of which the first is `T`."""
-    return functools.lru_cache(maxsize=None)(make)
+
+    @functools.cache
+    @functools.wraps(make)
+    def made(*given: Any) -> Any:
+        with _made_by((make.__module__, make.__qualname__, given)):
+            return make(*given)
+
+    return made
+
+
+@contextmanager
+def _made_by(factory: tuple[str, str, tuple[Any, ...]]) -> Iterator[None]:
+    stack = _making.__dict__.setdefault("stack", [])
+    stack.append(factory)
+    try:
+        yield
+    finally:
+        stack.pop()
+
+
+def _identity(function: Callable) -> str | None:
+    """Of a kernel that is made now; None where it has no name of its own."""
+    stack = _making.__dict__.get("stack")
+    if not stack:
+        return f"{function.__module__}.{function.__qualname__}"
+    module, factory, given = stack[-1]
+    plain = [_plain(value) for value in given]
+    return None if None in plain else f"{module}.{factory}({', '.join(map(str, plain))})"
+
+
+def _plain(value: Any) -> str | None:
+    """What a factory was given as text that means the same in every process, else None."""
+    if isinstance(value, type):
+        return value.__name__
+    if isinstance(value, tuple):
+        parts = [_plain(part) for part in value]
+        return None if None in parts else f"{type(value).__name__}{tuple(parts)}"
+    return repr(value) if value is None or isinstance(value, str | int | float | bool) else None

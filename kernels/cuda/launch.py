@@ -1,6 +1,6 @@
 """Memory of a GPU, its stream, and lists of launches that are replayed as a graph.
 
-A launch from Python takes tens of microseconds for its arguments; a graph of launches is handed to
+A launch from Python takes microseconds for its arguments; a graph of launches is handed to
 the GPU at once. All arguments are fixed when the list is made: what changes from step to step lies
 in device memory.
 """
@@ -8,6 +8,7 @@ in device memory.
 from __future__ import annotations
 
 import ctypes
+import functools
 import logging
 import threading
 from collections import deque
@@ -19,7 +20,12 @@ import numpy as np
 from numba import cuda
 from numba.cuda.core import config
 
-from .jit import SIMULATED
+from .jit import SIMULATED, Kernel
+
+if not SIMULATED:
+    from .arguments import signature_of, words_of
+    from .binaries import load
+    from .compiler import Target, target_of
 
 _log = logging.getLogger("fastmlp")
 COPY_BYTES = 64 * 1024 * 1024  # of a host array that are copied at a time
@@ -53,6 +59,7 @@ class Gpu:
         self._lock = _SIMULATOR_LOCK if SIMULATED else threading.RLock()
         with self.current():
             self.stream = cuda.stream()
+        self._loaded: dict[Any, Any] = {}  # kernels in the GPU's memory, by their machine code
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -147,10 +154,31 @@ class Gpu:
             self.stream.synchronize()
 
     def launch(self, launches: list[Launch], stream: Any = None) -> None:
-        """All of them, one after the other; returns before they have run."""
+        """All of them, one after the other, on `stream` or what records a graph; returns before
+        they have run."""
         with self.current():
+            if SIMULATED:
+                for kernel, grid, block, arguments in launches:
+                    kernel[grid, block, self.stream](*arguments)
+                return
+            core = _core()
+            on = _core_stream(self.stream) if stream is None else stream
             for kernel, grid, block, arguments in launches:
-                kernel[grid, block, self.stream if stream is None else stream](*arguments)
+                config = core.LaunchConfig(grid=grid, block=block)
+                core.launch(on, config, self._kernel(kernel, arguments), *words_of(arguments))
+
+    def _kernel(self, kernel: Kernel, arguments: tuple[Any, ...]) -> Any:
+        """The kernel for these types of arguments, in the GPU's memory."""
+        binary = load(kernel, signature_of(arguments), self.target)
+        if binary not in self._loaded:
+            code = _core().ObjectCode.from_cubin(binary.cubin, name=kernel.name)
+            self._loaded[binary] = code.get_kernel(binary.entry)
+        return self._loaded[binary]
+
+    @functools.cached_property
+    def target(self) -> Target:
+        """What is compiled for this GPU."""
+        return target_of(cuda.gpus[self.number].compute_capability)
 
     def wait(self) -> None:
         """Until all that was launched has run."""
@@ -314,10 +342,15 @@ class Steps:
             return None
 
 
-def _core_device(number: int) -> Any:
-    from cuda.core import Device
+def _core() -> Any:
+    """NVIDIA's library for launches, which the simulator does without."""
+    from cuda import core
 
-    return Device(number)
+    return core
+
+
+def _core_device(number: int) -> Any:
+    return _core().Device(number)
 
 
 def _core_stream(stream: Any) -> Any:

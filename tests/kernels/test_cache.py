@@ -328,7 +328,7 @@ def test_only_the_newest_stamps_are_kept(tmp_path):
         os.utime(folder, (1e9 - age, 1e9 - age))
     (tmp_path / "not-a-stamp").mkdir()
     current = stamps[-1]
-    cache._prune(current)
+    cache.prune(current)
     left = sorted(path.name for path in tmp_path.iterdir() if path.name != "not-a-stamp")
     assert left == sorted(p.name for p in [current, *stamps[: cache.KEPT_STAMPS - 1]])
     assert (tmp_path / "not-a-stamp").exists()
