@@ -213,6 +213,12 @@ def _compiled(name: str, arguments: str, code: _Source, T: Any, named: dict[str,
         "RUNNING": STATUS_RUNNING, **named,
     }  # fmt: skip
     text = f"def {name}({arguments}):\n" + "\n".join(code.lines) + "\n"
+    if not SIMULATED:
+        # numba would take seconds for the types of so many variables.
+        from .translate import kernel_body
+
+        namespace = {"body": kernel_body(arguments, text, namespace)}
+        text = f"def {name}({arguments}):\n    body({arguments})\n"
     return kernel(source(name, text, namespace))
 
 
