@@ -69,6 +69,37 @@ def checked(device: object, n_parameters: int, dtype: str) -> str:
     return f"cuda:{number}"
 
 
+def checked_number(device: object, *, compiles_only: bool) -> int:
+    """The number of the GPU that `device` names.
+
+    DeviceError where it names none, or where something is missing to use it, with `compiles_only`
+    to compile for one.
+    """
+    found = _NAME.fullmatch(device) if isinstance(device, str) else None
+    if found is None:
+        raise DeviceError(
+            f"device must be 'cpu', 'cuda' or 'cuda:N' for GPU number N, got {shown(device)}"
+        )
+    number = int(found[1] or 0)
+    missing = compiling_trouble() if compiles_only else trouble(number)
+    if missing:
+        raise DeviceError(f"device={device!r} cannot be used: {missing}")
+    return number
+
+
+def compiling_trouble() -> str:
+    """What is missing to compile for a GPU that need not be here, and what mends it; "" where all
+    is there."""
+    missing = _package_trouble()
+    if missing:
+        return missing
+    from numba.cuda.core import config
+
+    if config.ENABLE_CUDASIM:
+        return "NUMBA_ENABLE_CUDASIM chooses numba's simulator, which compiles nothing; unset it"
+    return _compiler_trouble()
+
+
 def number_of(device: str) -> int | None:
     """Of the GPU that a checked device is; None for the CPU."""
     return None if device == CPU else int(device.removeprefix("cuda:"))
@@ -185,6 +216,13 @@ def _compiler_trouble() -> str:
     except Exception as error:  # of several kinds, by what of it is missing
         said = " ".join(str(error).split())
         return f"CUDA's compiler NVVM cannot be loaded ({said}); {INSTALL}"
+    try:
+        from cuda.bindings import nvjitlink
+
+        nvjitlink.version()
+    except Exception as error:
+        said = " ".join(str(error).split())
+        return f"CUDA's assembler nvJitLink cannot be loaded ({said}); {INSTALL}"
     return ""
 
 

@@ -23,7 +23,6 @@ def describe_host() -> dict[str, Any]:
     `cache_write_trouble` are sentences on why the cache is not used, or not written, or None.
     """
     root = cache.cache_root()
-    files = _files(root / cache.STAMP) if root is not None else []
     return {
         "vector": TILE.name,
         "vector_bits": TILE.vector_bytes * 8,
@@ -34,13 +33,26 @@ def describe_host() -> dict[str, Any]:
         "cache_trouble": cache.cache_trouble(),
         "cache_write_trouble": cache.write_trouble(),
         "cache_ready": [dtype for dtype in LANES if is_on_disk(np.dtype(dtype))],
-        "cache_bytes": sum(files),
+        "cache_bytes": cached_bytes("cpu"),
     }
 
 
-def cache_trouble() -> str | None:
-    """Why what is compiled will not be kept on disk, in a sentence, or None."""
-    return cache.write_trouble()
+def cache_trouble(device: str = "cpu") -> str | None:
+    """Why what is compiled for a "cpu" or for "cuda" will not be kept on disk, in a sentence, or
+    None."""
+    return cache.write_trouble(cache.STAMP if device == "cpu" else _stamp_of_cuda())
+
+
+def cached_bytes(device: str) -> int:
+    """Of the files of this version in the cache folder, for a "cpu" or for "cuda"."""
+    root, stamp = cache.cache_root(), cache.STAMP if device == "cpu" else _stamp_of_cuda()
+    return sum(_files(root / stamp)) if root is not None else 0
+
+
+def _stamp_of_cuda() -> str:
+    from fastmlp.kernels.cuda.binaries import stamp  # needs numba-cuda
+
+    return stamp()
 
 
 def _files(folder: Path) -> list[int]:

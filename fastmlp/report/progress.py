@@ -10,7 +10,7 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -46,18 +46,21 @@ def make_display(verbose: bool | str, stream: TextIO | None = None) -> Display |
 
 
 @contextlib.contextmanager
-def waiting(text: str, shown: bool = True) -> Iterator[None]:
-    """On a terminal, `text` and the seconds so far while the block runs; nothing elsewhere."""
+def waiting(text: str, shown: bool = True) -> Iterator[Callable[[str], None]]:
+    """On a terminal, `text` and the seconds so far while the block runs; nothing elsewhere.
+
+    The block gets a function that puts another text in its place.
+    """
     if not shown or sys.stderr is None or not sys.stderr.isatty():
-        yield
+        yield lambda text: None
         return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress:
-        progress.add_task(text, total=None)
-        yield
+        task = progress.add_task(text, total=None)
+        yield lambda text: progress.update(task, description=text)
 
 
 def epoch_text(logs: Mapping[str, Any]) -> str:
