@@ -311,16 +311,16 @@ class CudaEngine(CudaStore):
             use, feed.tables, batch_size, kind, self._used_name(), self._loss(data)
         )
         self._begin(program, data)
-        self.gpu.write(program.sums, np.zeros(2))
-        launches = [*program.gather(), *program.forward(), *program.loss(), program.add_losses()]
+        self.gpu.write(program.numbers, program.numbers_host)
+        launches = [*program.gather(), *program.forward(), *program.loss()]
         if kind == "gradients":
             program.grads = self.gpu.array(np.zeros(self.plan.n_elems, self.dtype))
             self.gpu.write(program.floats, program.floats_host)
             launches += [*program.backward(), *program.gradients(), program.add_gradients()]
         self._each_block(feed, program, batch_size, launches, n_rows, outputs)
-        sums = np.zeros(2)
-        self.gpu.read(program.sums, sums)
-        return float(sums[0]), float(sums[1]), program
+        sums = np.zeros(Number.WEIGHT + 1)
+        self.gpu.read(program.numbers, sums)
+        return float(sums[Number.LOSS]), float(sums[Number.WEIGHT]), program
 
     def loss_and_gradients(self, data: Dataset) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
         """Mean loss plus penalty over all rows, and its gradients (in, out) and (out,)."""

@@ -79,3 +79,16 @@ def normalise_backward(program: CudaProgram, i: int, layer: LayerPlan) -> list[L
     launches.append(Launch(norms.merge_sums(T), columns, THREADS, merged))
     back = (dz, normed, statistics, means, scale, program.clock, ld)
     return [*launches, Launch(norms.columns_backward(T), program.elements_grid(ld), THREADS, back)]
+
+
+def update_running(program: CudaProgram) -> list[Launch]:
+    """Of layers with batch normalisation: a step's statistics into the running ones."""
+    net, kernel, launches = program.net, norms.update_running(program.T), []
+    for i, layer in enumerate(net.plan.layers):
+        if layer.norm == "batch":
+            running = net.running[net.running_offsets[i] :]
+            statistics = program.at(program.plan.statistics[i])
+            arguments = (running, statistics, program.clock, layer.out_pad, i)
+            grid = (n_blocks(layer.out_pad, THREADS),)
+            launches.append(Launch(kernel, grid, THREADS, arguments))
+    return launches

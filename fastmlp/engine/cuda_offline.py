@@ -76,7 +76,7 @@ def launches_of(
         made = program.train_steps(stores=stores, max_norm=max_norm)
         return [program.begin(), program.record_now(), *made.launches]
     launches = [Launch(steps.stage, (1,), 1, (program.clock, 0)), program.at_rows(0)]
-    launches += [*program.gather(), *program.forward(), *program.loss(), program.add_losses()]
+    launches += [*program.gather(), *program.forward(), *program.loss()]
     if kind == "gradients":
         launches += [*program.backward(), *program.gradients(), program.add_gradients()]
     return launches

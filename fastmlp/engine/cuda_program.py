@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from fastmlp.engine.cuda_muon import orthogonal_step
-from fastmlp.engine.cuda_norms import normalise, normalise_backward
+from fastmlp.engine.cuda_norms import normalise, normalise_backward, update_running
 from fastmlp.engine.cuda_plan import CudaPlan, n_blocks
 from fastmlp.engine.descriptions import keep_threshold
 from fastmlp.kernels.cuda import embedding, gather, gemm, losses, muon, norms, steps, updates
 from fastmlp.kernels.cuda.jit import THREADS
+from fastmlp.kernels.cuda.last import MOST_BLOCKS
 from fastmlp.kernels.cuda.launch import Gpu, Launch, Steps
 from fastmlp.kernels.cuda.structs import N_HYPER, Clock, Number, Record
 from fastmlp.kernels.cuda.tile import Tile, tile_for
@@ -85,7 +86,6 @@ class CudaProgram:
         self.job = gpu.array(self.job_host)
         self.floats_host = self._constant_floats()
         self.floats = gpu.array(self.floats_host)
-        self.sums = gpu.array(np.zeros(2))
         self._describe_embeddings()
         self.n_segments = 0
         if kind != "predict":
@@ -203,17 +203,27 @@ class CudaProgram:
         return (n_blocks(self.batch_size, norms.FEW_ROWS), n_blocks(ld, THREADS))
 
     def loss(self) -> list[Launch]:
-        """Row losses and dZ of the last layer."""
+        """Row losses, dZ of the last layer, and what a step or the caller makes of their sums."""
         tables, last = self.tables, self.net.plan.layers[-1]
-        kernel = losses.loss(self.T, self.net.loss, self.loss_lanes)
+        few = self.n_loss_blocks <= MOST_BLOCKS
+        finish = "weigh" if self.trains else "add_losses"
+        kernel = losses.loss(self.T, self.net.loss, self.loss_lanes, finish if few else "")
         # Evaluating needs no dZ, but a place for it: the kernel keeps numbers there.
         dz = self.dz(self.n_layers - 1) if self.kind != "predict" else self._spare_dz
-        arguments = (
-            dz, self.partial_losses, self.act(self.n_layers), self.rows, tables.labels,
-            tables.targets, tables.weights, self.net.loss_parameters, self.clock, last.out_pad,
-            last.n_out, tables.n_targets, tables.has_labels, tables.has_weights,
+        arguments: tuple[Any, ...] = (
+            dz, self.partial_losses, self.history, self.clock, self.numbers,
+            self.act(self.n_layers), self.rows, tables.labels, tables.targets, tables.weights,
+            self.net.loss_parameters, self.job, self.floats, self.rates, last.out_pad, last.n_out,
+            tables.n_targets, tables.has_labels, tables.has_weights,
         )  # fmt: skip
-        return [Launch(kernel, (self.n_loss_blocks,), THREADS, arguments)]
+        launches = [Launch(kernel, (self.n_loss_blocks,), THREADS, arguments)]
+        if not few:
+            arguments = (
+                self.history, self.clock, self.numbers, self.partial_losses, self.job, self.floats,
+                self.rates, self.n_loss_blocks,
+            )  # fmt: skip
+            launches.append(Launch(getattr(steps, finish), (1,), THREADS, arguments))
+        return launches
 
     @property
     def _spare_dz(self) -> Any:
@@ -271,7 +281,8 @@ class CudaProgram:
         return launches
 
     def updates(self, *, stores: bool, max_norm: bool) -> list[Launch]:
-        """New parameters; `stores`: the gradient first, as clipping by the global norm needs."""
+        """New parameters, and the end of the step; `stores`: the gradient first, as clipping by
+        the global norm needs."""
         net, grid, launches = self.net, (self.n_segments,), []
         arguments: tuple[Any, ...]
         if stores:
@@ -282,36 +293,34 @@ class CudaProgram:
             launches.append(Launch(updates.store_gradients(self.T), grid, THREADS, arguments))
             clip = (self.numbers, self.squares, self.clock, self.floats, self.n_segments)
             launches.append(Launch(updates.clip_by_norm, (1,), THREADS, clip))
-        source = self.grads if stores else self.work
-        arguments = (
-            net.params, net.state, net.average, self.squares, source, self.segments, self.clock,
-            self.numbers, self.floats, self.job, stores,
-        )  # fmt: skip
-        launches.append(Launch(updates.update(self.T, self.rule), grid, THREADS, arguments))
+        # Muon moves what `update` leaves alone, and running statistics wait for nothing of it:
+        # before it, as it ends the step.
         if self.rule == "muon":
             for i, layer in enumerate(net.plan.layers[:-1]):
                 launches += orthogonal_step(self, i, layer)
+        launches += update_running(self)
+        source = self.grads if stores else self.work
+        arguments = (
+            net.params, net.state, net.average, self.squares, self.history, self.clock,
+            self.numbers, source, self.segments, self.ranges, self.floats, self.job, stores,
+        )  # fmt: skip
+        ends = not max_norm and self.n_segments <= MOST_BLOCKS
+        launches.append(Launch(updates.update(self.T, self.rule, ends), grid, THREADS, arguments))
+        if ends:
+            return launches
+        kernel = updates.constrain_columns(self.T)
         for layer in net.plan.layers if max_norm else ():
             arguments = (
                 self.param(layer.weight), net.average[layer.weight :], self.clock, self.floats,
                 self.job, layer.n_in, layer.out_pad,
             )  # fmt: skip
             columns = (n_blocks(layer.out_pad, THREADS),)
-            kernel = updates.constrain_columns(self.T)
             launches.append(Launch(kernel, columns, THREADS, arguments))
-        for i, layer in enumerate(net.plan.layers):
-            if layer.norm == "batch":
-                running = net.running[net.running_offsets[i] :]
-                arguments = (
-                    running,
-                    self.at(self.plan.statistics[i]),
-                    self.clock,
-                    layer.out_pad,
-                    i,
-                )
-                columns = (n_blocks(layer.out_pad, THREADS),)
-                launches.append(Launch(norms.update_running(self.T), columns, THREADS, arguments))
-        return launches
+        arguments = (
+            self.history, self.clock, self.numbers, self.squares, self.ranges, self.job,
+            self.floats, self.n_segments,
+        )  # fmt: skip
+        return [*launches, Launch(steps.advance, (1,), THREADS, arguments)]
 
     @property
     def muon_squares(self) -> Any:
@@ -324,26 +333,14 @@ class CudaProgram:
 
     def train_steps(self, *, stores: bool, max_norm: bool) -> Steps:
         """The launches of a training step, for jobs that give their arrays to `prepare` first."""
-        weigh = (
-            self.history, self.clock, self.numbers, self.partial_losses, self.job, self.floats,
-            self.n_loss_blocks,
-        )  # fmt: skip
-        advance = (
-            self.history, self.clock, self.numbers, self.squares, self.ranges, self.job,
-            self.floats, self.rates, self.n_segments,
-        )  # fmt: skip
         launches = [
-            *self.gather(), *self.forward(), *self.loss(),
-            Launch(steps.weigh, (1,), THREADS, weigh),
-            *self.backward(), *self.gradients(),
+            *self.gather(), *self.forward(), *self.loss(), *self.backward(), *self.gradients(),
             *self.updates(stores=stores, max_norm=max_norm),
-            Launch(steps.advance, (1,), THREADS, advance),
         ]  # fmt: skip
         return Steps(self.net.gpu, launches)
 
     def begin(self) -> Launch:
-        arguments = (self.clock, self.numbers, self.job, self.floats, self.rates)
-        return Launch(steps.begin, (1,), THREADS, arguments)
+        return Launch(steps.begin, (1,), 1, (self.clock, self.numbers, self.job, self.floats))
 
     def record_now(self) -> Launch:
         """The record of an epoch that is left between two steps."""
@@ -352,10 +349,6 @@ class CudaProgram:
     def at_rows(self, start: int) -> Launch:
         """Make the rows from `start` on the minibatch, of a job that trains nothing."""
         return Launch(steps.next_rows, (1,), 1, (self.clock, self.job, start))
-
-    def add_losses(self) -> Launch:
-        arguments = (self.sums, self.partial_losses, self.n_loss_blocks)
-        return Launch(steps.add_losses, (1,), THREADS, arguments)
 
     def add_gradients(self) -> Launch:
         kernel = updates.add_gradients(self.T)

@@ -36,6 +36,8 @@ def every_job() -> Iterator[dict[str, Any]]:
     """Settings for `launches_of` of jobs that use every activation, loss, rule and option."""
     yield from plain_steps()
     for dtype in ("float32", "float64"):
+        # Of so many rows the sums of losses are a kernel's of their own.
+        yield {"sizes": NARROW, "batch_size": 1 << 18, "dtype": dtype, "kind": "gradients"}
         base = {"batch_size": 8192, "dtype": dtype}
         for activation in names.ACTIVATIONS:
             yield {**base, "sizes": (784, 256, 6), "activation": activation}

@@ -2,7 +2,8 @@
 
 A loss is `terms(z, y, parameter) -> (value, slope)` of an element, whose mean over the outputs is
 taken, or a few lines for a row that a group of lanes shares. A kernel has rows of several groups
-in a block; it adds up losses and weights of its rows, in float64.
+in a block; it adds up losses and weights of its rows, in float64, and the last block those of all
+blocks where these are few.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from numba import cuda
 from ..codes import LOSSES
 from .activations import functions
 from .jit import SMALL, THREADS, device, for_type, kernel, source
+from .last import is_last_block
+from .steps import sum_losses, weigh_losses
 from .structs import Clock
 from .sums import block_sum, group_max, group_sum
 
@@ -193,8 +196,8 @@ ONE_LANE = ("gaussian_nll", "quantiles")
 
 _KERNEL = """
 def loss(
-    dz, partial, z, rows, labels, targets, weights, parameters, clock, ld, n_columns, ld_y,
-    has_labels, has_weights,
+    dz, partial, history, clock, numbers, z, rows, labels, targets, weights, parameters, job,
+    floats, rates, ld, n_columns, ld_y, has_labels, has_weights,
 ):
     scratch = cuda.shared.array(THREADS, T)
     doubles = cuda.shared.array(THREADS, float64)
@@ -227,6 +230,12 @@ def loss(
         partial[2 * cuda.blockIdx.x + 1] = weight_sum
 """
 
+_FINISH = """
+    if is_last_block(clock, t):
+        finish(doubles, t, history, clock, numbers, partial, cuda.gridDim.x, job, floats, rates)
+"""
+FINISHES = {"weigh": weigh_losses, "add_losses": sum_losses}
+
 
 def lanes_for(name: str, n_columns: int) -> int:
     """How many threads share a row: a power of two, about as many as it has outputs."""
@@ -240,20 +249,24 @@ def rows_of_block(lanes: int) -> int:
 
 
 @for_type
-def loss(T: Any, name: Any, lanes: int) -> Any:
+def loss(T: Any, name: Any, lanes: int, finish: str) -> Any:
     """dz (B, ld) and, for each block of rows, partial: sums of weighted losses and of weights.
 
     name: of a built-in loss, or a function of the user's, `terms` of an element.
     z: (B, ld); rows: (B,) rows of the table, by which labels (n,), targets (n, ld_y) and
-    weights (n,) are read; parameters: float64.
+    weights (n,) are read; parameters: float64. finish: the kernel of steps.py whose work the last
+    block does, "" where it is launched.
     """
     row = OF_ROWS.get(name, ELEMENTWISE)
     text = _KERNEL.replace("{row}", "\n".join("    " + line for line in row.split("\n")))
+    if finish:
+        text += _FINISH
     namespace = {
         "cuda": cuda, "np": np, "math": math, "T": T, "float64": np.float64, "zero": T(0),
         "one": T(1), "low": T(-np.inf), "THREADS": THREADS, "LANES": lanes,
         "ROWS": rows_of_block(lanes), "Clock": Clock, "terms": terms(T).get(name, name),
         "total": group_sum(T, lanes), "largest": group_max(T, lanes), "block_sum": block_sum,
+        "is_last_block": is_last_block, "finish": FINISHES.get(finish),
     }  # fmt: skip
     return kernel(source("loss", text, namespace))
 

@@ -1,7 +1,9 @@
 """What frames a step: its numbers before it, its loss in the middle, its record at the end.
 
-One block of threads each. Everything that changes from step to step is computed here from the
-tables of the job, on the device: the host launches the same kernels for every step.
+Everything that changes from step to step is computed here from the tables of the job, on the
+device: the host launches the same kernels for every step. One block does it: in the middle the
+last block of the loss kernel, at the end the last block of the update (last.py), or a kernel of one
+block where these have many.
 """
 
 from __future__ import annotations
@@ -59,43 +61,44 @@ def count_momentum(clock, numbers, job, floats):
 
 
 @device
-def describe_update(clock, numbers, job, floats, rates, layer):
-    """The numbers of the update rule for the step that begins: `hyper` of
-    kernels/cpu/optimizers.py, for one layer."""
-    step, rule = clock[Clock.DONE], job[Job.RULE]
+def describe_update(numbers, job, floats, rates, step, layer):
+    """The numbers of the update rule for this step: `hyper` of kernels/cpu/optimizers.py, for one
+    layer. Each is stored as soon as it is known: in registers together, they would leave room for
+    fewer blocks of the kernel that this is part of."""
+    h, rule = Number.PER_LAYER + N_HYPER * layer, job[Job.RULE]
     t = float(job[Job.UPDATES_DONE] + step + 1)
-    rate = rates[step]
-    layer_rate = rate * floats[Float.PER_LAYER + 2 * layer + 1]
-    lr = layer_rate * floats[Float.MUON + 5] if rule == MUON else layer_rate
-    h0, h1, h2 = floats[Float.HYPER], floats[Float.HYPER + 1], floats[Float.HYPER + 2]
-    a = b = 0.0
-    power2, product = math.pow(h1, t), numbers[Number.PRODUCT]
-    if rule == NADAM:
-        later = momentum_at(h0, t + 1.0)
-        a = lr * (1.0 - momentum_at(h0, t)) / (1.0 - product)
-        b = lr * later / (1.0 - product * later)
-    if rule == RADAM:
-        top = 2.0 / (1.0 - h1) - 1.0
-        now = top - 2.0 * t * power2 / (1.0 - power2)
-        if now > 5.0:
-            ratio = (now - 4.0) * (now - 2.0) * top / ((top - 4.0) * (top - 2.0) * now)
-            a = math.sqrt(ratio * (1.0 - power2))
-    root_scale = 1.0 / math.sqrt(1.0 - power2)
-    carry = h0
+    lr = rates[step] * floats[Float.PER_LAYER + 2 * layer + 1]
+    numbers[h + Hyper.MUON_LR] = lr
+    if rule == MUON:
+        lr *= floats[Float.MUON + 5]
+    numbers[h + Hyper.LR], numbers[h + Hyper.DECAY] = lr, 1.0 - lr * floats[Float.DECAY]
+    numbers[h + Hyper.H0], numbers[h + Hyper.H1] = floats[Float.HYPER], floats[Float.HYPER + 1]
+    carry = floats[Float.HYPER]
     if job[Job.RATE_IN_MOMENTUM] != 0:
         # v of `momentum` stands for -lr v of a rule with the rate inside: lr may be another one.
         before = floats[Float.LAST_RATE]
         if step > 0:
             before = rates[step - 1]
-        carry = h0 * before / rate
-    h = Number.PER_LAYER + N_HYPER * layer
-    numbers[h + Hyper.LR], numbers[h + Hyper.MUON_LR] = lr, layer_rate
-    numbers[h + Hyper.H0], numbers[h + Hyper.H1] = h0, h1
-    numbers[h + Hyper.H2] = h2 * root_scale if job[Job.EPS_BEFORE_CORRECTION] != 0 else h2
-    numbers[h + Hyper.RATE] = lr / (1.0 - math.pow(h0, t))
+        carry = carry * before / rates[step]
+    numbers[h + Hyper.CARRY] = carry
+    numbers[h + Hyper.RATE] = lr / (1.0 - math.pow(floats[Float.HYPER], t))
+    power2 = math.pow(floats[Float.HYPER + 1], t)
+    root_scale, h2 = 1.0 / math.sqrt(1.0 - power2), floats[Float.HYPER + 2]
     numbers[h + Hyper.ROOT_SCALE] = root_scale
-    numbers[h + Hyper.A], numbers[h + Hyper.B], numbers[h + Hyper.CARRY] = a, b, carry
-    numbers[h + Hyper.DECAY] = 1.0 - lr * floats[Float.DECAY]
+    numbers[h + Hyper.H2] = h2 * root_scale if job[Job.EPS_BEFORE_CORRECTION] != 0 else h2
+    a = b = 0.0
+    if rule == RADAM:
+        top = 2.0 / (1.0 - floats[Float.HYPER + 1]) - 1.0
+        now = top - 2.0 * t * power2 / (1.0 - power2)
+        if now > 5.0:
+            ratio = (now - 4.0) * (now - 2.0) * top / ((top - 4.0) * (top - 2.0) * now)
+            a = math.sqrt(ratio * (1.0 - power2))
+    if rule == NADAM:
+        beta1, product = floats[Float.HYPER], numbers[Number.PRODUCT]
+        later = momentum_at(beta1, t + 1.0)
+        a = lr * (1.0 - momentum_at(beta1, t)) / (1.0 - product)
+        b = lr * later / (1.0 - product * later)
+    numbers[h + Hyper.A], numbers[h + Hyper.B] = a, b
 
 
 @device
@@ -129,36 +132,34 @@ def record_epoch(history, clock, numbers, n_steps):
 
 
 @kernel
-def begin(clock, numbers, job, floats, rates):
-    """The first step of a job; the sums of the epoch and the product are the host's."""
-    t = cuda.threadIdx.x
-    if t == 0:
-        clock[Clock.STATUS], clock[Clock.EPOCH], clock[Clock.DONE] = STATUS_RUNNING, 0, 0
-        clock[Clock.STEP], clock[Clock.EPOCHS_DONE] = job[Job.FIRST_STEP], 0
-        clock[Clock.FIRST_OF_EPOCH] = job[Job.FIRST_STEP] - job[Job.STEPS_SEEN]
-        clock[Clock.N_BAD], clock[Clock.N_LAYERS] = job[Job.N_BAD], job[Job.N_LAYERS]
-        for layer in range(job[Job.N_LAYERS]):
-            clock[Clock.FAULTY_LAYER + layer] = 0
-        numbers[Number.BEST_LOSS] = floats[Float.BEST_LOSS]
-        numbers[Number.STARTED_NS] = float(ptx.clock_ns())
-        describe_minibatch(clock, job)
-        count_momentum(clock, numbers, job, floats)
-    cuda.syncthreads()
-    for layer in range(t, job[Job.N_LAYERS], THREADS):
-        describe_update(clock, numbers, job, floats, rates, layer)
+def begin(clock, numbers, job, floats):
+    """The first step of a job; the sums of the epoch and the product are the host's. One thread."""
+    clock[Clock.STATUS], clock[Clock.EPOCH], clock[Clock.DONE] = STATUS_RUNNING, 0, 0
+    clock[Clock.STEP], clock[Clock.EPOCHS_DONE] = job[Job.FIRST_STEP], 0
+    clock[Clock.FIRST_OF_EPOCH] = job[Job.FIRST_STEP] - job[Job.STEPS_SEEN]
+    clock[Clock.N_BAD], clock[Clock.N_LAYERS] = job[Job.N_BAD], job[Job.N_LAYERS]
+    for layer in range(job[Job.N_LAYERS]):
+        clock[Clock.FAULTY_LAYER + layer] = 0
+    numbers[Number.BEST_LOSS] = floats[Float.BEST_LOSS]
+    numbers[Number.STARTED_NS] = float(ptx.clock_ns())
+    describe_minibatch(clock, job)
+    count_momentum(clock, numbers, job, floats)
 
 
-@kernel
-def weigh(history, clock, numbers, partial, job, floats, n_partial):
-    """The minibatch's loss to the epoch's, and the factor that makes means of its sums.
+@device
+def weigh_losses(scratch, t, history, clock, numbers, partial, n_partial, job, floats, rates):
+    """The numbers of the update: those of its rule, the factor that makes means of the minibatch's
+    sums; and its loss to the epoch's. For a block of THREADS threads.
 
     partial: of the loss kernel. A loss that is not finite ends the training before the update.
     """
-    scratch = cuda.shared.array(THREADS, np.float64)
     if clock[Clock.STATUS] != STATUS_RUNNING:
         return
-    t = cuda.threadIdx.x
+    step = clock[Clock.DONE]
     loss_sum, weight_sum = sums_of_losses(scratch, t, partial, n_partial)
+    # From the last thread on: the first has other work meanwhile.
+    for layer in range(THREADS - 1 - t, clock[Clock.N_LAYERS], THREADS):
+        describe_update(numbers, job, floats, rates, step, layer)
     if t != 0:
         return
     by_minibatch = job[Job.BY_MINIBATCH] != 0
@@ -182,6 +183,15 @@ def weigh(history, clock, numbers, partial, job, floats, n_partial):
         numbers[Number.SCALE] = floats[Float.GRADIENT_FACTOR] / weight_sum
         l2 = floats[Float.L2]
         numbers[Number.L2] = l2 / weight_sum if by_minibatch else l2
+
+
+@kernel
+def weigh(history, clock, numbers, partial, job, floats, rates, n_partial):
+    """`weigh_losses` where the loss kernel has many blocks. One block."""
+    scratch, t = cuda.shared.array(THREADS, np.float64), cuda.threadIdx.x
+    weigh_losses(
+        scratch, t, history, clock, numbers, partial, n_partial, job, floats, rates
+    )  # fmt: skip
 
 
 @device
@@ -230,18 +240,15 @@ def note_step(history, clock, numbers, job, floats, of_weights):
     describe_minibatch(clock, job)
 
 
-@kernel
-def advance(history, clock, numbers, squares, ranges, job, floats, rates, n_segments):
-    """The end of a step: its squared gradients to the epoch's, its record, the next step's
-    numbers.
+@device
+def end_step(scratch, t, history, clock, numbers, squares, ranges, job, floats, n_segments):
+    """The end of a step: its squared gradients to the epoch's, its record, the next minibatch. For
+    a block of THREADS threads, while the status is RUNNING.
 
     squares: (2 n_segments,), of gradients and of weights; ranges: (2 L,) the first segment of each
     layer's matrix and the one after its last.
     """
-    scratch = cuda.shared.array(THREADS, np.float64)
-    if clock[Clock.STATUS] != STATUS_RUNNING:
-        return
-    t, n_layers = cuda.threadIdx.x, clock[Clock.N_LAYERS]
+    n_layers = clock[Clock.N_LAYERS]
     of_weights = 0.0
     if clock[Clock.SKIPS] == 0:
         for layer in range(n_layers):
@@ -257,11 +264,14 @@ def advance(history, clock, numbers, squares, ranges, job, floats, rates, n_segm
         note_step(history, clock, numbers, job, floats, of_weights)
         if clock[Clock.STATUS] == STATUS_RUNNING:
             count_momentum(clock, numbers, job, floats)
-    cuda.syncthreads()
-    if clock[Clock.STATUS] != STATUS_RUNNING:
-        return
-    for layer in range(t, n_layers, THREADS):
-        describe_update(clock, numbers, job, floats, rates, layer)
+
+
+@kernel
+def advance(history, clock, numbers, squares, ranges, job, floats, n_segments):
+    """`end_step` where other kernels follow the update, or it has many blocks. One block."""
+    scratch, t = cuda.shared.array(THREADS, np.float64), cuda.threadIdx.x
+    if clock[Clock.STATUS] == STATUS_RUNNING:
+        end_step(scratch, t, history, clock, numbers, squares, ranges, job, floats, n_segments)
 
 
 @kernel
@@ -285,12 +295,18 @@ def record_now(history, clock, numbers):
     record_epoch(history, clock, numbers, clock[Clock.STEP] - clock[Clock.FIRST_OF_EPOCH])
 
 
-@kernel
-def add_losses(sums, partial, n_partial):
-    """sums (2,) += the minibatch's sums of weighted losses and of weights. One block."""
-    scratch = cuda.shared.array(THREADS, np.float64)
-    t = cuda.threadIdx.x
+@device
+def sum_losses(scratch, t, history, clock, numbers, partial, n_partial, job, floats, rates):
+    """The minibatch's sums of weighted losses and of weights to those of all rows, of a job that
+    trains nothing."""
     loss_sum, weight_sum = sums_of_losses(scratch, t, partial, n_partial)
     if t == 0:
-        sums[0] += loss_sum
-        sums[1] += weight_sum
+        numbers[Number.LOSS] += loss_sum
+        numbers[Number.WEIGHT] += weight_sum
+
+
+@kernel
+def add_losses(history, clock, numbers, partial, job, floats, rates, n_partial):
+    """`sum_losses` where the loss kernel has many blocks. One block."""
+    scratch, t = cuda.shared.array(THREADS, np.float64), cuda.threadIdx.x
+    sum_losses(scratch, t, history, clock, numbers, partial, n_partial, job, floats, rates)

@@ -23,7 +23,8 @@ class _Clock(NamedTuple):
     FIRST_OF_EPOCH: int = 10  # steps of this epoch that are not in its sums
     N_LAYERS: int = 11
     IS_STAGED: int = 12  # 1: the table has a part of its rows, in the order of their positions
-    FAULTY_LAYER: int = 13  # one word a layer: its update was not finite
+    ARRIVED: int = 13  # blocks of the running kernel that have finished: see last.py
+    FAULTY_LAYER: int = 14  # one word a layer: its update was not finite
 
 
 Clock = _Clock()

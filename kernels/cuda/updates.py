@@ -2,7 +2,8 @@
 
 A block of threads takes a segment: a run of parameters of one kind and layer. It adds its partial
 gradients in their order, so the sum does not depend on the device, and updates at once; or the
-gradient is stored first, where clipping by the global norm or Muon needs all of it.
+gradient is stored first, where clipping by the global norm or Muon needs all of it. The last block
+ends the step, where nothing follows and blocks are few.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from numba import cuda
 from ..codes import OPTIMIZER_SLOTS
 from ..structs import STATUS_RUNNING, Float, Job
 from .jit import THREADS, device, for_type, kernel
+from .last import is_last_block
 from .optimizers import rules
 from .ptx import load1, store1
+from .steps import end_step
 from .structs import N_HYPER, TABLE, WEIGHTS, Clock, Hyper, Number, Segment
 from .sums import block_sum
 
@@ -134,8 +137,9 @@ def clip_by_norm(numbers, squares, clock, floats, n_segments):
 
 
 @for_type
-def update(T: Any, rule: str) -> Any:
-    """New parameters, states and averages of every segment but those that Muon moves.
+def update(T: Any, rule: str, ends: bool) -> Any:
+    """New parameters, states and averages of every segment but those that Muon moves; where it
+    `ends` the step, also its record and the next minibatch.
 
     source: partials, or grads where `stored`. A parameter whose update is not finite keeps its
     value, state included, and its layer is marked: the training ends after this step with every
@@ -149,16 +153,20 @@ def update(T: Any, rule: str) -> Any:
 
     @kernel
     def update(
-        params, state, average, squares, source, segments, clock, numbers, floats, job, stored
-    ):
+        params, state, average, squares, history, clock, numbers, source, segments, ranges, floats,
+        job, stored,
+    ):  # fmt: skip
         scratch = cuda.shared.array(THREADS, np.float64)
-        if clock[Clock.STATUS] != STATUS_RUNNING or clock[Clock.SKIPS] != 0:
+        if clock[Clock.STATUS] != STATUS_RUNNING:
             return
         t, s = cuda.threadIdx.x, cuda.blockIdx.x * Segment.N_FIELDS
         layer, kind = segments[s + Segment.LAYER], segments[s + Segment.KIND]
-        if moves_matrices and kind == WEIGHTS and layer < clock[Clock.N_LAYERS] - 1:
-            return
         start, size = segments[s + Segment.START], segments[s + Segment.SIZE]
+        # Blocks with nothing to do go on to the end: each of them is counted there.
+        if moves_matrices and kind == WEIGHTS and layer < clock[Clock.N_LAYERS] - 1:
+            size = 0
+        if clock[Clock.SKIPS] != 0:
+            size = 0
         at, stride = segments[s + Segment.PARTIAL], segments[s + Segment.STRIDE]
         n_parts = segments[s + Segment.N_PARTS]
         scale, limit = T(numbers[Number.SCALE]), T(floats[Float.CLIP_VALUE])
@@ -218,6 +226,9 @@ def update(T: Any, rule: str) -> Any:
             if t == 0:
                 squares[cuda.blockIdx.x] = of_gradient
                 squares[cuda.gridDim.x + cuda.blockIdx.x] = of_weights
+        if ends and is_last_block(clock, t):
+            n_segments = cuda.gridDim.x
+            end_step(scratch, t, history, clock, numbers, squares, ranges, job, floats, n_segments)
 
     return update
 

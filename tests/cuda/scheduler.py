@@ -1,10 +1,16 @@
 """Threads of a simulated block as coroutines, in an order of one's choice, and what they touch.
 
 numba's simulator starts an operating system's thread for each of a block's, and polls them: some
-hundred times slower. Here they run one after the other up to a barrier. What real hardware would
-leave undefined is an error here: a barrier that not all threads of a block reach, an index below
-zero, shared memory that is read before it was written (it holds NaN), and with `races_found` two
-threads that touch one element between two barriers, one of them to write.
+hundred times slower. Here they run one after the other up to a barrier, and blocks one after the
+other, in an order of one's choice too. What real hardware would leave undefined is an error here: a
+barrier that not all threads of a block reach, an index below zero, shared memory that is read
+before it was written (it holds NaN), and with `races_found` two threads that touch one element, one
+of them to write, and nothing that orders them.
+
+Barriers order the threads of a block. Blocks are ordered by a fence, an atomic operation on one
+element by both, and another fence: what the first block did up to the last barrier before its
+fence comes before what the second does from the first barrier after its own fence on. Less than
+hardware promises, and all that kernels ask for (kernels/cuda/last.py).
 """
 
 from __future__ import annotations
@@ -24,10 +30,11 @@ from numba.cuda.simulator import kernel, kernelapi
 from fastmlp.kernels.cuda import activations, losses, optimizers, steps
 
 SEVERAL = -1
+Place = tuple[int, ...]
 
 
 class Touch(NamedTuple):
-    """Who touched an element: SEVERAL of the grid's blocks, or of a block's threads."""
+    """Who touched an element: a thread of a block, or SEVERAL of them."""
 
     block: int
     interval: int  # between which barriers of its block
@@ -40,9 +47,16 @@ class _Now:
     order = "forward"
     checks_races = False
     block = interval = thread = 0
-    readers: dict[int, Touch]
+    readers: dict[int, dict[int, Touch]]  # by element and block, the last interval
     writers: dict[int, Touch]
     kept: list[np.ndarray]  # shared memory of all blocks: no address is used twice
+    blocks: list[Place]  # of the grid, in the order in which they run
+    # By element of atomic operations: blocks, and before which interval their accesses are told.
+    told: dict[int, dict[int, int]]
+    fenced: set[int]  # threads that have fenced since the last barrier
+    met: dict[int, dict[int, int]]  # by thread, what its atomic operations were told
+    learnt: dict[int, int]  # what a fence behind them made sure of
+    known: dict[int, int]  # and what all threads may rely on since the last barrier
 
     def touch(self) -> Touch:
         return Touch(self.block, self.interval, self.thread)
@@ -52,8 +66,38 @@ class _Now:
         if other is None:
             return False
         if other.block != self.block:
-            return True
+            return other.interval >= self.known.get(other.block, 0)
         return other.interval == self.interval and other.thread != self.thread
+
+    def begin_grid(self, grid: Place) -> None:
+        self.readers, self.writers, self.kept, self.told = {}, {}, [], {}
+        self.blocks = list(np.ndindex(*grid))
+        if self.order == "backward":
+            self.blocks.reverse()
+        elif self.order == "random":
+            random.shuffle(self.blocks)
+
+    def begin_block(self, number: int) -> None:
+        self.block, self.interval = number, 0
+        self.fenced, self.met, self.learnt, self.known = set(), {}, {}, {}
+
+    def barrier(self) -> None:
+        self.known |= self.learnt
+        self.fenced, self.learnt = set(), {}
+        self.interval += 1
+
+    def fence(self) -> None:
+        self.fenced.add(self.thread)
+        self.learnt |= self.met.pop(self.thread, {})
+
+    def meet(self, place: int) -> None:
+        """The thread that runs has an atomic operation there."""
+        if place in self.readers or place in self.writers:
+            raise AssertionError(f"an atomic operation beside others: {self.touch()}")
+        told = self.told.setdefault(place, {})
+        self.met[self.thread] = self.met.get(self.thread, {}) | told
+        if self.thread in self.fenced:
+            told[self.block] = self.interval
 
 
 now = _Now()
@@ -87,20 +131,26 @@ class Elements:
             self._note_write(self.address + int(index) * self.width, index, value)
         self.values[index] = value
 
+    def atomic(self, index: int) -> np.ndarray:
+        """The element as an array (1,), for an atomic operation."""
+        if now.checks_races:
+            now.meet(self.address + int(index) * self.width)
+        return self.values[index : index + 1]
+
     def _note_read(self, place: int, index: int) -> None:
-        if now.clashes(now.writers.get(place)):
+        if now.clashes(now.writers.get(place)) or place in now.told:
             raise AssertionError(f"element {index} is read beside a write: {now.touch()}")
-        last, this = now.readers.get(place), now.touch()
-        if last is not None and last.block != this.block:
-            this = Touch(SEVERAL, this.interval, SEVERAL)
-        elif last is not None and last.interval == this.interval and last.thread != this.thread:
+        of_blocks, this = now.readers.setdefault(place, {}), now.touch()
+        last = of_blocks.get(this.block)
+        if last is not None and last.interval == this.interval and last.thread != this.thread:
             this = Touch(this.block, this.interval, SEVERAL)
-        now.readers[place] = this
+        of_blocks[this.block] = this
 
     def _note_write(self, place: int, index: int, value: Any) -> None:
         # Several threads may write the same: which of them is the last then makes no difference.
         clash = now.clashes(now.writers.get(place)) and self.values[index] != value
-        if clash or now.clashes(now.readers.get(place)):
+        readers = now.readers.get(place, {}).values()
+        if clash or place in now.told or any(map(now.clashes, readers)):
             raise AssertionError(f"element {index} is written beside others: {now.touch()}")
         now.writers[place] = now.touch()
 
@@ -113,8 +163,9 @@ class Block:
 
     def run(self, at: tuple[int, ...], *arguments: Any) -> None:
         if not any(at):
-            now.readers, now.writers, now.kept = {}, {}, []
-        now.block, now.interval = int(np.ravel_multi_index(at, self._grid)), 0
+            now.begin_grid(self._grid)
+        at = now.blocks[int(np.ravel_multi_index(at, self._grid))]
+        now.begin_block(int(np.ravel_multi_index(at, self._grid)))
         kernel._get_kernel_context().shared._allocations.clear()
         this: Any = threading.current_thread()
         hub = greenlet.getcurrent()
@@ -135,7 +186,20 @@ class Block:
             waiting = [each for each in alive if not each[1].dead]
             assert len(waiting) in (0, len(alive)), "some threads have ended, others wait for them"
             alive, first = waiting, False
-            now.interval += 1
+            now.barrier()
+
+
+def add(self: Any, array: Elements, index: int, value: Any) -> Any:
+    element = array.atomic(index)
+    before = element[0]
+    element[0] += value
+    return before
+
+
+def exchange(self: Any, array: Elements, index: int, value: Any) -> Any:
+    element = array.atomic(index)
+    before, element[0] = element[0], value
+    return before
 
 
 def shared_array(self: Any, shape: int, dtype: Any, alignment: Any = None) -> Elements:
@@ -176,6 +240,8 @@ def install() -> None:
     kernel.BlockManager = Block
     kernel.FakeWithinKernelCUDAArray = Elements
     kernelapi.FakeCUDAShared.array = shared_array
+    kernelapi.FakeCUDAAtomic.add, kernelapi.FakeCUDAAtomic.exch = add, exchange
+    kernelapi.FakeCUDAModule.threadfence = lambda self: now.fence()
 
 
 @contextlib.contextmanager
@@ -190,7 +256,8 @@ def races_found() -> Iterator[None]:
 
 @contextlib.contextmanager
 def ordered(order: str) -> Iterator[None]:
-    """Threads of a block run "forward", "backward", or "random" anew after each barrier."""
+    """Blocks run "forward", "backward" or at "random", and so do the threads of a block, anew
+    after each barrier."""
     before, now.order = now.order, order
     try:
         yield

@@ -14,7 +14,7 @@ from fastmlp.kernels.cuda import activations, gemm, losses, optimizers, shuffle,
 from fastmlp.kernels.cuda.gemm import ACROSS, ALONG
 from fastmlp.kernels.cuda.jit import THREADS
 from fastmlp.kernels.cuda.random import dropout_mask
-from fastmlp.kernels.cuda.structs import Clock
+from fastmlp.kernels.cuda.structs import Clock, Number
 from fastmlp.kernels.cuda.tile import OF_GPUS, Tile
 from fastmlp.kernels.structs import SHUFFLE_BLOCKS, SHUFFLE_ROWS, STATUS_RUNNING, Job
 from fastmlp.plan import round_up
@@ -136,10 +136,10 @@ def test_activations_are_those_of_their_definitions(name, dtype):
 
 @each_dtype
 @pytest.mark.parametrize("name", codes.LOSSES)
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 9])
-def test_losses_are_those_of_their_definitions(name, n, dtype):
+@pytest.mark.parametrize(("n", "n_rows"), [(1, 11), (2, 40), (3, 11), (4, 11), (5, 11), (9, 29)])
+def test_losses_are_those_of_their_definitions(name, n, n_rows, dtype):
     T, lanes = np.dtype(dtype).type, 16 // np.dtype(dtype).itemsize
-    rng, of, n_rows = np.random.default_rng(3), loss_of(name), 11
+    rng, of = np.random.default_rng(3), loss_of(name)
     n = outputs_for(name, n)
     ld, lanes_of_row = round_up(n, lanes), losses.lanes_for(name, n)
     z = padded(rng.normal(0, 2, (n_rows, n)), dtype, lanes)
@@ -150,13 +150,15 @@ def test_losses_are_those_of_their_definitions(name, n, dtype):
     labels = y.astype(np.int32) if classes else np.zeros(1, np.int32)
     targets = np.zeros((1, 1), T) if classes else np.ascontiguousarray(y, T)
     n_blocks = -(-n_rows // losses.rows_of_block(lanes_of_row))
+    numbers, clock = cuda.to_device(np.zeros(Number.PER_LAYER)), cuda.to_device(clock_of(n_rows))
+    unused = np.zeros(1)
     dz = cuda.to_device(np.full(n_rows * ld, np.nan, T))
     partial = cuda.to_device(np.full(2 * n_blocks, np.nan))
     with races_found():
-        losses.loss(T, name, lanes_of_row)[n_blocks, THREADS](
-            dz, partial, z.reshape(-1), rows, labels, targets.reshape(-1), weights,
-            np.array(of.kernel_parameters, float), clock_of(n_rows), ld, n, targets.shape[1],
-            classes, True,
+        losses.loss(T, name, lanes_of_row, "add_losses")[n_blocks, THREADS](
+            dz, partial, unused, clock, numbers, z.reshape(-1), rows, labels, targets.reshape(-1),
+            weights, np.array(of.kernel_parameters, float), unused, unused, unused, ld, n,
+            targets.shape[1], classes, True,
         )  # fmt: skip
     chosen = y[rows] if classes else targets.astype(float)[rows]
     values, wanted = reference_losses.TABLE[name](z[:, :n].astype(float), chosen, of.parameters)
@@ -165,6 +167,8 @@ def test_losses_are_those_of_their_definitions(name, n, dtype):
     size = 1.0 + np.abs(values).max() + np.abs(wanted).max()
     assert abs(sums[0] - w @ values) <= 64 * EPS[dtype] * size * n_rows
     assert abs(sums[1] - w.sum()) <= 1e-6
+    np.testing.assert_allclose(numbers.copy_to_host()[: Number.WEIGHT + 1], sums, rtol=1e-14)
+    assert clock.copy_to_host()[Clock.ARRIVED] == 0
     found = dz.copy_to_host().reshape(n_rows, ld)
     assert np.abs(found[:, :n] - wanted * w[:, None]).max() <= 32 * EPS[dtype] * size
     np.testing.assert_array_equal(found[:, n:], 0.0)
