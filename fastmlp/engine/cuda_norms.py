@@ -20,7 +20,7 @@ def normalise(
 ) -> list[Launch]:
     """From Z of layer `i` to its output; `rate`: of its dropout, `adds`: whether it is residual."""
     T, ld, net = program.T, layer.out_pad, program.net
-    keeps = program.kind != "predict"
+    keeps = program.slope(i) == "stored"
     how = (T, net.activations[i], keeps, rate > 0.0, adds)
     statistics = program.at(program.plan.statistics[i])
     before = (program.act(i + 1), program.dz(i), program.at(program.plan.normed[i]), statistics)

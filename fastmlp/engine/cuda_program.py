@@ -171,7 +171,7 @@ class CudaProgram:
         normed, adds = layer.norm != "none", hidden and spec.residual[i]
         tile = tile_for(self.batch_size, layer.out_pad, layer.in_pad, self.itemsize)
         plain = hidden and not normed
-        keeps = plain and self.kind != "predict"
+        keeps = plain and self.slope(i) == "stored"
         kernel = gemm.forward(
             self.T, tile, self.net.activations[i] if plain else None, keeps,
             plain and rate > 0.0, plain and adds,
@@ -186,6 +186,14 @@ class CudaProgram:
         grid = self.grid(tile, self.batch_size, layer.out_pad)
         launches = [Launch(kernel, grid, tile.n_threads, arguments)]
         return launches + normalise(self, i, layer, rate, adds) if normed else launches
+
+    def slope(self, i: int) -> str:
+        """How the backward pass knows f' of hidden layer `i`: see gemm.backward. What a residual
+        layer adds hides the sign of relu's value."""
+        if self.kind == "predict":
+            return ""
+        by_sign = self.net.activations[i] == "relu" and not self.net.spec.residual[i]
+        return "by sign" if by_sign else "stored"
 
     @property
     def _zeros(self) -> Any:
@@ -244,11 +252,13 @@ class CudaProgram:
                 continue
             keeps, adds = plan.da[i] >= 0, i < self.n_layers - 1 and spec.residual[i]
             tile = tile_for(self.batch_size, columns, layer.out_pad, self.itemsize)
-            kernel = gemm.backward(self.T, tile, keeps, adds, i > 0)
+            kernel = gemm.backward(self.T, tile, keeps, adds, self.slope(i - 1) if i else "")
+            rate = spec.dropout[i - 1] if i and self.trains else 0.0
             arguments = (
                 self.dz(i - 1) if i else self.work, self.at(plan.da[i]),
-                self.at(plan.da[i + 1] if adds else 0), self.dz(i), self.param(layer.weight),
-                self.clock, layer.out_pad, layer.in_pad, columns,
+                self.at(plan.da[i + 1] if adds else 0), self.act(i), self.dz(i),
+                self.param(layer.weight), self.clock, 1.0 / (1.0 - rate), layer.out_pad,
+                layer.in_pad, columns,
             )  # fmt: skip
             grid = self.grid(tile, self.batch_size, columns)
             launches.append(Launch(kernel, grid, tile.n_threads, arguments))

@@ -1,7 +1,7 @@
 """Products of a layer, tiled in shared memory and registers, with what follows them fused.
 
     forward    Z = X W + b,  A = f(Z)         X (B, I) and W (I, O) as they lie
-    backward   dX = dZ W^T,  dZ' = f'(Z') dX   W read as its transpose
+    backward   dX = dZ W^T,  dZ' = f'(Z') dX   W read as its transpose, relu's f' from A'
     gradient   dW = X^T dZ,  db = sum dZ       over a run of the minibatch's rows each block
     product    C = A B                         of Muon, in three orders
 
@@ -282,11 +282,13 @@ def forward(
 
 
 @for_type
-def backward(T: Any, tile: Tile, keeps: bool, adds: bool, scales: bool) -> Any:
-    """dz (B, ld_out) = (dy w^T) * dz, where f'(Z) stood; with `keeps`, dx = dy w^T besides, plus
-    `da` where `adds` (of a residual layer), and dz only where `scales`.
+def backward(T: Any, tile: Tile, keeps: bool, adds: bool, slope: str) -> Any:
+    """dz (B, ld_out) = (dy w^T) * f'(Z); with `keeps`, dx = dy w^T besides, plus `da` where `adds`
+    (of a residual layer).
 
-    dy: (B, ld_k), w: (columns, ld_k) as it lies, dz and dx: (B, ld_out), da: (B, ld_out).
+    slope: "stored" where dz is f'(Z) before; "by sign" where f'(Z) is `unit` for act > 0 and else
+    0 (a dropped element of act is 0, or NaN where Z is not finite); "" where no dz is wanted.
+    dy: (B, ld_k), w: (columns, ld_k) as it lies, dz, dx, da and act: (B, ld_out).
     """
     code = _Source(tile, _lanes(T), ALONG, ALONG)
     code.add(_BLOCK.format(rows=tile.rows, columns=tile.columns))
@@ -302,12 +304,17 @@ def backward(T: Any, tile: Tile, keeps: bool, adds: bool, scales: bool) -> Any:
         element += " + r$i"
     if keeps:
         after.append(f"store(dx, {place}, {code.vector('d')})")
-    if scales:
+    if slope == "by sign":
+        code.add("scale = T(unit)")
+        before.append(f"{code.vector('s')} = load(act, {place})")
+        element += "\ns$i = scale if s$i > zero else zero"
+    elif slope:
         before.append(f"{code.vector('s')} = load(dz, {place})")
+    if slope:
         element += "\ns$i *= d$i"
         after.append(f"store(dz, {place}, {code.vector('s')})")
     code.each_vector("\n".join(before), element, "\n".join(after))
-    arguments = "dz, dx, da, dy, w, clock, ld_k, ld_out, n_columns"
+    arguments = "dz, dx, da, act, dy, w, clock, unit, ld_k, ld_out, n_columns"
     return _compiled("backward", arguments, code, T, {})
 
 

@@ -116,6 +116,38 @@ def test_parts_of_gradients_add_up_over_tails_of_rows(n_rows, dtype):
     assert np.abs(summed - wanted).max() <= 4 * n_rows * EPS[dtype]
 
 
+@each_dtype
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+def test_the_sign_of_what_relu_gave_tells_its_slope(rate, dtype):
+    """dz of the backward pass has the same bits whether f'(Z) was stored or is told by A."""
+    rng, T, lanes = np.random.default_rng(5), np.dtype(dtype).type, 16 // np.dtype(dtype).itemsize
+    tile, n_rows, n, k, unit = TILES[0], 11, round_up(9, lanes), round_up(5, lanes), 1 / (1 - rate)
+    z = rng.standard_normal((n_rows, n)).astype(T)
+    tiny = np.finfo(T).smallest_subnormal
+    z[0, :8] = [0.0, -0.0, np.nan, np.inf, -np.inf, tiny, np.finfo(T).max, -tiny]
+    z[1, :8], z[:, 9:] = z[0, :8], 0.0
+    kept = np.where(rng.random((n_rows, n)) < rate, T(0), T(unit))
+    kept[0], kept[1] = T(unit), T(0) if rate else T(unit)
+    relu = activations.activations(T)["relu"]
+    value, slope = (np.array([relu(x)[i] for x in z.reshape(-1)], T) for i in (0, 1))
+    dy, w = rng.standard_normal((n_rows, k)).astype(T), rng.standard_normal((n, k)).astype(T)
+    with np.errstate(all="ignore"):
+        act, stored = value * kept.reshape(-1), slope * kept.reshape(-1)
+    told, nothing = [], np.zeros(1, T)
+    for how, dz in (("stored", stored), ("by sign", np.full(n_rows * n, np.nan, T))):
+        out = cuda.to_device(dz)
+        kernel = gemm.backward(T, tile, False, False, how)
+        with races_found():
+            kernel[(-(-n_rows // tile.rows), -(-n // tile.columns)), tile.n_threads](
+                out, nothing, nothing, act, dy.reshape(-1), w.reshape(-1), clock_of(n_rows), unit,
+                k, n, n,
+            )  # fmt: skip
+        told.append(out.copy_to_host())
+    assert told[0].tobytes() == told[1].tobytes()
+    wanted = (dy.astype(float) @ w.T.astype(float)) * stored.reshape(n_rows, n)
+    assert np.abs(told[1].reshape(n_rows, n) - wanted).max() <= 64 * EPS[dtype]
+
+
 # ---- elements ------------------------------------------------------------------------------------
 
 
