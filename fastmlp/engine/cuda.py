@@ -19,7 +19,7 @@ from fastmlp.engine.descriptions import describe_conventions, describe_shuffle, 
 from fastmlp.engine.results import NonFinite, Progress, TrainResult
 from fastmlp.gpu_arrays import GpuArray
 from fastmlp.kernels import structs
-from fastmlp.kernels.cuda.launch import Answers, Launch
+from fastmlp.kernels.cuda.launch import Answers
 from fastmlp.kernels.cuda.steps import STATUS_LEVEL
 from fastmlp.kernels.cuda.structs import N_HYPER, Clock, Number, Record
 from fastmlp.kernels.structs import Job
@@ -252,15 +252,13 @@ class CudaEngine(CudaStore):
         program = self._program(
             "predict", feed.tables, batch_size, "predict", self._used_name(), None
         )
-        self._begin(program, Dataset(X))
-        launches = [*program.gather(), *program.forward()]
-        self._each_block(feed, program, batch_size, launches, n_rows, outputs)
+        self._begin(program, feed, Dataset(X))
+        self._each_block(feed, program, batch_size, n_rows, outputs)
         return outputs
 
     def _each_block(
-        self, feed: Feed, program: CudaProgram, batch_size: int, launches: list[Launch],
-        n_rows: int, outputs: np.ndarray,
-    ) -> None:  # fmt: skip
+        self, feed: Feed, program: CudaProgram, batch_size: int, n_rows: int, outputs: np.ndarray
+    ) -> None:
         """Launch the rows a block at a time; raw outputs (n_rows, n_out) where there is room.
 
         The host sends and gathers a block while the GPU computes the one before.
@@ -276,7 +274,7 @@ class CudaEngine(CudaStore):
         for start in range(0, n_rows + batch_size, batch_size):
             n = min(batch_size, n_rows - start)
             if n > 0:
-                self._launch_block(feed, program, start, n, launches)
+                self._run_block(feed, program, start, n)
             if answers is None:
                 continue
             if n > 0:
@@ -310,14 +308,11 @@ class CudaEngine(CudaStore):
         program = self._program(
             use, feed.tables, batch_size, kind, self._used_name(), self._loss(data)
         )
-        self._begin(program, data)
+        self._begin(program, feed, data)
         self.gpu.write(program.numbers, program.numbers_host)
-        launches = [*program.gather(), *program.forward(), *program.loss()]
         if kind == "gradients":
-            program.grads = self.gpu.array(np.zeros(self.plan.n_elems, self.dtype))
-            self.gpu.write(program.floats, program.floats_host)
-            launches += [*program.backward(), *program.gradients(), program.add_gradients()]
-        self._each_block(feed, program, batch_size, launches, n_rows, outputs)
+            self.gpu.write(program.grads, np.zeros(self.plan.n_elems, self.dtype))
+        self._each_block(feed, program, batch_size, n_rows, outputs)
         sums = np.zeros(Number.WEIGHT + 1)
         self.gpu.read(program.numbers, sums)
         return float(sums[Number.LOSS]), float(sums[Number.WEIGHT]), program
@@ -345,9 +340,8 @@ class CudaEngine(CudaStore):
         n_rows = X.shape[0]
         feed = self._feeds.of_rows("trace", X, n_rows)
         program = self._program("trace", feed.tables, n_rows, "predict", self._used_name(), None)
-        self._begin(program, Dataset(X))
-        launches = [*program.gather(), *program.forward()]
-        self._launch_block(feed, program, 0, n_rows, launches)
+        self._begin(program, feed, Dataset(X))
+        self._run_block(feed, program, 0, n_rows)
         leading = [self.plan.layers[0].in_pad, *(a.out_pad for a in self.plan.layers)]
         traced = []
         for i, (ld, size) in enumerate(zip(leading, self.spec.layer_sizes, strict=True)):

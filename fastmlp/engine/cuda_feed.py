@@ -20,6 +20,7 @@ from fastmlp.engine.cuda_tables import TableStore, rows_as_sent, sent_type
 from fastmlp.gpu_arrays import is_gpu_array
 from fastmlp.kernels.cuda.launch import Gpu, Halves, Launch
 from fastmlp.kernels.cuda.steps import stage
+from fastmlp.kernels.cuda.structs import Clock
 from fastmlp.shuffle import Blocks
 
 HALF_BYTES = 32 * 1024 * 1024  # of a part; at least one minibatch
@@ -43,9 +44,11 @@ class Feed:
 
         return launch
 
-    def rows(self, program: CudaProgram, start: int, n: int) -> list[Launch]:
-        """What makes the rows from `start` on the ones that are read, in table order."""
-        return []
+    def describe(self, clock: np.ndarray) -> None:
+        """How the rows of a job that trains nothing come, in its `Clock`."""
+
+    def send(self, start: int, n: int) -> None:
+        """The rows from `start` on, in table order, as those that are read next."""
 
     def used(self) -> None:
         """What was launched until now is the last to read these rows."""
@@ -78,12 +81,11 @@ class PartsFeed(Feed):
         """Of the table in the memory of the host, keep what `serves` asks for."""
         self._X = np.empty((0, self._X.shape[1]), self._X.dtype)
 
-    def _send(self, program: CudaProgram, position: int, rows: np.ndarray | slice) -> list[Launch]:
-        """Rows of the table to a half, as those at `position` and after it."""
-        X, n_fields = self._X, self._X.shape[1]
-        part = rows_as_sent(X[rows])
-        offset = self._halves.send(np.ascontiguousarray(part).reshape(-1)) // n_fields
-        return [Launch(stage, (1,), 1, (program.clock, position - offset))]
+    def _send(self, rows: np.ndarray | slice) -> int:
+        """Rows of the table to a half; which row of both it begins with."""
+        part = rows_as_sent(self._X[rows])
+        at = self._halves.send(np.ascontiguousarray(part).reshape(-1))
+        return at // self._X.shape[1]
 
     def launcher(
         self, program: CudaProgram, shuffle: bool | Blocks, epoch: int, first_step: int,
@@ -98,7 +100,8 @@ class PartsFeed(Feed):
                 now = min(n, most, per_epoch - step)
                 positions = np.arange(step * size, min((step + now) * size, n_rows))
                 rows = rows_at(positions, n_rows, shuffle, self._seed, epoch + e)
-                self._gpu.launch(self._send(program, int(positions[0]), rows))
+                first = int(positions[0]) - self._send(rows)
+                self._gpu.launch([Launch(stage, (1,), 1, (program.clock, first))])
                 assert program.steps is not None
                 program.steps.run(now)
                 self._halves.used()
@@ -106,8 +109,12 @@ class PartsFeed(Feed):
 
         return launch
 
-    def rows(self, program: CudaProgram, start: int, n: int) -> list[Launch]:
-        return self._send(program, start, slice(start, start + n))
+    def describe(self, clock: np.ndarray) -> None:
+        clock[Clock.IS_STAGED], clock[Clock.HALF_ROWS] = 1, self._half_rows
+        clock[Clock.HALF] = self._halves.turn
+
+    def send(self, start: int, n: int) -> None:
+        self._send(slice(start, start + n))
 
     def used(self) -> None:
         self._halves.used()

@@ -75,11 +75,7 @@ def launches_of(
         stores = clip or rule == "muon"
         made = program.train_steps(stores=stores, max_norm=max_norm)
         return [program.begin(), program.record_now(), *made.launches]
-    launches = [Launch(steps.stage, (1,), 1, (program.clock, 0)), program.at_rows(0)]
-    launches += [*program.gather(), *program.forward(), *program.loss()]
-    if kind == "gradients":
-        launches += [*program.backward(), *program.gradients(), program.add_gradients()]
-    return launches
+    return [Launch(steps.stage, (1,), 1, (program.clock, 0)), *program.block().launches]
 
 
 def checks_of_tables() -> list[Launch]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from fastmlp.plan import LayerPlan, ParameterPlan, round_up
 from fastmlp.spec import NetworkSpec
 
 
-@dataclass
+@dataclass(eq=False)
 class Tables:
     """A data set on the device: X, and the others or an array of one element.
 
@@ -93,10 +94,12 @@ class CudaProgram:
             self.n_segments = len(table)
             self.segments, self.ranges = gpu.array(table.reshape(-1)), gpu.array(ranges.reshape(-1))
             self.squares = gpu.empty(2 * self.n_segments, doubles)
-        self.grads = gpu.empty(0, self.T)
+        self.grads = gpu.empty(net.plan.n_elems if kind == "gradients" else 0, self.T)
         self.rates, self.history = gpu.empty(0, doubles), gpu.empty(0, doubles)
         self.n_rates = self.n_records = 0
         self.steps: Steps | None = None
+        # Of a job that trains nothing, for the tables it had: gone when these are.
+        self._of_tables: WeakKeyDictionary[Tables, Steps] = WeakKeyDictionary()
 
     @property
     def _ld(self) -> int:
@@ -356,9 +359,17 @@ class CudaProgram:
         """The record of an epoch that is left between two steps."""
         return Launch(steps.record_now, (1,), 1, (self.history, self.clock, self.numbers))
 
-    def at_rows(self, start: int) -> Launch:
-        """Make the rows from `start` on the minibatch, of a job that trains nothing."""
-        return Launch(steps.next_rows, (1,), 1, (self.clock, self.job, start))
+    def block(self) -> Steps:
+        """The launches of the next block of rows, of a job that trains nothing."""
+        if self.tables not in self._of_tables:
+            launches = [Launch(steps.next_rows, (1,), 1, (self.clock, self.job))]
+            launches += [*self.gather(), *self.forward()]
+            if self.net.loss is not None:
+                launches += self.loss()
+            if self.kind == "gradients":
+                launches += [*self.backward(), *self.gradients(), self.add_gradients()]
+            self._of_tables[self.tables] = Steps(self.net.gpu, launches)
+        return self._of_tables[self.tables]
 
     def add_gradients(self) -> Launch:
         kernel = updates.add_gradients(self.T)

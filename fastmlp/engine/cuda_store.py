@@ -17,9 +17,10 @@ from fastmlp.engine.cuda_memory import check_memory, no_room
 from fastmlp.engine.cuda_program import CudaProgram, Network, Tables
 from fastmlp.engine.mirror import Mirror
 from fastmlp.engine.store import ParameterStore
-from fastmlp.kernels.cuda.launch import Answers, Gpu, Launch
+from fastmlp.kernels.cuda.launch import Answers, Gpu
 from fastmlp.kernels.cuda.ptx import VECTOR_BYTES
-from fastmlp.kernels.structs import Job
+from fastmlp.kernels.cuda.structs import Clock
+from fastmlp.kernels.structs import STATUS_RUNNING, Job
 from fastmlp.plan import ParameterPlan
 from fastmlp.spec import NetworkSpec
 
@@ -122,11 +123,12 @@ class CudaStore(ParameterStore):
 
     def _forget_tables(self) -> None:
         """Hold no table of a user's beyond its job, but for that of a training."""
-        # A list: another thread may begin a training meanwhile.
-        for use, (_, program) in list(self._programs.items()):
-            if use != "train":
-                program.tables = self._feeds.nothing
-        self._feeds.forget_rows()
+        with self.gpu.here():
+            # A list: another thread may begin a training meanwhile.
+            for use, (_, program) in list(self._programs.items()):
+                if use != "train":
+                    program.tables = self._feeds.nothing
+            self._feeds.forget_rows()
 
     def _forget_programs(self) -> None:
         self._programs.clear()
@@ -178,7 +180,7 @@ class CudaStore(ParameterStore):
     ) -> CudaProgram:  # fmt: skip
         """The last program of this use if all of it is the same: its graph then serves again.
 
-        The launches of other jobs than a training are made anew, for any tables.
+        Programs of other jobs than a training have launches for each of their tables.
         """
         net = self._network(params, loss)
         arrays = [net.params, net.state, net.average, net.running]
@@ -220,16 +222,19 @@ class CudaStore(ParameterStore):
             job[Job.RULE] = names.OPTIMIZERS.index(self.rule)
         job[Job.DECAY_BIASES] = self.options.decay_biases
 
-    def _begin(self, program: CudaProgram, data: Dataset) -> None:
+    def _begin(self, program: CudaProgram, feed: Feed, data: Dataset) -> None:
+        """Of a job that trains nothing."""
         self._describe_job(program, program.tables, data, 0, 0, 1)
-        program.clock_host[:] = 0
+        clock = program.clock_host
+        clock[:] = 0
+        clock[Clock.STATUS], clock[Clock.N_LAYERS] = STATUS_RUNNING, program.n_layers
+        clock[Clock.START] = -program.batch_size
+        feed.describe(clock)
         self.gpu.write(program.job, program.job_host)
-        self.gpu.write(program.clock, program.clock_host)
+        self.gpu.write(program.clock, clock)
 
-    def _launch_block(
-        self, feed: Feed, program: CudaProgram, start: int, n: int, launches: list[Launch]
-    ) -> None:
-        """Rows start to start + n through `launches`."""
-        rows = feed.rows(program, start, n)
-        self.gpu.launch([program.at_rows(start), *rows, *launches])
+    def _run_block(self, feed: Feed, program: CudaProgram, start: int, n: int) -> None:
+        """Rows start to start + n, which follow those of the last call."""
+        feed.send(start, n)
+        program.block().run(1)
         feed.used()

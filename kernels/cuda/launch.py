@@ -236,6 +236,11 @@ class Halves:
         self._was_sent[half] = True
         return start
 
+    @property
+    def turn(self) -> int:
+        """Which half is sent next."""
+        return self._turn
+
     def used(self) -> None:
         """What was launched until now is the last to read the half that was sent last."""
         with self._gpu.current():
@@ -279,7 +284,7 @@ class Steps:
     def __init__(self, gpu: Gpu, launches: list[Launch]) -> None:
         self._gpu, self.launches = gpu, launches
         self._graph: Any = None
-        self._tried = not self.captures
+        self._was_run, self._tried = False, not self.captures
         self.trouble = ""  # why there is no graph, where one was tried
         self._events: deque[Any] = deque()
 
@@ -287,24 +292,24 @@ class Steps:
         """n times, in groups of which the GPU has IN_FLIGHT at most; returns before they end.
 
         The first time kernels are launched one by one, which compiles and loads them: within a
-        capture neither may happen.
+        capture neither may happen. What is run once pays for no capture.
         """
         if not n:
             return
-        first = n
-        if not self._tried:
-            self._gpu.launch(self.launches)
-            self._gpu.wait()
-            self._graph = self._captured()
-            self._tried, first = True, n - 1
-        gpu = self._gpu
+        gpu, left = self._gpu, n
+        if not self._was_run:
+            gpu.launch(self.launches)
+            self._was_run, left = True, n - 1
+        if left and not self._tried:
+            gpu.wait()
+            self._graph, self._tried = self._captured(), True
         if self._graph is None:
-            for _ in range(first):
+            for _ in range(left):
                 gpu.launch(self.launches)
         else:
             with gpu.current():
                 stream = _core_stream(gpu.stream)
-                for _ in range(first):
+                for _ in range(left):
                     self._graph.launch(stream)
         self._limit_queue()
 

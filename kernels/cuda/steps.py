@@ -275,12 +275,15 @@ def advance(history, clock, numbers, squares, ranges, job, floats, n_segments):
 
 
 @kernel
-def next_rows(clock, job, start):
-    """The rows from `start` on as a minibatch, of a job that trains nothing: one thread."""
-    clock[Clock.STATUS], clock[Clock.EPOCH] = STATUS_RUNNING, 0
-    clock[Clock.START], clock[Clock.SKIPS], clock[Clock.STEP] = start, 0, 0
+def next_rows(clock, job):
+    """The next rows as a minibatch, of a job that trains nothing: one thread. Before the first of
+    them, START is a minibatch before 0."""
+    start = clock[Clock.START] + job[Job.BATCH_SIZE]
+    clock[Clock.START] = start
     clock[Clock.N_ROWS] = min(job[Job.BATCH_SIZE], job[Job.N_ROWS] - start)
-    clock[Clock.N_LAYERS] = job[Job.N_LAYERS]
+    if clock[Clock.HALF_ROWS] > 0:
+        clock[Clock.STAGED_FROM] = start - clock[Clock.HALF] * clock[Clock.HALF_ROWS]
+        clock[Clock.HALF] = 1 - clock[Clock.HALF]
 
 
 @kernel

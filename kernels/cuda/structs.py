@@ -24,7 +24,11 @@ class _Clock(NamedTuple):
     N_LAYERS: int = 11
     IS_STAGED: int = 12  # 1: the table has a part of its rows, in the order of their positions
     ARRIVED: int = 13  # blocks of the running kernel that have finished: see last.py
-    FAULTY_LAYER: int = 14  # one word a layer: its update was not finite
+    # Of a job that trains nothing, whose rows come through two halves of an array in turn: rows of
+    # a half, or 0 where the table is there, and which of them is next.
+    HALF_ROWS: int = 14
+    HALF: int = 15
+    FAULTY_LAYER: int = 16  # one word a layer: its update was not finite
 
 
 Clock = _Clock()

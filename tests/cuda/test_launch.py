@@ -7,6 +7,7 @@ import logging
 import numpy as np
 import pytest
 
+from fastmlp.engine import cuda_tables
 from fastmlp.engine.cuda import CudaEngine
 from fastmlp.kernels.cuda import launch
 from fastmlp.kernels.cuda.launch import Gpu, Steps
@@ -108,9 +109,20 @@ def test_more_steps_than_there_was_room_for_make_another_graph(captures, monkeyp
     found, _ = trained(monkeypatch)
     n_rates = found._programs["train"][1].n_rates
     spec = found.spec
-    run = train(found, dataset(spec, 21), n_epochs=n_rates // 3 + 1, deadline_s=0.0)
-    assert run.status == "deadline"
+    polls = []
+    run = train(
+        found, dataset(spec, 21), n_epochs=n_rates // 3 + 1, on_poll=polls.append,
+        interrupted=lambda: len(polls) == 2,
+    )  # fmt: skip
+    assert run.status == "interrupted"
     assert len(builders) == 2
+
+
+def test_a_single_step_pays_for_no_capture(captures, monkeypatch):
+    builders, spec = captures(), spec_of("float32")
+    made = engine(CudaEngine, spec)
+    train(made, dataset(spec, 8), n_epochs=1)
+    assert builders == []
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("invalidated"), OSError("of the driver")])
@@ -132,3 +144,87 @@ def test_ctrl_c_within_a_capture_closes_it(captures, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         trained(monkeypatch)
     assert builders[0].calls == ["begin", "close"]
+
+
+# ---- predictions, scores and gradients -----------------------------------------------------------
+
+
+def answers(made, data):
+    """What jobs that train nothing tell of 23 rows in blocks of 5."""
+    loss, gradients = made.loss_and_all_gradients(data)
+    told = {"predictions": made.predict(data.X), "loss": np.array(loss), **gradients.named()}
+    told["score"], told["outputs"] = map(np.asarray, made.evaluate_rows(data, True))
+    return told
+
+
+@pytest.fixture
+def evaluated(monkeypatch):
+    """An engine that takes 5 rows at a time, and 23 of them; their answers without a graph."""
+    monkeypatch.setattr("fastmlp.engine.cuda.CHUNK_ROWS", 5)
+    spec = spec_of("float32", sizes=[5, 7, 7, 3], dropout=0.2)
+    data, made = dataset(spec, 23, weights=True), engine(CudaEngine, spec)
+    monkeypatch.setattr(launch, "_core_stream", lambda stream: made.gpu)
+    return made, data, answers(engine(CudaEngine, spec), data)
+
+
+def assert_same(told, wanted):
+    assert told.keys() == wanted.keys()
+    for name, values in wanted.items():
+        np.testing.assert_array_equal(told[name], values, err_msg=name)
+
+
+@pytest.mark.parametrize("share", [0.8, -1.0])
+def test_blocks_of_rows_are_replayed_with_the_bits_of_single_launches(
+    evaluated, captures, monkeypatch, share
+):
+    monkeypatch.setattr(cuda_tables, "TABLE_SHARE", share)
+    (made, data, wanted), builders = evaluated, captures()
+    assert_same(answers(made, data), wanted)
+    # Three jobs of five blocks, each with its own launches, of which the first is not replayed.
+    assert (len(builders), Graph.replays) == (3, 12)
+    made.predict(data.X[:10])  # two blocks; the halves of a table in parts are in another turn
+    assert_same(answers(made, data), wanted)
+    assert (len(builders), Graph.replays) == (3, 12 + 2 + 15)
+
+
+def test_a_prediction_of_one_block_is_captured_when_it_comes_again(evaluated, captures):
+    (made, data, wanted), builders = evaluated, captures()
+    for n_before in (0, 0, 1, 2):
+        assert Graph.replays == n_before
+        np.testing.assert_array_equal(made.predict(data.X[:5]), wanted["predictions"][:5])
+    assert len(builders) == 1
+
+
+def test_blocks_are_launched_one_by_one_where_a_capture_fails(evaluated, captures):
+    (made, data, wanted), builders = evaluated, captures(RuntimeError("invalidated"))
+    assert_same(answers(made, data), wanted)
+    assert_same(answers(made, data), wanted)
+    assert (len(builders), Graph.replays) == (3, 0)
+
+
+def test_other_parameters_are_seen_by_a_replay(evaluated, captures):
+    (made, data, wanted), builders = evaluated, captures()
+    made.predict(data.X)
+    made.params[:] *= 2.0
+    doubled = made.predict(data.X)
+    made.params[:] *= 0.5
+    np.testing.assert_array_equal(made.predict(data.X), wanted["predictions"])
+    assert not np.array_equal(doubled, wanted["predictions"])
+    assert len(builders) == 1
+
+
+def test_launches_go_with_the_table_that_they_read(evaluated, captures):
+    (made, data, wanted), builders = evaluated, captures()
+    other = dataset(made.spec, 23)
+    for _ in range(2):
+        for each in (data, other):
+            made.evaluate(each)
+    assert (len(builders), Graph.replays) == (2, 18)
+    assert made.evaluate(data) == wanted["score"]
+    program = made._programs["evaluate"][1]
+    assert len(program._of_tables) == 2
+    del other, each
+    made.evaluate(data)
+    assert len(program._of_tables) == 1
+    made.release()
+    assert not made._programs
