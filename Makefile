@@ -17,10 +17,10 @@ PLOT := $(VENV)/.installed-plot
 CUDA_TESTS := NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest tests/cuda
 
 .DEFAULT_GOAL := help
-.PHONY: help train test trust lint types format bench gpu sklearn asv defaults pictures clean
+.PHONY: help train test trust lint types format bench gpu gpu-smoke sklearn asv defaults pictures clean
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 train: $(BASE)  ## install, then train on scikit-learn's handwritten digits
 	$(BIN)/fastmlp train digits --out runs/digits
@@ -48,8 +48,11 @@ bench: $(BENCH)  ## time a step of fastmlp and its peers, into the README (12 mi
 	$(BIN)/python -m benchmarks.readme benchmarks/results/peers.jsonl --into README.md \
 		--picture docs/pictures/speed.png
 
-gpu:  ## check and measure on a CUDA GPU, with what $(PYTHON) has installed (9 minutes)
-	$(PYTHON) -m benchmarks.gpu
+gpu:  ## check and measure on a CUDA GPU, with what $(PYTHON) or gpu-kit/ has (9 minutes)
+	@$(PYTHON) -m benchmarks.gpu
+
+gpu-smoke:  ## the first checks on a CUDA GPU, likewise (150 seconds)
+	@$(PYTHON) -m benchmarks.gpu.smoke
 
 sklearn: $(BENCH)  ## time whole fits beside scikit-learn's, into the README (2 minutes)
 	$(BIN)/python -m benchmarks.sklearn_fits --into README.md

@@ -1,7 +1,8 @@
-"""What is measured on: the GPU, its driver, the versions, the commit."""
+"""What is measured on: the GPU, its driver, the versions, NVVM's place, the commit."""
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -11,8 +12,13 @@ from typing import Any
 from fastmlp import devices
 from fastmlp.kernels.cuda.jit import SIMULATED
 
-ROOT = Path(__file__).parents[2]
-_PACKAGES = ("numba", "numba-cuda", "llvmlite", "numpy", "torch", "scikit-learn", "cuda-core")
+from .surroundings import KIT, PACKAGES, ROOT, described
+from .toolkit import VARIABLES
+
+_PACKAGES = (
+    "numba", "numba-cuda", "llvmlite", "numpy", "torch", "scikit-learn", "cuda-core",
+    "cuda-bindings", "cuda-pathfinder",
+)  # fmt: skip
 
 
 def describe(number: int) -> dict[str, Any]:
@@ -22,10 +28,11 @@ def describe(number: int) -> dict[str, Any]:
     found: dict[str, Any] = {
         "name": devices.gpu_name(number), "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES}, "commit": commit(),
-        "simulated": SIMULATED,
+        "simulated": SIMULATED, "kit": _kit(),
     }  # fmt: skip
     if SIMULATED:
         return found
+    from numba.cuda.cuda_paths import get_cuda_paths
     from numba.cuda.cudadrv.driver import driver
 
     gpu = cuda.gpus[number]
@@ -35,24 +42,40 @@ def describe(number: int) -> dict[str, Any]:
         "compute_capability": ".".join(map(str, gpu.compute_capability)),
         "multiprocessors": int(gpu.MULTIPROCESSOR_COUNT),
         "memory_bytes": int(memory.total), "free_bytes": int(memory.free),
-        "cuda_of_driver": ".".join(map(str, driver.get_version())),
+        "cuda_of_driver": ".".join(map(str, driver.get_version())), "driver": _driver(),
+        "nvvm": os.path.realpath(get_cuda_paths()["nvvm"].info),
+        "toolkit": os.environ.get(VARIABLES[0], ""),
     }  # fmt: skip
 
 
 def commit() -> str:
-    """Of the checkout, with "+" where files differ from it; "" where there is no git."""
+    """Of the checkout, with "+" where files differ from it; of the kit where there is no git."""
+    if not (ROOT / ".git").exists():
+        return described().get("commit", "")
+    said = _said("git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD")
+    changed = _said("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")
+    return said + ("+" if said and changed else "")
+
+
+def _driver() -> str:
+    said = _said("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    return said.splitlines()[0] if said else ""
+
+
+def _kit() -> bool:
+    """Whether numba is the kit's."""
+    import numba
+
+    return Path(numba.__file__).is_relative_to(KIT / PACKAGES)
+
+
+def _said(*command: str) -> str:
     try:
-        said = subprocess.run(
-            ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"],
-            capture_output=True, text=True, check=True,
-        ).stdout.strip()  # fmt: skip
-        changed = subprocess.run(
-            ["git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True, text=True, check=True,
-        ).stdout.strip()  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
         return ""
-    return said + ("+" if changed else "")
 
 
 def _version(package: str) -> str | None:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.stage import write
+from benchmarks.gpu.report import write
 from fastmlp.kernels.cuda.jit import SIMULATED
 
 # Of losses after 8 steps against float64: rounding of float32 that the steps carry on.

@@ -7,7 +7,8 @@ its output poisoned before, against NumPy in float64.
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -75,33 +76,82 @@ class Products:
         return 2e-12 * size**3 / min(seconds)
 
 
-def check(number: int, *, few: bool) -> dict[str, Any]:
+class Kind(NamedTuple):
+    """Products that one kernel computes."""
+
+    order: str
+    tile: Tile
+    itemsize: int
+
+    @property
+    def dtype(self) -> str:
+        return f"float{8 * self.itemsize}"
+
+    def __str__(self) -> str:
+        t = self.tile
+        return f"{self.order} {self.dtype} of tiles {t.rows} x {t.columns} x {t.depth}"
+
+
+def kinds() -> list[Kind]:
+    """Every kernel of a product: 15 for GPUs."""
+    return [
+        Kind(order, tile, itemsize)
+        for itemsize in sorted(TILES)
+        for order in ORDERS
+        for tile in TILES[itemsize]
+    ]
+
+
+class Checked:
     """{"checked": how many products, "largest_error": in units of rounding, "wrong": those beyond
     what sums of k terms may be off, "tflops": of the large tile by kind and type}."""
-    products = Products(number)
-    wrong, largest, checked = [], 0.0, 0
-    for itemsize, dtype in ((4, "float32"), (8, "float64")):
-        lanes = 16 // itemsize
-        for kind, order in ORDERS.items():
-            for tile in TILES[itemsize]:
-                for m, n, k in _sizes(tile, lanes, few):
-                    error = products.error(order, tile, dtype, (m, n, k))
-                    checked, largest = checked + 1, max(largest, error)
-                    # Sums of k terms, one after the other.
-                    if not error <= max(4.0, k / 4):
-                        wrong.append(f"{kind} {dtype} {tile} {m} x {n} x {k}: {error:.3g}")
+
+    def __init__(self, number: int) -> None:
+        self.products = Products(number)
+        self.values: dict[str, Any] = {
+            "checked": 0, "largest_error": 0.0, "wrong": [], "tflops": {},
+        }  # fmt: skip
+
+    def add(self, kind: Kind, sizes: tuple[int, int, int]) -> None:
+        m, n, k = sizes
+        error = self.products.error(ORDERS[kind.order], kind.tile, kind.dtype, sizes)
+        self.values["checked"] += 1
+        self.values["largest_error"] = max(self.values["largest_error"], error)
+        # Sums of k terms, one after the other.
+        if not error <= max(4.0, k / 4):
+            self.values["wrong"].append(f"{kind}, {m} x {n} x {k}: {error:.3g}")
+
+
+def check(number: int, *, few: bool) -> Iterator[dict[str, Any]]:
+    """The values of `Checked`, after every kernel."""
+    checked = Checked(number)
+    for kind in kinds():
+        for sizes in _sizes(kind, few):
+            checked.add(kind, sizes)
+        yield checked.values
     size = 32 if SIMULATED or few else 4096
-    rates = {
-        f"{kind} {dtype}": products.tflops(order, TILES[itemsize][0], dtype, size)
-        for itemsize, dtype in ((4, "float32"), (8, "float64"))
-        for kind, order in ORDERS.items()
-    }
-    return {"checked": checked, "largest_error": largest, "wrong": wrong, "tflops": rates}
+    for kind in kinds():
+        if kind.tile is TILES[kind.itemsize][0]:
+            checked.values["tflops"][f"{kind.order} {kind.dtype}"] = checked.products.tflops(
+                ORDERS[kind.order], kind.tile, kind.dtype, size
+            )
+            yield checked.values
 
 
-def _sizes(tile: Tile, lanes: int, few: bool) -> list[tuple[int, int, int]]:
+def choice(number: int, n: int) -> Iterator[dict[str, Any]]:
+    """Likewise for n products: all kernels in turn, each time at another of the odd sizes."""
+    checked, every = Checked(number), kinds()
+    for i in range(n):
+        kind = every[i % len(every)]
+        sizes = _sizes(kind, few=True)
+        checked.add(kind, sizes[-1 - (i + i // len(every)) % (len(sizes) - 1)])
+        yield checked.values
+
+
+def _sizes(kind: Kind, few: bool) -> list[tuple[int, int, int]]:
     """Within a tile, one with rests, and many; multiples of a vector, as layers are padded."""
-    r, c, d = tile.rows, tile.columns, tile.depth
+    r, c, d = kind.tile.rows, kind.tile.columns, kind.tile.depth
+    lanes = 16 // kind.itemsize
     sizes = [(1, 1, 1), (r, c, d), (r + 1, c + 1, d + 1), (2 * r - 1, 3 * c - 5, 5 * d + 3)]
     if not few:
         sizes.append((7 * r + 13, 5 * c + 37, 61 * d + 7))

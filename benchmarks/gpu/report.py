@@ -4,29 +4,41 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 
-class Report:
-    """What a run found: {"machine": ..., "stages": {name: {...}}}."""
+def write(path: Path, values: Any, indent: int | None = None) -> None:
+    """The file as a whole, or as it was: whoever writes it may be ended at any time."""
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(values, indent=indent) + "\n")
+    os.replace(unfinished, path)
 
-    def __init__(self, folder: Path, machine: dict[str, Any]) -> None:
+
+class Report:
+    """What a run found: {"machine": ..., "stages": {name: {...}}, "wrong": [...]}."""
+
+    def __init__(self, folder: Path, prefix: str, machine: dict[str, Any]) -> None:
         date = datetime.date.today().isoformat()
         name = re.sub(r"[^a-z0-9]+", "-", machine["name"].lower()).strip("-")
-        self.path = folder / f"gpu-{name}-{date}.json"
-        self.values: dict[str, Any] = {"date": date, "machine": machine, "stages": {}}
+        self.path = folder / f"{prefix}-{name}-{date}.json"
+        self.values: dict[str, Any] = {
+            "date": date, "machine": machine, "stages": {}, "seconds": {}, "wrong": [],
+        }  # fmt: skip
         self.save()
 
-    def add(self, stage: str, values: Any) -> None:
+    def add(self, stage: str, values: Any, seconds: float, faults: list[str]) -> None:
         self.values["stages"][stage] = values
+        self.values["seconds"][stage] = round(seconds, 2)
+        self.values["wrong"] += faults
         self.save()
 
     def save(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps(self.values, indent=1) + "\n")
+        write(self.path, self.values, indent=1)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -6,26 +6,29 @@ Products are PyTorch's (cuBLAS), the copy too; without PyTorch a copy of numba's
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 REPEATS = 7
 
 
-def measure(number: int, *, small: bool) -> dict[str, float | None]:
-    """gb_per_s of a copy (bytes read and written), tflops of float32, tf32 and bf16 products."""
+def measure(number: int, *, small: bool) -> Iterator[dict[str, float]]:
+    """gb_per_s of a copy (bytes read and written), tflops of float32, tf32 and bf16 products: all
+    that are known, after each."""
     try:
         import torch
     except ImportError:
-        return {"copy_gb_per_s": _copy_of_numba(number, small)}
+        yield {"copy_gb_per_s": _copy_of_numba(number, small)}
+        return
     on_gpu = torch.cuda.is_available()
     device = f"cuda:{number}" if on_gpu else "cpu"
     wait = torch.cuda.synchronize if on_gpu else (lambda: None)
     n = 1 << (12 if small else 28)
     target = torch.empty(n, device=device)
     seconds = _best(partial(target.copy_, torch.rand(n, device=device)), wait)
-    found: dict[str, float | None] = {"copy_gb_per_s": 8e-9 * n / seconds}
+    found = {"copy_gb_per_s": 8e-9 * n / seconds}
+    yield found
     k = 128 if small else 8192
     for name, dtype, tf32 in (
         ("float32", torch.float32, False), ("tf32", torch.float32, True),
@@ -34,10 +37,7 @@ def measure(number: int, *, small: bool) -> dict[str, float | None]:
         torch.backends.cuda.matmul.allow_tf32 = tf32
         a, b = (torch.randn(k, k, device=device, dtype=dtype) for _ in range(2))
         found[f"{name}_tflops"] = 2e-12 * k**3 / _best(partial(torch.matmul, a, b), wait)
-    torch.backends.cuda.matmul.allow_tf32 = False
-    if on_gpu:
-        torch.cuda.empty_cache()
-    return found
+        yield found
 
 
 def _best(run: Callable[[], Any], wait: Callable[[], Any]) -> float:

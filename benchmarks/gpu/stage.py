@@ -1,48 +1,53 @@
-"""One stage of `make gpu`, in a process of its own: an error that the GPU does not forget, such as
-a wrong address, ends this one and none of the others.
+"""One stage of `make gpu` or `make gpu-smoke`, in a process of its own: an error that the GPU does
+not forget, such as a wrong address, ends this one and none of the others.
 
     python -m benchmarks.gpu.stage products --device 0 --json FILE
+
+The file is written anew with everything found so far, as often as something is found.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
+import faulthandler
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fastmlp.kernels.cuda.jit import SIMULATED
+from .report import write
 
-STAGES = ("roofline", "products", "accuracy", "repeatability", "timings")
-
-
-def write(path: Path, values: Any) -> None:
-    """The file as a whole, or as it was: a stage may be ended at any time."""
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(values))
-    os.replace(unfinished, path)
+STAGES = (
+    "versions", "roofline", "products", "repeatability", "timings", "accuracy",
+    "captured training", "15 products", "training beside the CPU",
+)  # fmt: skip
 
 
-def run(stage: str, number: int, few: bool, seconds: float, path: Path) -> None:
-    """Do a stage and write what it found; timings after every case."""
+def found(stage: str, number: int, few: bool, seconds: float) -> Iterator[Any]:
+    """All that a stage has found, each time it has found more."""
     # Imported where they are used: one stage needs no scikit-learn, another no PyTorch.
-    from benchmarks.gpu import products, roofline, timings, trainings
+    from benchmarks.gpu import products, roofline, smoke_stages, timings, trainings
 
     if stage == "roofline":
-        write(path, roofline.measure(number, small=few))
+        yield from roofline.measure(number, small=few)
     elif stage == "products":
-        write(path, products.check(number, few=few))
+        yield from products.check(number, few=few)
     elif stage == "accuracy":
-        write(path, trainings.accuracy(number, few=few))
+        yield from trainings.accuracy(number, few=few)
     elif stage == "repeatability":
-        write(path, trainings.repeatability(number, few=few))
-    else:
+        yield from trainings.repeatability(number, few=few)
+    elif stage == "timings":
         records: list[dict[str, Any]] = []
-        for found in timings.measure(number, few=few, deadline_s=time.perf_counter() + seconds):
-            records += found
-            write(path, records)
+        for more in timings.measure(number, few=few, deadline_s=time.perf_counter() + seconds):
+            records += more
+            yield records
+    elif stage == "captured training":
+        yield from smoke_stages.captured(number, few=few)
+    elif stage == "15 products":
+        yield from products.choice(number, smoke_stages.N_PRODUCTS)
+    else:
+        yield from smoke_stages.beside_the_cpu(number, few=few)
 
 
 def main() -> None:
@@ -53,11 +58,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1e9, help="for timings")
     parser.add_argument("--json", type=Path, required=True, help="file for what it finds")
     options = parser.parse_args()
+    if hasattr(signal, "SIGUSR1"):  # which comes when this takes too long: say where it is
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
+    if options.stage == "versions":
+        from benchmarks.gpu import versions
+
+        write(options.json, versions.found(options.device))
+        return
+    from fastmlp.kernels.cuda.jit import SIMULATED
+
     if SIMULATED:
         from tests.cuda import scheduler
 
         scheduler.install()
-    run(options.stage, options.device, options.few, options.seconds, options.json)
+    for values in found(options.stage, options.device, options.few, options.seconds):
+        write(options.json, values)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,12 @@ class FastMLP:
         steps = self.engine._programs["train"][1].steps
         return steps.trouble if steps is not None else "no steps were made"
 
+    @property
+    def captured(self) -> bool:
+        """Whether steps are replayed from a graph."""
+        steps = self.engine._programs["train"][1].steps
+        return steps is not None and steps._graph is not None
+
     def train(self, n_steps: int, shuffle: bool) -> float:
         per_epoch = len(self.data.X) // self.case.batch_size
         n_epochs = -(-n_steps // per_epoch)
@@ -135,25 +141,3 @@ def _steps_of_a_round(peer: Any, few: bool) -> int:
         steps = int(min(max(ROUND_S / each, 4), most))
     peer.train(steps, True)  # so that no array has to grow within a round
     return steps
-
-
-def faults(records: list[dict[str, Any]]) -> list[str]:
-    """Peers whose loss is not ours, and what of ours could not be measured."""
-    ours = [r for r in records if r["peer"] in ("", FastMLP.name) and "error" in r]
-    told = [f"{r['case']}: {r['error']}" for r in ours]
-    told += [
-        f"{r['case']}: no graph, {r['graph_trouble']}" for r in records if r.get("graph_trouble")
-    ]
-    return told + disagreements(records)
-
-
-def disagreements(records: list[dict[str, Any]]) -> list[str]:
-    """Peers whose loss after the same steps is not ours."""
-    ours = {r["case"]: r["loss"] for r in records if r["peer"] == FastMLP.name and "loss" in r}
-    return [
-        f"{r['case']}, {r['peer']}: loss {r['loss']:.6g}, fastmlp {ours[r['case']]:.6g}"
-        for r in records
-        if "loss" in r
-        and r["case"] in ours
-        and not abs(r["loss"] - ours[r["case"]]) <= 1e-4 * abs(ours[r["case"]])
-    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,9 @@ def digits(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return X[train], data.target[train], X[test], data.target[test]
 
 
-def accuracy(number: int, *, few: bool) -> list[dict[str, Any]]:
-    """Test accuracies over seeds of the same trainings on both devices, and their losses."""
+def accuracy(number: int, *, few: bool) -> Iterator[list[dict[str, Any]]]:
+    """Test accuracies over seeds of the same trainings on both devices, and their losses: all
+    records so far, after each seed."""
     records = []
     cases: tuple[tuple[str, tuple[int, ...], int], ...] = (
         ("digits", (64, 100, 10), 1), ("784-256-128-10", (784, 256, 128, 10), 4),
@@ -54,10 +56,10 @@ def accuracy(number: int, *, few: bool) -> list[dict[str, Any]]:
                 told[f"{kind}_loss"] = history["loss"][-1]
                 told[f"{kind}_accuracy"] = net.evaluate(X_test, y_test)["accuracy"]
             records.append(told)
-    return records
+            yield records
 
 
-def repeatability(number: int, *, few: bool) -> dict[str, bool]:
+def repeatability(number: int, *, few: bool) -> Iterator[dict[str, bool]]:
     """Whether the weights of a training are bitwise the same again, and from a table in parts."""
     X, y, *_ = digits(1)
     X, y = (X[:64], y[:64]) if few else (X, y)
@@ -72,13 +74,14 @@ def repeatability(number: int, *, few: bool) -> dict[str, bool]:
 
     first = weights()
     same = {"again": _equal(first, weights())}
+    yield same
     share, half = cuda_tables.TABLE_SHARE, cuda_feed.HALF_BYTES
     cuda_tables.TABLE_SHARE, cuda_feed.HALF_BYTES = -1.0, 64 * 1024
     try:
         same["from a table in parts"] = _equal(first, weights())
     finally:
         cuda_tables.TABLE_SHARE, cuda_feed.HALF_BYTES = share, half
-    return same
+    yield same
 
 
 def _equal(a: list[np.ndarray], b: list[np.ndarray]) -> bool:

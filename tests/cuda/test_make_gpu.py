@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from numba import cuda
 
-from benchmarks.gpu import products, timings
-from benchmarks.gpu.__main__ import _less_accurate, _steps
+from benchmarks.gpu import products, smoke, timings, verdicts
+from benchmarks.gpu.__main__ import steps
 from benchmarks.gpu.report import table
 
 ROOT = Path(__file__).parents[2]
-STAGES = ["roofline", "products", "operations", "repeatability", "timings", "accuracy"]
+STAGES = [
+    "versions", "roofline", "products", "operations", "repeatability", "timings", "accuracy",
+]  # fmt: skip
 
 
 def test_all_stages_in_the_simulator(tmp_path):
@@ -38,14 +40,33 @@ def test_all_stages_in_the_simulator(tmp_path):
     assert done.stdout.splitlines()[-1].startswith(("tiny", "small"))
 
 
+def test_the_smoke_run_in_the_simulator(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu.smoke", "--out", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("runs on numba's simulator, numba 0.")
+    (path,) = tmp_path.glob("smoke-numba-s-simulator-*.json")
+    found = json.loads(path.read_text())
+    assert list(found["stages"]) == list(smoke.LIMITS_S)
+    assert found["wrong"] == []
+    assert found["stages"]["15 products"]["checked"] == 15
+    assert len(found["stages"]["captured training"]["seconds"]) == 2
+    assert found["stages"]["training beside the CPU"]["largest_difference"] < 1e-5
+    assert "the simulator has none" in done.stdout
+
+
 def test_products_that_write_nothing_are_found(monkeypatch):
     @cuda.jit
     def nothing(out, a, b, clock, m, n, k, ld_out, ld_a, ld_b):
         pass
 
     monkeypatch.setattr(products.gemm, "product", lambda *how: nothing)
-    found = products.check(0, few=True)
+    *_, found = products.check(0, few=True)
     assert len(found["wrong"]) == found["checked"] > 0
+    *_, found = products.choice(0, 15)
+    assert len(found["wrong"]) == found["checked"] == 15
 
 
 def test_losses_that_differ_are_found():
@@ -54,13 +75,13 @@ def test_losses_that_differ_are_found():
         {"case": "b", "peer": "fastmlp", "loss": 1.0}, {"case": "b", "peer": "torch", "loss": 1.0},
         {"case": "b", "peer": "other", "error": "none"},
     ]  # fmt: skip
-    assert timings.disagreements(records) == ["a, torch: loss 1.01, fastmlp 1"]
-    assert "b, other: none" in _steps(records)
+    assert verdicts.disagreements(records) == ["a, torch: loss 1.01, fastmlp 1"]
+    assert "b, other: none" in steps(records)
     records.append({"case": "a", "peer": "nan", "loss": float("nan")})
     records.append(
         {"case": "c", "peer": "fastmlp", "loss": 1.0, "graph_trouble": "E: of the driver"}
     )
-    assert timings.faults(records) == [
+    assert verdicts.of_timings(records) == [
         "c: no graph, E: of the driver", "a, torch: loss 1.01, fastmlp 1",
         "a, nan: loss nan, fastmlp 1",
     ]  # fmt: skip
@@ -68,8 +89,8 @@ def test_losses_that_differ_are_found():
 
 def test_worse_accuracies_are_found():
     runs = [{"case": "a", "cpu_accuracy": 0.9, "cuda_accuracy": 0.87}]
-    assert _less_accurate(runs) == ["a: accuracy 0.8700, on the CPU 0.9000"]
-    assert not _less_accurate([{"case": "a", "cpu_accuracy": 0.9, "cuda_accuracy": 0.895}])
+    assert verdicts.less_accurate(runs) == ["a: accuracy 0.8700, on the CPU 0.9000"]
+    assert not verdicts.less_accurate([{"case": "a", "cpu_accuracy": 0.9, "cuda_accuracy": 0.895}])
 
 
 def test_tables():

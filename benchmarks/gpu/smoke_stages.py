@@ -1,0 +1,78 @@
+"""What `make gpu-smoke` does on the GPU beside the products."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import fastmlp
+from benchmarks.cases import Case
+from fastmlp.kernels.cache import cache_root
+from fastmlp.kernels.cuda.jit import SIMULATED
+
+from . import timings
+from .trainings import digits
+
+N_PRODUCTS = 15
+N_STEPS = 256
+EPOCHS = 5
+
+
+def captured(number: int, *, few: bool) -> Iterator[dict[str, Any]]:
+    """A small network trained twice: whether its steps are a graph, and seconds of a first fit."""
+    case = timings.FEW[0] if few else Case("64-100-10, 64", (64, 100, 10), 64)
+    n_steps = 8 if few else N_STEPS
+    before = _cache_files()
+    training = timings.FastMLP(case, *case.data(8), number)
+    values: dict[str, Any] = {"simulated": SIMULATED, "losses": [], "seconds": []}
+    for _ in range(2):
+        began_s = time.perf_counter()
+        values["losses"].append(training.train(n_steps, True))
+        values["seconds"].append(time.perf_counter() - began_s)
+        # How many kernels the first fit compiled, and how many it read from the cache, belong
+        # beside these, once the engine counts them.
+        values["cache_files"] = {"before": before, "added": _cache_files() - before}
+        values |= {"captured": training.captured, "graph_trouble": training.graph_trouble}
+        yield values
+
+
+def beside_the_cpu(number: int, *, few: bool) -> Iterator[dict[str, Any]]:
+    """Losses of all epochs of one float32 training on both devices, and accuracies on other rows.
+
+    `verdicts.LOSS_LIMIT` bounds the largest relative difference of an epoch's mean loss. Both
+    devices round in other places, and steps carry on what they rounded: on a CPU, moving every
+    first weight by one unit of rounding, up or down, moves these losses by up to 3.2e-8.
+    """
+    X, y, X_test, y_test = digits(1)
+    sizes = (64, 100, 10)
+    if few:
+        sizes, X, y, X_test, y_test = (64, 8, 10), X[:99], y[:99], X_test[:50], y_test[:50]
+    values: dict[str, Any] = {"losses": {}, "accuracies": {}, "seconds": {}}
+    for device in ("cpu", f"cuda:{number}"):
+        kind = device.partition(":")[0]
+        net = fastmlp.Network(sizes, loss="cross_entropy", seed=0, device=device)
+        began_s = time.perf_counter()
+        history = net.fit(
+            X, y, epochs=2 if few else EPOCHS, batch_size=64, verbose=False,
+            optimizer=fastmlp.optim.Adam(lr=2e-3),
+        )  # fmt: skip
+        values["seconds"][kind] = time.perf_counter() - began_s
+        values["losses"][kind] = list(history["loss"])
+        values["accuracies"][kind] = net.evaluate(X_test, y_test)["accuracy"]
+        if kind == "cuda":
+            values["largest_difference"] = largest_difference(values["losses"])
+        yield values
+
+
+def largest_difference(losses: dict[str, list[float]]) -> float:
+    """Of the GPU's losses from the CPU's, relative to these; NaN where one is not a number."""
+    pairs = zip(losses["cuda"], losses["cpu"], strict=True)
+    differences = [abs(gpu - cpu) / abs(cpu) for gpu, cpu in pairs]
+    return max(differences, key=lambda each: (each != each, each))
+
+
+def _cache_files() -> int:
+    root = cache_root()
+    return 0 if root is None else sum(len(files) for _, _, files in os.walk(root))
