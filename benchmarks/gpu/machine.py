@@ -32,7 +32,7 @@ def describe(number: int) -> dict[str, Any]:
     }  # fmt: skip
     if SIMULATED:
         return found
-    from numba.cuda.cuda_paths import get_cuda_paths
+    from cuda.pathfinder import load_nvidia_dynamic_lib
     from numba.cuda.cudadrv.driver import driver
 
     gpu = cuda.gpus[number]
@@ -43,7 +43,7 @@ def describe(number: int) -> dict[str, Any]:
         "multiprocessors": int(gpu.MULTIPROCESSOR_COUNT),
         "memory_bytes": int(memory.total), "free_bytes": int(memory.free),
         "cuda_of_driver": ".".join(map(str, driver.get_version())), "driver": _driver(),
-        "nvvm": os.path.realpath(get_cuda_paths()["nvvm"].info),
+        "nvvm": os.path.realpath(load_nvidia_dynamic_lib("nvvm").abs_path or ""),
         "toolkit": os.environ.get(VARIABLES[0], ""),
     }  # fmt: skip
 

@@ -13,12 +13,12 @@ def found(number: int) -> dict[str, Any]:
         from fastmlp import devices
         from fastmlp.kernels.cuda.jit import SIMULATED
 
-        from . import machine
+        from . import machine, surroundings
     except ModuleNotFoundError as error:
         return {"missing": f"the package {error.name} is not installed; {INSTALL}"}
     missing = devices.trouble(number)
-    if not missing and not SIMULATED:
-        missing = _library_trouble()
+    if not missing and not SIMULATED and not surroundings.described().get("targets"):
+        missing = _library_trouble()  # which kernels that a kit has compiled do without
     if missing:
         return {"missing": f"cuda:{number} cannot be used: {missing}"}
     described = machine.describe(number)
