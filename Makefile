@@ -17,7 +17,7 @@ PLOT := $(VENV)/.installed-plot
 CUDA_TESTS := NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest tests/cuda
 
 .DEFAULT_GOAL := help
-.PHONY: help train test trust lint types format bench gpu gpu-smoke sklearn asv defaults pictures clean
+.PHONY: help train test trust lint types format bench gpu gpu-smoke gpu-kit sklearn asv defaults pictures clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ gpu:  ## check and measure on a CUDA GPU, with what $(PYTHON) or gpu-kit/ has (9
 
 gpu-smoke:  ## the first checks on a CUDA GPU, likewise (150 seconds)
 	@$(PYTHON) -m benchmarks.gpu.smoke
+
+gpu-kit: $(TEST)  ## pack all that a GPU machine without a network needs, into build/ (5 minutes)
+	$(BIN)/python -m benchmarks.gpu.kit
 
 sklearn: $(BENCH)  ## time whole fits beside scikit-learn's, into the README (2 minutes)
 	$(BIN)/python -m benchmarks.sklearn_fits --into README.md

@@ -29,6 +29,7 @@ COMPILERS = (
 LIMIT_BYTES = 60 << 20
 
 PROJECT_FOLDERS = ("fastmlp", "kernels", "benchmarks", "tests/cuda")
+RESULTS = "benchmarks/results/"  # of other runs
 PROJECT_FILES = (
     "Makefile", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "docs/gpu.md",
     "tests/__init__.py", "fastmlp/kernels",
@@ -99,7 +100,11 @@ def place(entry: str) -> str | None:
 def of_project(tracked: Iterable[str]) -> list[str]:
     """The files of the project that checks and measurements read."""
     folders = tuple(f"{folder}/" for folder in PROJECT_FOLDERS)
-    return sorted(path for path in tracked if path in PROJECT_FILES or path.startswith(folders))
+    return sorted(
+        path
+        for path in tracked
+        if path in PROJECT_FILES or (path.startswith(folders) and not path.startswith(RESULTS))
+    )
 
 
 def size_trouble(n_bytes: int) -> str:
