@@ -49,12 +49,15 @@ def describe(number: int) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Of the checkout, with "+" where files differ from it; of the kit where there is no git."""
-    if not (ROOT / ".git").exists():
+    """Of the checkout, with "+" where files differ from it; of the kit where git knows none."""
+    # Without the first look, git would tell the commit of a checkout around this folder.
+    said = (ROOT / ".git").exists() and _said(
+        "git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"
+    )
+    if not said:
         return described().get("commit", "")
-    said = _said("git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD")
     changed = _said("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")
-    return said + ("+" if said and changed else "")
+    return said + ("+" if changed else "")
 
 
 def _driver() -> str:

@@ -15,6 +15,7 @@ from typing import IO
 
 LOOK_S = 0.02
 TELL_S = 0.5  # for a process that hangs to write where it does, see `stage.main`
+RELEASE_S = 3.0
 MOST_SAID = 1500  # characters of what a process printed
 
 
@@ -75,7 +76,9 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        # A driver may hold a process that was killed; the others need not wait for it.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(RELEASE_S)
 
 
 def _last_of(said: IO[str]) -> str:
