@@ -15,6 +15,8 @@ from .report import Report
 
 # The module that a stage's process runs.
 STAGE = "benchmarks.gpu.stage"
+# A rehearsal in the simulator, on processors that may be busy, has so many times the limits.
+PATIENCE = 4.0
 
 
 class Runner:
@@ -24,6 +26,7 @@ class Runner:
         self.prefix, self.out, self.number, self.few = prefix, out, number, few
         self.began_s = time.perf_counter()
         self.found: dict[str, Any] = {}
+        self._patience = 1.0
         self._scratch = tempfile.TemporaryDirectory(prefix="fastmlp-gpu-")
 
     def __enter__(self) -> Runner:
@@ -47,8 +50,8 @@ class Runner:
     def begin(self, limit_s: float) -> bool:
         """The first line: what is missing, then False; or what it runs on. Sets `report`.
 
-        A simulator's sizes are small ones. Where the versions themselves end badly, the stages
-        run all the same, as they may say why.
+        A simulator's sizes are small ones, its limits longer. Where the versions themselves end
+        badly, the stages run all the same, as they may say why.
         """
         missing = surroundings.kit_trouble()
         if not missing:
@@ -61,7 +64,8 @@ class Runner:
             return False
         found = found or {"line": f"unknown: versions {fault.splitlines()[0]}"}
         machine = found.get("machine", {"name": "unknown"})
-        self.few = self.few or machine.get("simulated", False)
+        if machine.get("simulated", False):
+            self.few, self._patience = True, PATIENCE
         print(f"runs on {found['line']}", flush=True)
         self.report = Report(self.out, self.prefix, machine)
         self._add("versions", machine, time.perf_counter() - began_s, fault)
@@ -82,7 +86,9 @@ class Runner:
             self._command(module, "--part", f"{i + 1}/{n}", "--json", str(path))
             for i, path in enumerate(paths)
         ]
-        faults = processes.run(commands, limit_s, surroundings.ROOT, self._environment)
+        faults = processes.run(
+            commands, limit_s * self._patience, surroundings.ROOT, self._environment
+        )
         records = [r for path in paths if path.exists() for r in json.loads(path.read_text())]
         wrong = {f"process {i + 1}": fault for i, fault in enumerate(faults) if fault}
         wrong |= {r["operation"]: r["wrong"] for r in records if r["wrong"]}
@@ -107,7 +113,9 @@ class Runner:
         command = self._command(
             STAGE, name, "--device", str(self.number), "--json", str(path), *arguments
         )
-        (fault,) = processes.run([command], limit_s, surroundings.ROOT, self._environment)
+        (fault,) = processes.run(
+            [command], limit_s * self._patience, surroundings.ROOT, self._environment
+        )
         values = json.loads(path.read_text()) if path.exists() else None
         return values, fault or ("" if values is not None else "wrote nothing")
 
