@@ -52,7 +52,7 @@ def rows(found: dict[str, Any]) -> list[tuple[str, Any]]:
             graph = "the simulator has none"
         told.append(("graph of a step", graph))
         told += [(f"seconds of fit {i + 1}", s) for i, s in enumerate(captured["seconds"])]
-        told += [(f"cache files {when}", n) for when, n in captured["cache_files"].items()]
+        told += [(f"kernels {how}", n) for how, n in captured["kernels"][-1].items()]
     products = found.get("15 products")
     if products is not None:
         told.append(("products checked", products["checked"]))

@@ -32,7 +32,7 @@ FOUND: dict[str, Any] = {
     "repeatability": {"again": True}, "timings": [STEP], "accuracy": [RUN],
     "captured training": {
         "simulated": False, "captured": True, "graph_trouble": "", "losses": [2.0, 1.0],
-        "seconds": [2.0, 1.0], "cache_files": {"before": 0, "added": 1},
+        "seconds": [2.0, 1.0], "kernels": [{"compiled": 1, "read": 10}],
     },
     "training beside the CPU": {
         "losses": {"cpu": [1.0], "cuda": [1.0]}, "largest_difference": 0.0,
