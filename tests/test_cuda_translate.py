@@ -55,14 +55,29 @@ def test_both_sides_of_a_branch_are_there():
     assert code.count("setp") >= 3
 
 
+def test_numbers_of_two_kinds_meet_as_numba_has_them():
+    code = translated(
+        "s = 0.0\n"
+        "for k in range(n[0] - 1, -1, -1):\n"
+        "    s += x[k] / n[1]\n"
+        "while s > 4:\n"
+        "    s = max(s - 1, float(x[0]))\n"
+        "out[0] = T(s)"
+    )
+    assert "cvt.f64.f32" in code
+    assert "cvt.rn.f64.s64" in code
+    assert "cvt.rn.f32.f64" in code
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("while n[0] > 0:\n        pass", "generated kernels have no While"),
+        ("with n:\n        return", "generated kernels have no With"),
         ("s = [zero]", "generated kernels have no List"),
-        ("s = zero\ns = 1", "s was float32 and becomes int64"),
-        ("s = zero + 1", "float32 and int64 in zero \\+ 1"),
-        ("s = zero < 1", "float32 and int64 in zero < 1"),
+        ("s = zero\ns = 1.5", "s was float32 and becomes float64"),
+        ("s = zero\ns = zero < zero", "s was float32 and becomes bool"),
+        ("s = zero + x", "float32 and array.* in zero \\+ x"),
+        ("s = zero < x", "float32 and array.* in zero < x"),
         ("s = zero if x[0] > zero else zero", "generated kernels have no IfExp"),
         ("s = n[0] > 0 and x[0] > zero", "generated kernels have no BoolOp"),
         ("if n[0]:\n        return", "n\\[0\\] must be a condition, is int64"),

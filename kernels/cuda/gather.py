@@ -15,16 +15,17 @@ from numba import cuda
 from ..counters import INPUT_LAYER
 from ..structs import Float, Job
 from . import ptx
-from .jit import THREADS, for_type, kernel, source
+from .generated import generated
+from .jit import THREADS, for_type
 from .random import dropout_mask
 from .shuffle import row_at
 from .structs import Clock
 
+_ARGUMENTS = (
+    "rows, act, table, params, embeddings, plain_columns, clock, job, floats, ld, n_columns, "
+    "row_step, column_step, n_embedded, threshold"
+)
 _KERNEL = """
-def gather(
-    rows, act, table, params, embeddings, plain_columns, clock, job, floats, ld, n_columns,
-    row_step, column_step, n_embedded, threshold,
-):
     found = cuda.shared.array(ROWS, int64)
     t, n_rows = cuda.threadIdx.x, clock[Clock.N_ROWS]
     own = t // GROUP
@@ -102,4 +103,4 @@ def gather(T: Any, drops: bool, embeds: bool, group: int) -> Any:
         "INPUT_LAYER": INPUT_LAYER, "row_at": row_at, "mask": dropout_mask(T), "load1": ptx.load1,
         "store": store,
     }  # fmt: skip
-    return kernel(source("gather", text, namespace))
+    return generated("gather", _ARGUMENTS, text, namespace)

@@ -23,7 +23,8 @@ from numba import cuda
 from ..structs import STATUS_RUNNING, Float, Job
 from . import ptx
 from .activations import activations
-from .jit import SIMULATED, for_type, kernel, source
+from .generated import generated
+from .jit import for_type
 from .random import dropout_mask
 from .structs import Clock
 from .tile import Tile
@@ -157,9 +158,7 @@ class _Source:
     def body(self, each_slice: str = "") -> None:
         """All from the first slice to the sums in c_i_j; `each_slice` is done with each of them."""
         tile = self.tile
-        self.add(
-            f"shared = cuda.shared.array({2 * self.slice_elems}, T{_ALIGNED})\n" + self.threads()
-        )
+        self.add(f"shared = cuda.shared.array({2 * self.slice_elems}, T)\n" + self.threads())
         for i in range(tile.thread_rows):
             self.add(" = ".join(f"c_{i}_{j}" for j in range(tile.thread_columns)) + " = zero")
         for name in "ab":
@@ -212,22 +211,13 @@ def _compiled(name: str, arguments: str, code: _Source, T: Any, named: dict[str,
         "store1": ptx.store1, "Clock": Clock, "Job": Job, "Float": Float,
         "RUNNING": STATUS_RUNNING, **named,
     }  # fmt: skip
-    text = f"def {name}({arguments}):\n" + "\n".join(code.lines) + "\n"
-    if not SIMULATED:
-        # numba would take seconds for the types of so many variables.
-        from .translate import kernel_body
-
-        namespace = {"body": kernel_body(arguments, text, namespace)}
-        text = f"def {name}({arguments}):\n    body({arguments})\n"
-    return kernel(source(name, text, namespace))
+    return generated(name, arguments, "\n".join(code.lines), namespace)
 
 
 def _lanes(T: Any) -> int:
     return ptx.VECTOR_BYTES // np.dtype(T).itemsize
 
 
-# Loads of vectors ask for it; the simulator knows no alignment.
-_ALIGNED = "" if SIMULATED else f", alignment={ptx.VECTOR_BYTES}"
 _BLOCK = """
 t = cuda.threadIdx.x
 m0, n0 = cuda.blockIdx.x * {rows}, cuda.blockIdx.y * {columns}

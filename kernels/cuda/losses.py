@@ -16,7 +16,8 @@ from numba import cuda
 
 from ..codes import LOSSES
 from .activations import functions
-from .jit import SMALL, THREADS, device, for_type, kernel, source
+from .generated import generated
+from .jit import SMALL, THREADS, device, for_type
 from .last import is_last_block
 from .steps import sum_losses, weigh_losses
 from .structs import Clock
@@ -148,7 +149,8 @@ slope = power
 if focusing > zero and rest > zero:
     slope -= focusing * math.exp(log_p) * power / rest * log_p
 for j in range(lane, count, LANES):
-    dz[z_at + j] = -rest * slope if j == label else dz[z_at + j] * slope
+    p = dz[z_at + j]
+    dz[z_at + j] = -rest * slope if j == label else p * slope
 value = -power * log_p
 """
 )
@@ -194,11 +196,11 @@ OF_ROWS = {
 }  # fmt: skip
 ONE_LANE = ("gaussian_nll", "quantiles")
 
+_ARGUMENTS = (
+    "dz, partial, history, clock, numbers, z, rows, labels, targets, weights, parameters, job, "
+    "floats, rates, ld, n_columns, ld_y, has_labels, has_weights"
+)
 _KERNEL = """
-def loss(
-    dz, partial, history, clock, numbers, z, rows, labels, targets, weights, parameters, job,
-    floats, rates, ld, n_columns, ld_y, has_labels, has_weights,
-):
     scratch = cuda.shared.array(THREADS, T)
     doubles = cuda.shared.array(THREADS, float64)
     t = cuda.threadIdx.x
@@ -268,7 +270,7 @@ def loss(T: Any, name: Any, lanes: int, finish: str) -> Any:
         "total": group_sum(T, lanes), "largest": group_max(T, lanes), "block_sum": block_sum,
         "is_last_block": is_last_block, "finish": FINISHES.get(finish),
     }  # fmt: skip
-    return kernel(source("loss", text, namespace))
+    return generated("loss", _ARGUMENTS, text, namespace)
 
 
 assert {*OF_ROWS, *terms(np.float32)} == set(LOSSES)

@@ -6,17 +6,18 @@ first value, and each statement becomes its instructions at once. The text is th
 simulator runs as Python, so there is one source for both.
 
 What the text may have: arguments and names of its namespace; `=`, `+=` and the like, tuples on both
-sides; `if`, `for` over a `range`, `return` without a value; comparisons, `and`, `or`, `not`,
-`a if c else b`; integers, booleans and numbers of T, each with their own kind only; `T(x)`,
-`min(a, b)` and `max(a, b)` of integers; elements of arrays; threads and blocks of `cuda`; and calls
-of device functions and intrinsics, which numba compiles. All parts of `and`, `or` and
-`a if c else b` are computed, so they must not read memory. Operands of `//` and `%` must not be
-negative.
+sides; `if`, `while`, `for` over a `range`, `return` without a value; comparisons, `and`, `or`,
+`not`, `a if c else b`; `T(x)`, `float(x)`, `int(x)` and their like, `min(a, b)` and `max(a, b)`;
+elements of arrays; threads and blocks of `cuda`; functions of `math`; and calls of device functions
+and intrinsics, which numba compiles. As with numba, float32 beside float64 is float64, and so is an
+integer beside a float. All parts of `and`, `or` and `a if c else b` are computed, so they must not
+read memory. Indices and operands of `//` and `%` must not be negative.
 """
 
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -40,6 +41,9 @@ _SPECIAL = {
 _WHOLE = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.FloorDiv: "udiv", ast.Mod: "urem",
           ast.BitAnd: "and_", ast.BitOr: "or_", ast.LShift: "shl", ast.RShift: "lshr"}  # fmt: skip
 _REAL = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
+_CASTS = {"float": types.float64, "float64": types.float64, "int": types.int64,
+          "np.int64": types.int64}  # fmt: skip
+_PURE = {*_CASTS, "T", "min", "max", "abs", "math.exp", "math.log1p"}  # calls that read no memory
 _ORDER = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 
 
@@ -82,6 +86,7 @@ class _Translation:
         self.typingctx, self.context, self.builder = typingctx, context, builder
         self.namespace, self.arguments = namespace, arguments
         self.variables: dict[str, Value] = {}  # pointers to where they are kept
+        self.n_shared = 0  # arrays in shared memory
         self.known: dict[Any, tuple[Any, Any]] = {}  # functions by their arguments' types
 
     def function(self, tree: ast.FunctionDef) -> None:
@@ -126,6 +131,16 @@ class _Translation:
             self.go_to(after)
         self.builder.position_at_end(after)
 
+    def do_While(self, node: ast.While) -> None:
+        look, body, after = (self.builder.append_basic_block(n) for n in ("look", "body", "done"))
+        self.builder.branch(look)
+        self.builder.position_at_end(look)
+        self.builder.cbranch(self.truth(node.test), body, after)
+        self.builder.position_at_end(body)
+        self.block(node.body)
+        self.go_to(look)
+        self.builder.position_at_end(after)
+
     def do_For(self, node: ast.For) -> None:
         call = node.iter
         if not (isinstance(call, ast.Call) and ast.unparse(call.func) == "range") or node.orelse:
@@ -134,13 +149,16 @@ class _Translation:
         if len(bounds) == 1:
             bounds = [self.whole(0), *bounds]
         start, stop, step = (*bounds, self.whole(1))[:3]
+        # A step that is no constant is positive.
+        goes_down = isinstance(step.value, ir.Constant) and step.value.constant < 0
         look, body, after = (self.builder.append_basic_block(n) for n in ("look", "body", "done"))
         at = cgutils.alloca_once(self.builder, start.value.type)  # what the body assigns is not it
         self.builder.store(start.value, at)
         self.builder.branch(look)
         self.builder.position_at_end(look)
         now = self.builder.load(at)
-        self.builder.cbranch(self.builder.icmp_signed("<", now, stop.value), body, after)
+        goes_on = self.builder.icmp_signed(">" if goes_down else "<", now, stop.value)
+        self.builder.cbranch(goes_on, body, after)
         self.builder.position_at_end(body)
         self.assign(node.target, Value(start.type, now))
         self.block(node.body)
@@ -166,9 +184,9 @@ class _Translation:
             if kept is None:
                 place = cgutils.alloca_once(self.builder, value.value.type, name=target.id)
                 kept = self.variables[target.id] = Value(value.type, place)
-            if kept.type != value.type:
+            if self.common(kept.type, value.type) != kept.type:
                 raise TypeError(f"{target.id} was {kept.type} and becomes {value.type}")
-            self.builder.store(value.value, kept.value)
+            self.builder.store(self.converted(value, kept.type).value, kept.value)
         else:
             self.refuse(target)
 
@@ -213,9 +231,25 @@ class _Translation:
     def of_BinOp(self, node: ast.BinOp) -> Value:
         return self.operate(node, self.value(node.left), self.value(node.right))
 
-    def operate(self, node: ast.BinOp | ast.AugAssign, left: Value, right: Value) -> Value:
-        if left.type != right.type:
+    def common(self, left: Any, right: Any) -> Any:
+        """The type that numba gives what values of these make together; None: there is none."""
+        if left == right:
+            return left
+        if not all(isinstance(kind, types.Float | types.Integer) for kind in (left, right)):
+            return None
+        is_float = isinstance(left, types.Float) or isinstance(right, types.Float)
+        return types.float64 if is_float else types.int64
+
+    def alike(self, left: Value, right: Value, node: ast.AST) -> tuple[Value, Value]:
+        kind = self.common(left.type, right.type)
+        if kind is None:
             raise TypeError(f"{left.type} and {right.type} in {ast.unparse(node)}")
+        return self.converted(left, kind), self.converted(right, kind)
+
+    def operate(self, node: ast.BinOp | ast.AugAssign, left: Value, right: Value) -> Value:
+        left, right = self.alike(left, right, node)
+        if isinstance(node.op, ast.Div) and not isinstance(left.type, types.Float):
+            left, right = (self.converted(part, types.float64) for part in (left, right))
         table = _REAL if isinstance(left.type, types.Float) else _WHOLE
         name = table.get(type(node.op))
         if name is None:
@@ -223,6 +257,8 @@ class _Translation:
         return Value(left.type, getattr(self.builder, str(name))(left.value, right.value))
 
     def of_UnaryOp(self, node: ast.UnaryOp) -> Value:
+        if isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
+            return self.constant(-node.operand.value)  # type: ignore[operator]
         operand = self.value(node.operand)
         if isinstance(node.op, ast.Not):
             return Value(types.boolean, self.builder.not_(self.truth(node.operand)))
@@ -244,9 +280,8 @@ class _Translation:
     def of_Compare(self, node: ast.Compare) -> Value:
         operands = [self.value(part) for part in (node.left, *node.comparators)]
         result = None
-        for op, left, right in zip(node.ops, operands, operands[1:], strict=False):
-            if left.type != right.type:
-                raise TypeError(f"{left.type} and {right.type} in {ast.unparse(node)}")
+        for op, first, second in zip(node.ops, operands, operands[1:], strict=False):
+            left, right = self.alike(first, second, node)
             sign = _ORDER[type(op)]
             if not isinstance(left.type, types.Float):
                 compare = self.builder.icmp_signed
@@ -258,14 +293,14 @@ class _Translation:
 
     def of_IfExp(self, node: ast.IfExp) -> Value:
         self.reads_nothing(node)
-        yes, no = self.value(node.body), self.value(node.orelse)
-        if yes.type != no.type:
-            raise TypeError(f"{yes.type} or {no.type} in {ast.unparse(node)}")
+        yes, no = self.alike(self.value(node.body), self.value(node.orelse), node)
         return Value(yes.type, self.builder.select(self.truth(node.test), yes.value, no.value))
 
     def reads_nothing(self, node: ast.expr) -> None:
-        if any(isinstance(part, ast.Call | ast.Subscript) for part in ast.walk(node)):
-            self.refuse(node)
+        for part in ast.walk(node):
+            calls = isinstance(part, ast.Call) and ast.unparse(part.func) not in _PURE
+            if calls or isinstance(part, ast.Subscript):
+                self.refuse(node)
 
     def truth(self, node: ast.expr) -> Any:
         value = self.value(node)
@@ -280,31 +315,37 @@ class _Translation:
         if name == "cuda.shared.array":
             return self.shared(node)
         arguments = [self.value(argument) for argument in node.args]
-        if name == "T":
-            return self.cast(arguments[0])
+        if name in _CASTS or name == "T":
+            wanted = _CASTS.get(name) or numpy_support.from_dtype(self.namespace["T"])
+            return self.converted(arguments[0], wanted)
         if name in ("min", "max"):
-            left, right = arguments
-            first = self.builder.icmp_signed(
-                "<" if name == "min" else ">", left.value, right.value
-            )  # fmt: skip
-            return Value(left.type, self.builder.select(first, left.value, right.value))
+            left, right = self.alike(arguments[0], arguments[1], node)
+            return self.extreme(name, left, right)
         root, *attributes = name.split(".")
-        function = self.namespace[root]
+        function = self.namespace[root] if root in self.namespace else getattr(builtins, root)
         for attribute in attributes:
             function = getattr(function, attribute)
         return self.call(function, arguments)
 
-    def cast(self, value: Value) -> Value:
-        wanted = numpy_support.from_dtype(self.namespace["T"])
+    def converted(self, value: Value, wanted: Any) -> Value:
         if value.type == wanted:
             return value
         return Value(wanted, self.context.cast(self.builder, value.value, value.type, wanted))
 
+    def extreme(self, name: str, left: Value, right: Value) -> Value:
+        """As Python's: the first, unless the second is beyond it."""
+        sign = "<" if name == "min" else ">"
+        is_float = isinstance(left.type, types.Float)
+        compare = self.builder.fcmp_ordered if is_float else self.builder.icmp_signed
+        beyond = compare(sign, right.value, left.value)
+        return Value(left.type, self.builder.select(beyond, right.value, left.value))
+
     def shared(self, node: ast.Call) -> Value:
         n, kind = (eval(ast.unparse(part), dict(self.namespace)) for part in node.args)
-        element = numpy_support.from_dtype(kind)
+        element, name = numpy_support.from_dtype(kind), f"_fastmlp_shared_{self.n_shared}"
+        self.n_shared += 1
         array = _generic_array(
-            self.context, self.builder, shape=(n,), dtype=element, symbol_name="_fastmlp_shared",
+            self.context, self.builder, shape=(n,), dtype=element, symbol_name=name,
             addrspace=ADDRSPACE_SHARED, alignment=ptx.VECTOR_BYTES,
         )  # fmt: skip
         return Value(types.Array(element, 1, "C"), array)
