@@ -209,8 +209,11 @@ def _driver_trouble() -> str:
 
 
 def _compiler_trouble() -> str:
+    from numba.cuda.core import config
     from numba.cuda.cudadrv import nvvm
 
+    if config.FORCE_CUDA_CC:
+        return "NUMBA_FORCE_CUDA_CC has another GPU's code compiled; unset it"
     try:
         nvvm.NVVM()
     except Exception as error:  # of several kinds, by what of it is missing

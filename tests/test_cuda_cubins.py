@@ -6,8 +6,10 @@ that loads binaries, captures graphs and runs nothing.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from fastmlp.engine.cuda_offline import Typed, distinct, launches_of
 from fastmlp.engine.cuda_warm import every_job
 from fastmlp.kernels.cuda import binaries
 from fastmlp.kernels.cuda.arguments import signature_of, words_of
-from fastmlp.kernels.cuda.compiler import TARGETS, target_named, target_of
+from fastmlp.kernels.cuda.compiler import TARGETS, pretended, target_named, target_of
 
 from . import cuda_driver
 
@@ -53,14 +55,14 @@ def library(tmp_path_factory) -> Path:
 def filled(library, tmp_path_factory) -> Path:
     """The cache folder that a first process left."""
     cache = tmp_path_factory.mktemp("cubins") / "cache"
-    compiled, read, trouble = trained(library, cache)[0]
-    assert (read, trouble) == (0, "")
+    compiled, read, refused, trouble = trained(library, cache)[0]
+    assert (read, refused, trouble) == (0, 0, "")
     assert compiled > 5
     return cache
 
 
 def trained(library: Path, cache: Path | str) -> tuple[list, list[list[str]]]:
-    """[kernels compiled, kernels read, why there was no graph], and the driver's log."""
+    """[kernels compiled, read, refused by the driver, why there was no graph], and its log."""
     printed, log = cuda_driver.run(library, TRAINING, cache=cache)
     return json.loads(printed), log
 
@@ -74,7 +76,7 @@ def files(cache: Path) -> list[Path]:
 
 
 def test_a_second_process_compiles_nothing(library, filled):
-    (compiled, read, _), log = trained(library, filled)
+    (compiled, read, _, _), log = trained(library, filled)
     assert (compiled, read) == (0, len(files(filled)))
     assert sum(words[0] == "load" for words in log) == read  # each once, as a cubin
 
@@ -106,8 +108,48 @@ def test_what_is_damaged_or_foreign_is_compiled_anew(library, filled, tmp_path, 
     assert trained(library, cache)[0][0] == 0  # mended
 
 
+def test_what_the_driver_refuses_is_compiled_anew(library, filled, tmp_path):
+    cache = copied(filled, tmp_path)
+    path = min(files(cache), key=lambda path: path.name)
+    header, _, _ = path.read_bytes()[32:].partition(b"\n")
+    body = header + b"\n" + b"no machine code"
+    path.write_bytes(hashlib.sha256(body).digest() + body)
+    compiled, _, refused, trouble = trained(library, cache)[0]
+    assert (compiled, refused, trouble) == (1, 1, "")
+    assert trained(library, cache)[0][0] == 0  # mended
+
+
+def test_variables_of_numba_change_no_code(library, filled, tmp_path):
+    cache = copied(filled, tmp_path)
+    path = min(files(cache), key=lambda path: path.name)
+    n_bytes = path.stat().st_size
+    path.unlink()
+    cuda_driver.run(library, TRAINING, cache=cache, NUMBA_OPT="0", NUMBA_CUDA_DEBUGINFO="1")
+    # Names within it hold numbers that numba counts; code that is not optimised is twice as long.
+    assert path.stat().st_size == pytest.approx(n_bytes, rel=0.05)
+
+
+def test_a_pretended_target_is_that_of_its_thread_alone():
+    from numba.cuda import dispatcher
+
+    asked = []
+
+    def ask():
+        try:
+            asked.append(dispatcher.get_current_device().compute_capability)
+        except Exception:  # there is no GPU here
+            asked.append(None)
+
+    with pretended(TARGETS[0]):
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+        ask()
+    assert asked == [None, (7, 5)]
+
+
 def test_without_a_cache_every_process_compiles(library, filled):
-    compiled, read, _ = trained(library, "off")[0]
+    compiled, read, *_ = trained(library, "off")[0]
     assert (compiled, read) == (len(files(filled)), 0)
 
 

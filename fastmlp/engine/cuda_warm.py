@@ -103,4 +103,4 @@ def missing(dtype: str, target: Target) -> list[Launch]:
 
 def compile_kernel(launch: Launch, target: Target) -> None:
     """Its machine code, into the cache."""
-    binaries.load(launch.kernel, signature_of(launch.arguments), target)
+    binaries.keep(launch.kernel, signature_of(launch.arguments), target)

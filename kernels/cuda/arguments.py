@@ -28,6 +28,11 @@ def _type_of(argument: Any) -> Any:
     return types.Array(numpy_support.from_dtype(np.dtype(argument.dtype)), 1, "C")
 
 
+def kinds_of(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What decides the signature, in a fraction of the time that it takes to make one."""
+    return tuple(getattr(argument, "dtype", type(argument)) for argument in arguments)
+
+
 def words_of(arguments: tuple[Any, ...]) -> list[Any]:
     """What `cuda.core.launch` takes for them, in the layout that numba gives a kernel's parameters.
 

@@ -44,6 +44,7 @@ class Counts(NamedTuple):
 
     compiled: int = 0
     read: int = 0
+    refused: int = 0  # of those read, by the driver: they were compiled then
 
 
 _counts = Counts()
@@ -63,14 +64,35 @@ def load(kernel: Kernel, signature: Any, target: Target) -> Binary:
     with _lock:
         if key not in kernel.binaries:
             found = _read(kernel, signature, target)
-            if found is not None:
-                _counts = _counts._replace(read=_counts.read + 1)
-            else:
-                found = binary_of(kernel.py_func, signature, target)
-                _counts = _counts._replace(compiled=_counts.compiled + 1)
-                _write(kernel, signature, target, found)
+            if found is None:
+                return _compile(kernel, signature, target)
+            _counts = _counts._replace(read=_counts.read + 1)
             kernel.binaries[key] = found
         return kernel.binaries[key]
+
+
+def compile_anew(kernel: Kernel, signature: Any, target: Target) -> Binary:
+    """Machine code in place of what was read from disk and the driver refuses."""
+    global _counts
+    with _lock:
+        _counts = _counts._replace(refused=_counts.refused + 1)
+        return _compile(kernel, signature, target)
+
+
+def keep(kernel: Kernel, signature: Any, target: Target) -> None:
+    """Its machine code on disk, also where this process has had it in memory."""
+    binary = load(kernel, signature, target)
+    if not is_kept(kernel, signature, target):
+        _write(kernel, signature, target, binary)
+
+
+def _compile(kernel: Kernel, signature: Any, target: Target) -> Binary:
+    global _counts
+    made = binary_of(kernel.py_func, signature, target)
+    _counts = _counts._replace(compiled=_counts.compiled + 1)
+    _write(kernel, signature, target, made)
+    kernel.binaries[signature, target] = made
+    return made
 
 
 def is_kept(kernel: Kernel, signature: Any, target: Target) -> bool:
@@ -96,7 +118,7 @@ def _read(kernel: Kernel, signature: Any, target: Target) -> Binary | None:
         body = cache.read_trusted(path)
         header, _, cubin = (body or b"").partition(b"\n")
         known, entry = json.loads(header)
-        return Binary(entry, cubin) if known == key else None
+        return Binary(entry, cubin, was_read=True) if known == key else None
     except (OSError, ValueError):  # none there, or not what was written
         return None
 

@@ -16,9 +16,6 @@ from numba.cuda import dispatcher
 from numba.cuda.compiler import _compile_pyfunc_with_fixup
 from numba.cuda.core.compiler_lock import global_compiler_lock
 
-# numba asks the current device for its capability wherever a device function is compiled.
-_ASKING = threading.RLock()
-
 
 class Target(NamedTuple):
     """A compute capability; suffix "a": with the instructions that no later one has to have."""
@@ -35,7 +32,7 @@ class Target(NamedTuple):
 TARGETS = (Target(7, 5), Target(8, 0), Target(9, 0, "a"), Target(10, 0, "a"))
 
 
-# Those that CUDA 13 compiles for. A table, as asking its library takes longer than reading a cubin.
+# What CUDA 13 compiles for. A table, as asking its library takes longer than reading a cubin.
 _KNOWN = ((7, 5), (8, 0), (8, 6), (8, 7), (8, 8), (8, 9), (9, 0), (10, 0), (10, 3), (11, 0),
           (12, 0), (12, 1))  # fmt: skip
 
@@ -45,6 +42,7 @@ class Binary(NamedTuple):
 
     entry: str
     cubin: bytes
+    was_read: bool = False  # from disk
 
 
 def target_of(capability: tuple[int, int]) -> Target:
@@ -80,9 +78,11 @@ class Compiled:
     def __init__(self, function: Any, signature: Any, target: Target) -> None:
         """target: asked by numba of some instructions, none of which our kernels have."""
         with pretended(target), global_compiler_lock:
+            # In full, as numba's defaults are those of variables of the environment.
             self._library, _ = _compile_pyfunc_with_fixup(
-                function, signature, device=False, abi="numba", cc=_capability(target)
-            )
+                function, signature, device=False, abi="numba", cc=_capability(target),
+                opt=True, debug=False, lineinfo=False,
+            )  # fmt: skip
 
     def ptx(self, target: Target) -> tuple[str, bytes]:
         """The name of the kernel's entry, and its PTX."""
@@ -119,15 +119,19 @@ def assembled(name: str, ptx: bytes, target: Target) -> tuple[bytes, str]:
 
 @contextlib.contextmanager
 def pretended(target: Target) -> Iterator[None]:
-    """As if the current device had this compute capability, also where there is no device.
+    """As if this thread's current device had this compute capability, also where there is none.
 
     A device function is kept by numba as LLVM IR, which is the same for every target.
     """
-    capability = SimpleNamespace(compute_capability=tuple(target)[:2])
-    with _ASKING:
-        before = dispatcher.get_current_device
-        dispatcher.get_current_device = lambda: capability
-        try:
-            yield
-        finally:
-            dispatcher.get_current_device = before
+    before = getattr(_pretended, "device", None)
+    _pretended.device = SimpleNamespace(compute_capability=tuple(target)[:2])
+    try:
+        yield
+    finally:
+        _pretended.device = before
+
+
+# numba asks the current device for its capability wherever a device function is compiled.
+_pretended = threading.local()
+_current_device = dispatcher.get_current_device
+dispatcher.get_current_device = lambda: getattr(_pretended, "device", None) or _current_device()

@@ -26,7 +26,7 @@ THREADS = 8 if SMALL else 256
 
 # No link-time optimisation: a kernel has all of its code when it comes to the assembler, and what
 # tests compile without a GPU must be what a GPU runs.
-_FLAGS = {"lto": False}
+_FLAGS = {"lto": False, "opt": True, "debug": False, "lineinfo": False}
 _making = threading.local()  # what the factory that runs now in a thread was given
 
 
@@ -39,7 +39,8 @@ class Kernel:
 
     def __init__(self, function: Callable, identity: str | None) -> None:
         self.py_func, self.identity = function, identity
-        self.binaries: dict[Any, Any] = {}  # by types of arguments and target
+        self.binaries: dict[Any, Any] = {}  # by types of arguments and target; and as the driver's:
+        self.loaded: dict[Any, Any] = {}
 
     @property
     def name(self) -> str:
@@ -102,7 +103,8 @@ def _identity(function: Callable) -> str | None:
         return f"{function.__module__}.{function.__qualname__}"
     module, factory, given = stack[-1]
     plain = [_plain(value) for value in given]
-    return None if None in plain else f"{module}.{factory}({', '.join(map(str, plain))})"
+    given_text = ", ".join(map(str, plain))
+    return None if None in plain else f"{module}.{factory}({given_text}).{function.__name__}"
 
 
 def _plain(value: Any) -> str | None:

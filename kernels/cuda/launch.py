@@ -23,9 +23,9 @@ from numba.cuda.core import config
 from .jit import SIMULATED, Kernel
 
 if not SIMULATED:
-    from .arguments import signature_of, words_of
-    from .binaries import load
-    from .compiler import Target, target_of
+    from . import binaries
+    from .arguments import kinds_of, signature_of, words_of
+    from .compiler import Binary, Target, target_of
 
 _log = logging.getLogger("fastmlp")
 COPY_BYTES = 64 * 1024 * 1024  # of a host array that are copied at a time
@@ -59,7 +59,6 @@ class Gpu:
         self._lock = _SIMULATOR_LOCK if SIMULATED else threading.RLock()
         with self.current():
             self.stream = cuda.stream()
-        self._loaded: dict[Any, Any] = {}  # kernels in the GPU's memory, by their machine code
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -168,12 +167,11 @@ class Gpu:
                 core.launch(on, config, self._kernel(kernel, arguments), *words_of(arguments))
 
     def _kernel(self, kernel: Kernel, arguments: tuple[Any, ...]) -> Any:
-        """The kernel for these types of arguments, in the GPU's memory."""
-        binary = load(kernel, signature_of(arguments), self.target)
-        if binary not in self._loaded:
-            code = _core().ObjectCode.from_cubin(binary.cubin, name=kernel.name)
-            self._loaded[binary] = code.get_kernel(binary.entry)
-        return self._loaded[binary]
+        """The kernel for these types of arguments, as the driver has it."""
+        key = self.target, kinds_of(arguments)
+        if key not in kernel.loaded:
+            kernel.loaded[key] = _loaded(kernel, signature_of(arguments), self.target)
+        return kernel.loaded[key]
 
     @functools.cached_property
     def target(self) -> Target:
@@ -184,6 +182,22 @@ class Gpu:
         """Until all that was launched has run."""
         with self.current():
             self.stream.synchronize()
+
+
+def _loaded(kernel: Kernel, signature: Any, target: Target) -> Any:
+    """The kernel of `cuda.core`, on whichever GPU of this target it is launched."""
+    binary = binaries.load(kernel, signature, target)
+    try:
+        return _core_kernel(binary, kernel.name)
+    except Exception as error:  # the driver's
+        if not binary.was_read:
+            raise
+        _log.warning("%s is compiled, as the driver refuses what was kept: %s", kernel.name, error)
+        return _core_kernel(binaries.compile_anew(kernel, signature, target), kernel.name)
+
+
+def _core_kernel(binary: Binary, name: str) -> Any:
+    return _core().ObjectCode.from_cubin(binary.cubin, name=name).get_kernel(binary.entry)
 
 
 def _allocated(allocate: Callable[..., Any], n: int, dtype: Any) -> Any:

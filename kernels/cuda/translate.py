@@ -282,7 +282,7 @@ class _Translation:
         result = None
         for op, first, second in zip(node.ops, operands, operands[1:], strict=False):
             left, right = self.alike(first, second, node)
-            sign = _ORDER[type(op)]
+            sign = _ORDER.get(type(op)) or self.refuse(node)
             if not isinstance(left.type, types.Float):
                 compare = self.builder.icmp_signed
             else:  # of a NaN only != holds
@@ -299,18 +299,19 @@ class _Translation:
     def reads_nothing(self, node: ast.expr) -> None:
         for part in ast.walk(node):
             calls = isinstance(part, ast.Call) and ast.unparse(part.func) not in _PURE
-            if calls or isinstance(part, ast.Subscript):
+            # A division by zero is undefined, also where its result is not taken.
+            if calls or isinstance(part, ast.Subscript | ast.FloorDiv | ast.Mod):
                 self.refuse(node)
 
     def truth(self, node: ast.expr) -> Any:
         value = self.value(node)
         if value.type != types.boolean:
             raise TypeError(f"{ast.unparse(node)} must be a condition, is {value.type}")
-        if value.value.type.width == 1:
-            return value.value
-        return self.context.get_value_as_data(self.builder, value.type, value.value)
+        return value.value
 
     def of_Call(self, node: ast.Call) -> Any:
+        if node.keywords:
+            self.refuse(node)
         name = ast.unparse(node.func)
         if name == "cuda.shared.array":
             return self.shared(node)
