@@ -26,12 +26,16 @@ from .parser import SIZES, Instruction, Kernel, Register, parse
 
 GROUP_LANES = 4096  # as many as keep the cost of an instruction for all lanes small
 _LONG_TURN = 20_000  # instructions
-_POLLS = 3_000  # strong reads in turn that change nothing, before all are said to wait for ever
+# Strong reads in turn that change nothing: after so many other lanes run, and after so many all are
+# said to wait for ever.
+_PATIENCE, _POLLS = 50, 3_000
+_MOST = 20_000_000  # instructions of a launch, each for any number of lanes
 _PLAIN, _BRANCH, _BARRIER, _WARP_BARRIER, _END, _TRAP, _NOTHING = range(7)
 _KINDS = {
     "bra": _BRANCH, "bar": _BARRIER, "barrier": _BARRIER, "ret": _END, "exit": _END, "trap": _TRAP,
     "nanosleep": _NOTHING, "pragma": _NOTHING, "prefetch": _NOTHING, "prefetchu": _NOTHING,
 }  # fmt: skip
+_OF_WARPS = ("bar", "barrier", "shfl", "vote", "redux", "mma", "ldmatrix")
 
 
 class Program:
@@ -51,6 +55,7 @@ class Program:
             for i in code
         ]
         self.ranks = ranks(code)
+        self.of_warps = [i.parts[0] in _OF_WARPS for i in code]
         self.units = {space: smallest_access(code, space) for space in ("global", "shared")}
 
 
@@ -129,7 +134,7 @@ class Grid:
         self._addresses: dict[str, int] = {}
         self._lay_out(dynamic_bytes)
         self.counts, self.rank_of = [0] * self.end, np.array(program.ranks)
-        self.polled, self._polls = False, 0
+        self.polled, self._polls, self._n_run = False, 0, 0
         # Of each block: threads that wait at its barrier, the barrier, and threads that ended.
         self._waiting = np.zeros(self.n_blocks, np.int64)
         self._barrier_at = np.full(self.n_blocks, -1)
@@ -220,6 +225,8 @@ class Grid:
                 lanes = ready[int(self.rng.integers(len(ready)))]
                 turn_length = int(self.rng.integers(1, 400))
             turn += not self._take_turn(lanes, turn_length)
+            if self._n_run > _MOST:
+                raise Deadlock(f"no end after {self._n_run} instructions of {self.kernel.name}")
         for lanes in self.groups:
             if lanes.waiting.any():
                 self._stop_waiting(lanes)
@@ -235,25 +242,43 @@ class Grid:
 
     def _take_turn(self, lanes: Lanes, length: int) -> bool:
         """Instructions of a group, until it has to wait or its turn is over; whether it waits."""
-        left, lowest = length, True
+        left = length
         while left > 0:
             able = (lanes.pcs < self.end) & ~lanes.waiting
             if not able.any():
                 if not lanes.waiting.any():
                     lanes.forget()
                 return True
-            # Who waits in a loop for another lane of the group must not keep it from running.
             place = self.rank_of[lanes.pcs]
-            rank = int(place[able].min() if lowest else place[able].max())
+            rank = int(place[able].min())
+            if self._polls >= _PATIENCE:
+                # Who waits in a loop for another lane of the group must not keep it from running.
+                rank = self._other_rank(lanes, place, able)
+                left = min(left, 2 * _PATIENCE)
             chosen = able & (place == rank)
             others = place[able & (place > rank)]
             meets = int(others.min()) if len(others) else self.program.ranks[-1]
             pc = int(lanes.pcs[chosen][0])
-            left -= self._run_until(lanes, pc, None if chosen.all() else chosen, meets, left)
-            if self._polls > 50:
-                lowest = not lowest
-                left = min(left, 50)
+            ran = self._run_until(lanes, pc, None if chosen.all() else chosen, meets, left)
+            left, self._n_run = left - ran, self._n_run + ran
         return False
+
+    def _other_rank(self, lanes: Lanes, place: np.ndarray, able: np.ndarray) -> int:
+        """Where lanes stand that are to run next, in turn."""
+        standing = [
+            int(rank) for rank in np.unique(place[able])
+            if not self._too_early(lanes, able & (place == rank), int(lanes.pcs[place == rank][0]))
+        ]  # fmt: skip
+        return standing[self._polls // _PATIENCE % len(standing)]
+
+    def _too_early(self, lanes: Lanes, mask: Any, pc: int) -> bool:
+        """Whether lanes stand at an instruction of whole warps, of which some may still come."""
+        if mask is None or not self.program.of_warps[pc]:
+            return False
+        behind = (self.rank_of[lanes.pcs] < self.rank_of[pc]) & ~lanes.waiting & ~mask
+        return bool(
+            (behind.reshape(-1, WARP).any(axis=1) & mask.reshape(-1, WARP).any(axis=1)).any()
+        )
 
     def _run_until(self, lanes: Lanes, pc: int, mask: Any, meets: int, most: int) -> int:
         """Run lanes that stand at pc, until they part, wait, end or reach the rank `meets`; how
@@ -262,6 +287,8 @@ class Grid:
         kinds, guards, runs, rank_of = program.kinds, program.guards, program.runs, program.ranks
         try:
             while most > 0 and rank_of[pc] < meets:
+                if self._polls >= _PATIENCE and self._too_early(lanes, mask, pc):
+                    break
                 most -= 1
                 counts[pc] += 1
                 taken, guard, kind = mask, guards[pc], kinds[pc]
@@ -276,9 +303,9 @@ class Grid:
                         taken = None
                 if kind == _PLAIN:
                     runs[pc](self, lanes, taken)
+                    if self.polled and self._count_poll():
+                        most = 0
                     pc += 1
-                    if self.polled:
-                        self._count_poll()
                 elif kind == _BRANCH:
                     target = self.kernel.code[pc].target
                     if taken is mask or (mask is not None and (taken == mask).all()):
@@ -306,13 +333,15 @@ class Grid:
             fault.locate(self.kernel.name, self.kernel.code[pc], lanes)
             raise
         lanes.pcs[lanes.active(mask)] = pc
-        return begin - most
+        return max(1, begin - most)
 
-    def _count_poll(self) -> None:
+    def _count_poll(self) -> bool:
+        """After a strong read: whether it is time that other lanes run."""
         self.polled = False
         self._polls += 1
-        if self._polls > _POLLS * max(1, len(self.groups)):
+        if self._polls > _POLLS * len(self.groups):
             raise Deadlock(f"{self._polls} strong reads in turn found nothing new")
+        return self._polls % _PATIENCE == 0
 
     def _finish(self, lanes: Lanes, active: np.ndarray) -> None:
         lanes.pcs[active] = self.end

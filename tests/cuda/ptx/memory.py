@@ -175,9 +175,9 @@ class Memory:
         if writes:
             self._compare(before, since, at, who, order, strong, "read", writes)
             self._writes[place] = mine
-            again = self._writes[place] != mine
-            if not strong and again.any():
-                self._stop(Race, again, at, lanes, "two threads write it at once")
+            if not strong:
+                self._compare(self._writes[place], since, at, who, order, strong, "written", writes)
+            self._reads[place] = 0  # who comes after this write comes after them
             return
         mixed = order.with_readers(before, threads, since, mine, strong)
         self._reads[place] = mixed

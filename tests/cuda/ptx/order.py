@@ -88,6 +88,9 @@ class Order:
         warp, block = self.warp_and_block(who)
         own_warp, own_block = threads // WARP, threads // self.block_threads
         kept = (number > since) & ((block != own_block) | (number > self.barrier[own_block]))
+        if self.spreads:
+            for i in np.flatnonzero(kept & (block != own_block)):
+                kept[i] = not self._knows(int(threads[i]), int(number[i]), int(who[i]))
         joined = np.where(block == own_block, _BLOCK | own_block, _ANY)
         joined = np.where(warp == own_warp, _WARP | own_warp, joined)
         joined = np.where(who == threads, threads, joined)
