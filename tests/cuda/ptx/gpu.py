@@ -5,29 +5,33 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import numpy as np
 
-from benchmarks.gpu.resources import Typed, ptx_of, signature_of
-from fastmlp.kernels.cuda.launch import Launch
+from fastmlp.engine.cuda_offline import Typed
+from fastmlp.kernels.cuda.arguments import signature_of, words_of
+from fastmlp.kernels.cuda.compiler import Target, ptx_of
+from fastmlp.kernels.cuda.launch import Gpu, Launch, Steps
 
 from .arithmetic import Approximation
 from .grid import Program, Ran, launch
 from .memory import GLOBAL, Memory
 
-TARGET = (9, 0)
+TARGET = Target(9, 0, "a")
 # Of each kernel and types of arguments, for as long as the process lives: compiling is slow.
-_PROGRAMS: dict[tuple[Any, str], tuple[str, Program]] = {}
+_PROGRAMS: dict[tuple[Any, Any], tuple[str, Program]] = {}
 
 
-def ptx_and_program(launched: Any) -> tuple[str, Program]:
-    """The PTX of a launch's kernel, and the program of it."""
-    key = (launched.kernel, str(signature_of(launched)))
+def ptx_and_program(launched: Launch) -> tuple[str, Program]:
+    """The PTX of a launch's kernel, as a GPU's assembler gets it, and the program of it."""
+    signature = signature_of(launched.arguments)
+    key = (launched.kernel, signature)
     if key not in _PROGRAMS:
-        text = ptx_of(launched, TARGET).decode()
-        _PROGRAMS[key] = text, Program(text, launched.kernel.py_func.__name__)
+        text = ptx_of(launched.kernel.py_func, signature, TARGET)[1].decode()
+        _PROGRAMS[key] = text, Program(text, launched.kernel.name)
     return _PROGRAMS[key]
 
 
@@ -51,6 +55,11 @@ class DeviceArray(Typed):
         owner = self if self._owner is None else self._owner
         return DeviceArray(self.memory, address, max(0, end - begin), self.dtype, owner)
 
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """Where it lies, which is all that a launch asks of it."""
+        return {"shape": (self.n,), "typestr": self.dtype.str, "data": (self.address, False)}
+
     def get(self) -> np.ndarray:
         return self.memory.get(self.address, self.n, self.dtype)
 
@@ -61,35 +70,37 @@ class DeviceArray(Typed):
     def copy_to_device(self, values: np.ndarray, stream: Any = None) -> None:
         self.put(values)
 
-
-def flat_arguments(arguments: tuple[Any, ...]) -> list[Any]:
-    """As numba passes them: of an array its owners, sizes, address, shape and strides."""
-    made: list[Any] = []
-    for argument in arguments:
-        if isinstance(argument, DeviceArray):
-            n, width = argument.n, argument.dtype.itemsize
-            made += [0, 0, n, width, argument.address, n, width]
-        elif isinstance(argument, bool | np.bool_):
-            made.append(int(argument))
-        else:
-            made.append(argument)
-    return made
+    def copy_to_host(self, values: np.ndarray, stream: Any = None) -> None:
+        values[:] = self.get()
 
 
-class PtxGpu:
-    """Stands for `fastmlp.kernels.cuda.launch.Gpu`.
+class AtOnce:
+    """Stands for a stream or an event where all that is launched has run at once."""
 
-    seed: of the order of blocks and warps, another one for each launch; edit: what is done to the
-    PTX of a kernel by its name before it runs.
+    def synchronize(self) -> None:
+        """Nothing is under way."""
+
+    def record(self, stream: Any) -> None:
+        """Likewise."""
+
+    wait = record
+
+
+class PtxGpu(Gpu):
+    """A `Gpu` whose kernels run in the machine.
+
+    seed: of the order of blocks and warps, another one for each launch; lean: of approximate
+    functions; edit: what is done to the PTX of a kernel, edit(name, text), before it runs.
     """
 
     def __init__(
         self, number: int = 0, *, seed: int | None = None, lean: Any = 0.0, edit: Any = None
     ) -> None:
-        self.number, self.seed, self.stream, self.edit = number, seed, None, edit
+        self.number, self.stream, self.seed, self.edit = number, AtOnce(), seed, edit
         self.memory = Memory("global", 1 << 16, GLOBAL)
         self.approximation = Approximation(lean)
         self.ran: list[Ran] = []
+        self.kernels: set[Any] = set()  # with the types of their arguments
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
@@ -98,92 +109,39 @@ class PtxGpu:
     here = current
 
     def free_bytes(self) -> float:
-        return float(1 << 40)
+        return 2.0**40
 
     def empty(self, n: int, dtype: Any) -> DeviceArray:
         n, width = max(n, 1), np.dtype(dtype).itemsize
         return DeviceArray(self.memory, self.memory.allocate(n * width), n, dtype)
 
-    def array(self, values: np.ndarray) -> DeviceArray:
-        made = self.empty(len(values), values.dtype)
-        made.put(values)
-        return made
-
     def pinned(self, n: int, dtype: Any) -> np.ndarray:
         return np.empty(n, dtype)
-
-    def write(self, target: DeviceArray, values: np.ndarray) -> None:
-        target.put(values)
-
-    def write_rows(self, target: DeviceArray, rows: np.ndarray) -> None:
-        target.put(np.ascontiguousarray(rows).reshape(-1))
-
-    def read(self, source: DeviceArray, target: np.ndarray) -> None:
-        target[:] = source[: len(target)].get()
 
     def launch(self, launches: list[Launch], stream: Any = None) -> None:
         for launched in launches:
             self.run(launched)
 
-    def run(self, launched: Any) -> Ran:
+    def run(self, launched: Launch) -> Ran:
         text, program = ptx_and_program(launched)
         if self.edit is not None and (edited := self.edit(program.kernel.name, text)) != text:
             program = Program(edited, program.kernel.name)
         seed = None if self.seed is None else self.seed + 1000 * len(self.ran)
         ran = launch(
             program, self.memory, launched.grid, launched.block,
-            flat_arguments(launched.arguments), seed=seed, approximation=self.approximation,
+            [getattr(word, "value", word) for word in words_of(launched.arguments)], seed=seed,
+            approximation=self.approximation,
         )  # fmt: skip
         self.ran.append(ran)
+        self.kernels.add((launched.kernel, signature_of(launched.arguments)))
         return ran
-
-    def wait(self) -> None:
-        """All that was launched has run."""
-
-
-class PtxHalves:
-    """Stands for `Halves`: one array that the host fills in turn."""
-
-    def __init__(self, gpu: PtxGpu, n: int, dtype: Any) -> None:
-        self.device, self._n, self._turn = gpu.empty(2 * n, dtype), n, 0
-
-    def send(self, values: np.ndarray) -> int:
-        start = self._turn * self._n
-        self.device[start : start + len(values)].put(values)
-        return start
-
-    def used(self) -> None:
-        self._turn = 1 - self._turn
-
-
-class PtxAnswers:
-    """Stands for `Answers`: results are there at once."""
-
-    def __init__(self, gpu: PtxGpu, n: int, dtype: Any) -> None:
-        self.n, self._asked = n, list[np.ndarray]()
-
-    def ask(self, source: DeviceArray, n: int) -> None:
-        self._asked.append(source[:n].get())
-
-    def take(self) -> np.ndarray:
-        return self._asked.pop(0)
-
-
-class PtxSteps:
-    """Stands for `Steps`, without graphs."""
-
-    def __init__(self, gpu: PtxGpu, launches: list[Launch]) -> None:
-        self._gpu, self.launches = gpu, launches
-
-    def run(self, n: int) -> None:
-        for _ in range(n):
-            self._gpu.launch(self.launches)
 
 
 @contextlib.contextmanager
 def engine_on_ptx(**settings: Any) -> Iterator[list[PtxGpu]]:
     """Within it a `CudaEngine` runs on the machine; settings: of `PtxGpu`. The machines made."""
-    from fastmlp.engine import cuda, cuda_feed, cuda_program, cuda_store
+    from fastmlp.engine import cuda_store
+    from fastmlp.kernels.cuda import launch as launching
 
     made: list[PtxGpu] = []
 
@@ -191,11 +149,9 @@ def engine_on_ptx(**settings: Any) -> Iterator[list[PtxGpu]]:
         made.append(PtxGpu(number, **settings))
         return made[-1]
 
-    with contextlib.ExitStack() as stack:
-        for module, name, stand_in in (
-            (cuda_store, "Gpu", gpu), (cuda_store, "Answers", PtxAnswers),
-            (cuda, "Answers", PtxAnswers), (cuda_feed, "Halves", PtxHalves),
-            (cuda_program, "Steps", PtxSteps),
-        ):  # fmt: skip
-            stack.enter_context(mock.patch.object(module, name, stand_in))
+    at_once = SimpleNamespace(stream=AtOnce, event=AtOnce)
+    with (
+        mock.patch.object(cuda_store, "Gpu", gpu), mock.patch.object(launching, "cuda", at_once),
+        mock.patch.object(Steps, "captures", False),
+    ):  # fmt: skip
         yield made

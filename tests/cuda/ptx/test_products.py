@@ -150,34 +150,40 @@ def test_forward_is_that_of_its_layer(variant, itemsize, tile, reach):
         assert np.all((np.abs(slope - wanted_slope) <= bound) | near_zero)
 
 
-BACKWARD = [(True, True, True), (False, False, True)]  # keeps dx, adds da, scales dz
+# Keeps dx, adds da, where f'(Z) comes from.
+BACKWARD = [(True, True, "stored"), (False, False, "by sign")]
 if LONG:
-    BACKWARD += [(True, False, False), (True, False, True), (False, True, True)]
+    BACKWARD += [(True, False, ""), (True, False, "by sign"), (False, True, "stored")]
 
 
 @each_tile
 @pytest.mark.parametrize("variant", BACKWARD, ids=str)
 @pytest.mark.parametrize("reach", REACHES)
 def test_backward_is_the_product_with_the_transpose(variant, itemsize, tile, reach):
-    keeps, adds, scales = variant
-    rng, lanes = np.random.default_rng(2), 16 // itemsize
+    keeps, adds, slope = variant
+    rng, lanes, unit = np.random.default_rng(2), 16 // itemsize, 1.25
     n_rows, n_in, n_out = sizes_of(tile, reach, lanes)
     dy = padded(random(rng, n_rows, n_out, itemsize=itemsize), lanes)
     w = padded(random(rng, n_in, n_out, itemsize=itemsize), lanes)
     w = np.concatenate([w, np.zeros((round_up(n_in, lanes) - n_in, w.shape[1]), w.dtype)])
-    ld = len(w)
-    dz, da = (random(rng, n_rows, ld, itemsize=itemsize) for _ in range(2))
-    kernel = gemm.backward(dy.dtype.type, tile, keeps, adds, scales)
+    ld, size = len(w), n_rows * len(w)
+    dz, da, act = (random(rng, n_rows, ld, itemsize=itemsize) for _ in range(3))
+    kernel = gemm.backward(dy.dtype.type, tile, keeps, adds, slope)
     shape = (-(-n_rows // tile.rows), -(-ld // tile.columns))
-    arguments = (dz, n_rows * ld, da, dy, w, clock_of(n_rows), w.shape[1], ld, ld)
+    arguments = (
+        size if slope == "by sign" else dz, size, da, act, dy, w, clock_of(n_rows), unit,
+        w.shape[1], ld, ld,
+    )  # fmt: skip
     scaled, dx = (a.reshape(n_rows, ld) for a in ran(kernel, tile, shape, arguments, 2))
     wanted = dy.astype(float) @ w.astype(float).T + (da if adds else 0.0)
     sizes = np.abs(dy).astype(float) @ np.abs(w).astype(float).T + np.abs(da)
     bound = EPS[itemsize] * (n_out + 4) * sizes
+    factor = np.where(act > 0, unit, 0.0) if slope == "by sign" else dz
     if keeps:
         assert np.all(np.abs(dx - wanted) <= bound)
-    if scales:
-        assert np.all(np.abs(scaled - wanted * dz) <= bound * (np.abs(dz) + EPS[itemsize]))
+    if slope:
+        error = np.abs(scaled - wanted * factor)
+        assert np.all(error <= bound * (np.abs(factor) + EPS[itemsize]))
     else:
         np.testing.assert_array_equal(scaled, dz)
 
