@@ -28,7 +28,7 @@ GROUP_LANES = 4096  # as many as keep the cost of an instruction for all lanes s
 _LONG_TURN = 20_000  # instructions
 # Strong reads in turn that change nothing: after so many other lanes run, and after so many all are
 # said to wait for ever.
-_PATIENCE, _POLLS = 50, 3_000
+_PATIENCE, _POLLS = 50, 1_000
 _MOST = 20_000_000  # instructions of a launch, each for any number of lanes
 _PLAIN, _BRANCH, _BARRIER, _WARP_BARRIER, _END, _TRAP, _NOTHING = range(7)
 _KINDS = {

@@ -21,12 +21,11 @@ from tests.cuda.tools import TOLERANCES, beyond, dataset, engine, error, results
 from .gpu import engine_on_ptx
 
 CASES = operations()
-# Between them some 40 kernels.
+# Between them some 50 kernels.
 FEW = (
-    "sizes (9, 17, 8, 3) float32", "norm layer float32", "norm batch float64",
-    "rule muon float32", "wide outputs of cross_entropy float64", "embeddings 0, dropout 0.2",
-    "loss quantiles float64", "options {'clip_norm': 0.5, 'max_norm': 0.8, 'ema': 0.9}",
-    "loss focal float32",
+    "sizes (9, 17, 8, 3) float32", "norm batch float64", "rule muon float32",
+    "embeddings 0, dropout 0.2", "loss focal float32",
+    "options {'clip_norm': 0.5, 'max_norm': 0.8, 'ema': 0.9}",
 )  # fmt: skip
 KERNELS: set[Any] = set()
 
@@ -60,7 +59,7 @@ def limit_of(case: dict[str, Any]) -> float:
 
 @pytest.mark.parametrize("name", CASES if LONG else FEW)
 def test_a_training_from_ptx_is_that_of_the_cpu(name, record_property):
-    case = CASES[name] if LONG else {**CASES[name], "n_epochs": 2}
+    case = CASES[name] if LONG else {**CASES[name], "n_epochs": 1}
     cpu, gpu = told(CpuEngine, **case), from_ptx(case)
     assert cpu.keys() == gpu.keys()
     wrong = beyond({what: error(cpu[what], gpu[what]) for what in cpu}, limit_of(case))
@@ -78,7 +77,7 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize("dtype", LARGE)
+@pytest.mark.parametrize("dtype", LARGE if LONG else ["float32"])
 def test_many_blocks_in_many_orders_give_the_same_bits(dtype):
     case = {**LARGE[dtype], "dtype": dtype, "rule": "momentum", "activation": "tanh"}
     cpu, first = told(CpuEngine, **case), from_ptx(case)
@@ -90,8 +89,8 @@ def test_many_blocks_in_many_orders_give_the_same_bits(dtype):
 
 
 def test_errors_of_approximate_functions_stay_within_the_tolerance(record_property):
-    """Exponentials and reciprocals as far off as the manual allows, to either side and at random."""
-    case = {**CASES["activation sigmoid float32"], "n_epochs": 2}
+    """Exponentials and reciprocals as far off as the manual allows, both ways and at random."""
+    case = {**CASES["sizes (9, 17, 8, 3) float32"], "n_epochs": 1}
     cpu = told(CpuEngine, **case)
     for lean in (-1.0, 1.0, np.random.default_rng(0)):
         gpu = from_ptx(case, lean=lean)
