@@ -17,8 +17,9 @@ from fastmlp.kernels.cuda.compiler import Target, ptx_of
 from fastmlp.kernels.cuda.launch import Gpu, Launch, Steps
 
 from .arithmetic import Approximation
-from .grid import Program, Ran, launch
+from .grid import Ran, launch
 from .memory import GLOBAL, Memory
+from .program import Program
 
 TARGET = Target(9, 0, "a")
 # Of each kernel and types of arguments, for as long as the process lives: compiling is slow.
@@ -44,6 +45,10 @@ class DeviceArray(Typed):
         if owner is None:
             n_bytes = n * self.dtype.itemsize
             self._end = weakref.finalize(self, memory.free, address, n_bytes)
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
 
     def __len__(self) -> int:
         return self.n
@@ -101,6 +106,7 @@ class PtxGpu(Gpu):
         self.approximation = Approximation(lean)
         self.ran: list[Ran] = []
         self.kernels: set[Any] = set()  # with the types of their arguments
+        self.before: Any = None  # called with each launch, if set
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
@@ -120,6 +126,8 @@ class PtxGpu(Gpu):
 
     def launch(self, launches: list[Launch], stream: Any = None) -> None:
         for launched in launches:
+            if self.before is not None:
+                self.before(launched)
             self.run(launched)
 
     def run(self, launched: Launch) -> Ran:

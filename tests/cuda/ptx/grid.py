@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from . import accesses, conversions, instructions, warps  # noqa: F401 - enter their opcodes
+from . import warps
 from .arithmetic import Approximation
 from .faults import Deadlock, Fault, MissedBarrier, SplitWarp, Unsupported
-from .flow import ranks
-from .lanes import WARP, Lanes, Slots
+from .lanes import WARP, Lanes
 from .memory import GAP_BYTES, SHARED, Memory
-from .opcodes import built
 from .order import MOST_THREADS, Order
-from .parser import SIZES, Instruction, Kernel, Register, parse
+from .parser import Instruction, Register
+from .program import BRANCH, END, NOTHING, PLAIN, TRAP, WARP_BARRIER, Program
 
 GROUP_LANES = 4096  # as many as keep the cost of an instruction for all lanes small
 _LONG_TURN = 20_000  # instructions
@@ -30,55 +28,6 @@ _LONG_TURN = 20_000  # instructions
 # said to wait for ever.
 _PATIENCE, _POLLS = 50, 1_000
 _MOST = 20_000_000  # instructions of a launch, each for any number of lanes
-_PLAIN, _BRANCH, _BARRIER, _WARP_BARRIER, _END, _TRAP, _NOTHING = range(7)
-_KINDS = {
-    "bra": _BRANCH, "bar": _BARRIER, "barrier": _BARRIER, "ret": _END, "exit": _END, "trap": _TRAP,
-    "nanosleep": _NOTHING, "pragma": _NOTHING, "prefetch": _NOTHING, "prefetchu": _NOTHING,
-}  # fmt: skip
-_OF_WARPS = ("bar", "barrier", "shfl", "vote", "redux", "mma", "ldmatrix")
-
-
-class Program:
-    """A kernel with what runs each of its instructions."""
-
-    def __init__(self, ptx: str, name: str = "") -> None:
-        self.kernel: Kernel = parse(ptx, name)
-        self.slots = Slots(self.kernel)
-        code = self.kernel.code
-        self.kinds = [kind_of(i) for i in code]
-        self.runs = [
-            built(i, self.slots) if kind == _PLAIN else None
-            for i, kind in zip(code, self.kinds, strict=True)
-        ]
-        self.guards = [
-            None if i.predicate is None else (self.slots.predicate(i.predicate[0]), i.predicate[1])
-            for i in code
-        ]
-        self.ranks = ranks(code)
-        self.of_warps = [i.parts[0] in _OF_WARPS for i in code]
-        self.units = {space: smallest_access(code, space) for space in ("global", "shared")}
-
-
-def kind_of(i: Instruction) -> int:
-    kind = _KINDS.get(i.parts[0], _PLAIN)
-    if kind == _BARRIER and "warp" in i.parts:
-        return _WARP_BARRIER
-    return kind
-
-
-def smallest_access(code: list[Instruction], space: str) -> int:
-    """Bytes, at most 4: words of this size are told apart."""
-    sizes = [
-        SIZES.get(i.parts[-1], 4) for i in code
-        if i.parts[0] in ("ld", "st", "atom", "red") and "param" not in i.parts
-        and accesses.space_of(i.parts) in ("", space)
-    ]  # fmt: skip
-    return min([4, *sizes])
-
-
-@lru_cache(maxsize=256)
-def program_of(ptx: str, name: str = "") -> Program:
-    return Program(ptx, name)
 
 
 @dataclass
@@ -301,12 +250,12 @@ class Grid:
                         continue
                     if mask is None and taken.all():
                         taken = None
-                if kind == _PLAIN:
+                if kind == PLAIN:
                     runs[pc](self, lanes, taken)
                     if self.polled and self._count_poll():
                         most = 0
                     pc += 1
-                elif kind == _BRANCH:
+                elif kind == BRANCH:
                     target = self.kernel.code[pc].target
                     if taken is mask or (mask is not None and (taken == mask).all()):
                         pc = target
@@ -314,17 +263,17 @@ class Grid:
                     rest = ~taken if mask is None else mask & ~taken
                     lanes.pcs[rest], lanes.pcs[taken] = pc + 1, target
                     return begin - most
-                elif kind == _NOTHING:
+                elif kind == NOTHING:
                     pc += 1
-                elif kind == _WARP_BARRIER:
+                elif kind == WARP_BARRIER:
                     self._meet_warp(lanes, pc, taken)
                     pc += 1
-                elif kind == _TRAP:
+                elif kind == TRAP:
                     raise Fault("trap", int(lanes.active(taken)[0]))
                 else:
                     active = lanes.active(taken)
                     lanes.pcs[lanes.active(mask)] = pc + 1
-                    if kind == _END:
+                    if kind == END:
                         self._finish(lanes, active)
                     else:
                         self._meet(lanes, pc, active)

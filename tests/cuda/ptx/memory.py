@@ -71,6 +71,15 @@ class Memory:
         at, dtype = address - self.base, np.dtype(dtype)
         return self.bytes[at : at + n * dtype.itemsize].view(dtype).copy()
 
+    def touched(self, address: int, n_bytes: int) -> int:
+        """Up to which byte from the address on kernels have read or written."""
+        first, last = (
+            (address - self.base) // self.unit,
+            (address - self.base + n_bytes) // self.unit,
+        )
+        used = np.flatnonzero((self._writes[first:last] | self._reads[first:last]) != 0)
+        return (int(used[-1]) + 1) * self.unit if len(used) else 0
+
     # ---- from kernels ------------------------------------------------------------------------
 
     def places(self, address: np.ndarray, size: int, lanes: np.ndarray) -> np.ndarray:

@@ -48,6 +48,7 @@ def built(instruction: Instruction, slots: Slots) -> Run:
         def stop(grid: Any, lanes: Lanes, mask: Any) -> None:
             raise Unsupported(message)
 
+        stop.refused = message  # type: ignore[attr-defined]
         return stop
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .grid import Program, Ran, launch
+from .grid import Ran, launch
 from .memory import GLOBAL, Memory
+from .program import Program
 
 _REGISTERS = """
     .reg .pred %p<16>;
