@@ -86,7 +86,11 @@ def build_load(i: Instruction, slots: Slots) -> Run:
     addresses = address_of(address, slots)
     space = "global" if "const" in i.parts else space_of(i.parts)
     width, size = dtype.itemsize, dtype.itemsize * len(items)
-    strong, acquires = bool(_STRONG & {*i.parts}), "acquire" in i.parts
+    strong, acquires, of_gpu = (
+        bool(_STRONG & {*i.parts}),
+        "acquire" in i.parts,
+        "cta" not in i.parts,
+    )
 
     def run(grid: Any, lanes: Lanes, mask: Any) -> None:
         active = lanes.active(mask)
@@ -97,7 +101,8 @@ def build_load(i: Instruction, slots: Slots) -> Run:
         if strong:
             grid.polled = True
             for lane, place in zip(active.tolist(), at.tolist(), strict=True):
-                grid.order.strong_read(int(lanes.threads[lane]), memory.base + place)
+                if of_gpu:
+                    grid.order.strong_read(int(lanes.threads[lane]), memory.base + place)
             if acquires:
                 grid.order.acquire(lanes.threads[active])
 
@@ -140,7 +145,11 @@ def build_store(i: Instruction, slots: Slots) -> Run:
         space_of(i.parts),
         dtype.itemsize * len(items),
     )
-    strong, releases = bool(_STRONG & {*i.parts}), "release" in i.parts
+    strong, releases, of_gpu = (
+        bool(_STRONG & {*i.parts}),
+        "release" in i.parts,
+        "cta" not in i.parts,
+    )
 
     def run(grid: Any, lanes: Lanes, mask: Any) -> None:
         active = lanes.active(mask)
@@ -153,7 +162,7 @@ def build_store(i: Instruction, slots: Slots) -> Run:
             grid.order.release(lanes.threads[active])
         memory.store(at, parts, who(lanes, active), grid.order, strong=strong)
         grid.progress()
-        if strong:
+        if strong and of_gpu:
             for lane, place in zip(active.tolist(), at.tolist(), strict=True):
                 thread = int(lanes.threads[lane])
                 grid.order.strong_write(thread, memory.base + place, reads=False)
@@ -215,6 +224,8 @@ def build_atomic(i: Instruction, slots: Slots) -> Run:
         if (before.view(unsigned) != after.view(unsigned)).any():
             grid.progress()
         for thread, place in zip(threads.tolist(), at.tolist(), strict=True):
+            if "cta" in i.parts:  # tells other blocks nothing
+                break
             if target is not None:
                 grid.order.strong_read(thread, memory.base + place)
             grid.order.strong_write(thread, memory.base + place, reads=True)

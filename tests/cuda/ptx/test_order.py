@@ -96,6 +96,11 @@ BROKEN = {
     "nothing is released": ("", COUNT, "membar.gl;"),
     "nothing is acquired": ("membar.gl;", COUNT, ""),
     "of the block alone": ("membar.cta;", COUNT, "membar.gl;"),
+    "counted within the block": (
+        "membar.gl;",
+        COUNT.replace("atom", "atom.relaxed.cta"),
+        "membar.gl;",
+    ),
     "released by one thread before the barrier": ("@%p1 membar.gl;", COUNT, "membar.gl;"),
     "acquired too early": ("membar.gl;", f"fence.acq_rel.gpu;{COUNT}", ""),
 }
