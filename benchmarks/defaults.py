@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from fastmlp.cli import main
-from fastmlp.io.bundled import BUNDLED
+from fastmlp.tables.bundled import BUNDLED
 
 from .marks import write_between_marks
 

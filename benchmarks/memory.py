@@ -2,8 +2,8 @@
 
     python -m benchmarks.memory [--case large] [--rows 100000]
 
-The arena is what `fastmlp.plan` lays out: parameters, optimizer state, workspace. "baseline_mb" is
-the peak after a first fit of a few rows: interpreter, imports, compiled kernels.
+The arena is what `fastmlp.layout` lays out: parameters, optimizer state, workspace. "baseline_mb"
+is the peak after a first fit of a few rows: interpreter, imports, compiled kernels.
 """
 
 from __future__ import annotations

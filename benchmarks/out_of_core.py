@@ -37,7 +37,7 @@ from unittest import mock
 import numpy as np
 
 import fastmlp
-from fastmlp.engine import read_ahead
+from fastmlp.engine.cpu import read_ahead
 
 N_COLUMNS, N_CLASSES, BATCH_SIZE = 784, 10, 128
 MAX_GB = 6.0  # the outputs come on top

@@ -16,10 +16,10 @@ import time
 
 import numpy as np
 
-from fastmlp.data import Dataset
+from fastmlp.data.inputs import Dataset
+from fastmlp.data.shuffle import Blocks, name_of
 from fastmlp.engine import make_engine
-from fastmlp.shuffle import Blocks, name_of
-from fastmlp.spec import NetworkSpec
+from fastmlp.spec.network import NetworkSpec
 
 TABLES = {"float32x20": ("float32", 20), "uint8x784": ("uint8", 784)}
 SAMPLES = 1_000_000  # a repeat, of each number of rows

@@ -4,16 +4,17 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from fastmlp import callbacks, errors, losses, optim, schedules
+from fastmlp.engine.warming import warmup
 from fastmlp.history import History
-from fastmlp.network import Network
-from fastmlp.own import (
+from fastmlp.model.network import Network
+from fastmlp.pickles import keep_old_names
+from fastmlp.preparation import TablePreparation
+from fastmlp.user_functions.register import (
     register_activation,
     register_loss,
     unregister_activation,
     unregister_loss,
 )
-from fastmlp.preparation import TablePreparation
-from fastmlp.warming import warmup
 
 if TYPE_CHECKING:
     from fastmlp.accel import is_patched, patch_sklearn, unpatch_sklearn
@@ -65,6 +66,8 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     return sorted({*globals(), *_LAZY})
 
+
+keep_old_names()
 
 if os.environ.get("FASTMLP_PATCH") == "1":
     __getattr__("patch_sklearn")()

@@ -1,6 +1,6 @@
 """Compiled kernels of fastmlp: they know NumPy, numba, llvmlite and each other, nothing else.
 
-Kernels never check, allocate, raise or print: `fastmlp.spec` and `fastmlp.plan` have done so
+Kernels never check, allocate, raise or print: `fastmlp.spec` and `fastmlp.layout` have done so
 before a kernel runs.
 """
 

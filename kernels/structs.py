@@ -13,7 +13,7 @@ import numpy as np
 
 
 class Program(NamedTuple):
-    """Everything that a worker reads and writes; offsets are those of `fastmlp.plan`.
+    """Everything that a worker reads and writes; offsets are those of `fastmlp.layout`.
 
     The compiled loop is handed the addresses of these arrays, one int64 each, in this order.
     """
@@ -182,7 +182,7 @@ class _Job(NamedTuple):
     BAND_ROWS: int = 53  # rows that go through the network together: see kernels/cpu/bands.py; or 0
     GROUP_ROWS: int = 54  # whole bands, whose gradients are summed in one partial gradient
     PARTIALS: int = 55  # in work
-    # 1: the conventions of fastmlp/conventions.py of these names
+    # 1: the conventions of fastmlp/spec/conventions.py of these names
     BY_MINIBATCH: int = 56
     RATE_IN_MOMENTUM: int = 57
     EPS_BEFORE_CORRECTION: int = 58
@@ -216,7 +216,7 @@ class _Float(NamedTuple):
     # Six of muon: momentum, what M is of O (momentum for nesterov, else 1), iterations, least norm,
     # 1 to match Adam's steps, Adam's rate / lr.
     MUON: int = 11
-    GRADIENT_FACTOR: int = 17  # of fastmlp/conventions.py, as the next one
+    GRADIENT_FACTOR: int = 17  # of fastmlp/spec/conventions.py, as the next one
     LOSS_FACTOR: int = 18
     LAST_RATE: int = 19  # learning rate of the step before this job's first one
     TOLERANCE: int = 20  # an epoch is a bad one whose loss is above the best less this

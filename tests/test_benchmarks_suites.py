@@ -84,7 +84,7 @@ def test_the_questions_of_the_project_are_all_asked():
 def test_every_case_and_bundled_data_set_is_measured():
     from benchmarks.suites.epochs import Epoch
     from benchmarks.suites.fits import BundledData
-    from fastmlp.io.bundled import BUNDLED
+    from fastmlp.tables.bundled import BUNDLED
 
     assert Epoch.params[0] == list(cases.CASES)
     assert BundledData.params[0] == list(BUNDLED)

@@ -75,7 +75,7 @@ def test_no_kernel_spills_or_asks_for_more_than_there_is(found, record_property)
 
 
 def test_a_function_that_numba_cuda_cannot_compile_is_refused_where_it_is_given():
-    from fastmlp.engine.cuda_functions import _device_function
+    from fastmlp.engine.cuda.functions import _device_function
     from fastmlp.errors import DeviceError
 
     with pretended(TARGETS[2]):

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from numba.cuda import types
 
-from fastmlp.engine.cuda_offline import Typed, distinct, launches_of
-from fastmlp.engine.cuda_warm import every_job
+from fastmlp.engine.cuda.offline import Typed, distinct, launches_of
+from fastmlp.engine.cuda.warm import every_job
 from fastmlp.kernels.cuda import binaries
 from fastmlp.kernels.cuda.arguments import signature_of, words_of
 from fastmlp.kernels.cuda.compiler import TARGETS, pretended, target_named, target_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fastmlp.engine.cuda_offline import launches_of
+from fastmlp.engine.cuda.offline import launches_of
 
 ROOT = Path(__file__).parents[1]
 SMALL, LARGE, NARROW = (4, 32, 32, 1), (784, 256, 128, 10), (128, *[64] * 5, 16)

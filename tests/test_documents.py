@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fastmlp import devices
 from fastmlp.cli import commands
+from fastmlp.spec import devices
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

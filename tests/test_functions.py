@@ -14,7 +14,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 import fastmlp
 from fastmlp import optim, schedules
-from fastmlp.engine.names import ACTIVATIONS, INITIALIZERS, LOSSES, NORMS, OPTIMIZERS
+from fastmlp.names import ACTIVATIONS, INITIALIZERS, LOSSES, NORMS, OPTIMIZERS
 from tests.reference import activations as activation_reference
 from tests.reference import losses as loss_reference
 from tests.reference import optimizers as optimizer_reference
@@ -155,7 +155,7 @@ def test_schedules(schedule):
 
 
 def test_every_schedule_is_tested():
-    # That of a plateau depends on the fit: tests/api/test_plateau.py.
+    # That of a plateau depends on the fit: tests/api/schedules/test_plateau.py.
     tested = {type(schedule).__name__ for schedule in SCHEDULES} | {"ReduceOnPlateau"}
     assert tested == set(rows("Schedules"))
 

@@ -15,43 +15,33 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
 MAX_LINES = 400
 
-# From the bottom up: a module may import those of its own layer and of the layers below.
+# From the bottom up: rooms, and modules that stand alone. A room may import those of the layers
+# below and none beside it, so rooms form no circle.
 LAYERS = (
     ("kernels",),
+    ("history", "interrupts", "names"),
     ("errors",),
-    ("engine.names", "engine.registered"),
-    (
-        "checks",
-        "conventions",
-        "csv_file",
-        "devices",
-        "frames",
-        "gpu_arrays",
-        "gradient_flow",
-        "history",
-        "interrupts",
-        "monitor",
-    ),
-    ("mapped", "memory"),
-    ("derivative_check", "learning_rates", "plateau", "optimizer", "lbfgs", "muon"),
-    ("losses", "layers", "optim", "schedules", "data", "eval_sets", "shuffle"),
-    ("spec", "targets"),
-    ("predictions", "plan", "work_plan"),
+    ("checks", "registered"),
+    ("monitor", "paths"),
+    ("spec", "layout", "optim", "schedules", "tables"),
+    ("data", "losses", "sources"),
     ("engine",),
-    ("io", "own", "parameters", "warming"),
-    ("callbacks", "scoring", "metrics", "outputs"),
-    ("trainer",),
-    ("minibatches", "full_batch"),
-    ("report.progress",),
-    ("model", "inference", "network"),
-    ("sources", "preparation"),
+    ("user_functions",),
+    ("callbacks",),
+    ("training",),
+    ("model",),
+    ("pickles", "preparation"),
     ("report",),
     ("estimators",),
     ("accel",),
-    ("cli", "__main__"),
+    ("cli",),
+    ("__main__",),
 )
-# They are found by name alone, and carry nothing: the package itself only gathers names.
-EVERYONES = ("", "report.__init__", "cli.__init__")
+# Packages whose `__init__` is more than a docstring: users, or other rooms, import from it.
+FACES = {
+    *("", "accel", "callbacks", "cli", "estimators", "optim", "preparation", "schedules"),
+    "engine",
+}
 
 
 def sources(folder: str) -> list[Path]:
@@ -61,7 +51,7 @@ def sources(folder: str) -> list[Path]:
 
 
 def module_name(path: Path) -> str:
-    """``engine.cpu`` for fastmlp/engine/cpu.py, ``kernels.jit`` for kernels/jit.py."""
+    """``engine.store`` for fastmlp/engine/store.py, ``kernels.jit`` for kernels/jit.py."""
     parts = list(path.relative_to(ROOT).with_suffix("").parts)
     if parts[0] == "fastmlp":
         parts = parts[1:]
@@ -108,12 +98,41 @@ def layer(module: str) -> int:
     pytest.fail(f"{module} has no place in LAYERS; add it where it belongs")
 
 
+def executed(module: str, target: str) -> list[str]:
+    """What `module` makes Python execute by importing `target`: the packages around it as well.
+
+    Those around `module` itself have been executed before it.
+    """
+    names = target.split(".")
+    around = [".".join(names[:n]) for n in range(1, len(names))]
+    return [*(name for name in around if not f"{module}.".startswith(f"{name}.")), target]
+
+
 EDGES = [
     (module, line, target)
     for module, path in MODULES.items()
     for line, name in imported(ast.parse(path.read_text()))
-    if (target := resolve(name)) is not None
+    if (found := resolve(name)) is not None
+    for target in executed(module, found)
 ]
+
+
+def room(module: str) -> str:
+    return module.split(".")[0]
+
+
+def test_packages_around_a_module_count():
+    assert executed("spec.losses", "engine.cpu.crew") == ["engine", "engine.cpu", "engine.cpu.crew"]
+    assert executed("engine.cpu.crew", "engine.store") == ["engine.store"]
+    assert executed("model.network", "engine") == ["engine"]
+
+
+def test_rooms_without_a_face_execute_nothing():
+    for module, path in MODULES.items():
+        if path.name == "__init__.py" and module not in FACES and not module.startswith("kernels"):
+            body = ast.parse(path.read_text()).body
+            assert len(body) == 1, path
+            assert isinstance(body[0], ast.Expr), path
 
 
 def test_every_module_has_a_layer():
@@ -124,9 +143,21 @@ def test_every_module_has_a_layer():
 
 def test_imports_point_down():
     wrong = [
-        f"{MODULES[module].relative_to(ROOT)}:{line} imports {target or 'fastmlp'}"
+        f"{MODULES[module].relative_to(ROOT)}:{line} imports {target}"
         for module, line, target in EDGES
-        if module and (layer(target) if target else -1) > layer(module)
+        if module and target and room(module) != room(target) and layer(target) >= layer(module)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_devices_do_not_import_each_other():
+    devices = {"engine.cpu", "engine.cuda"}
+    wrong = [
+        f"{MODULES[module].relative_to(ROOT)}:{line} imports {target}"
+        for module, line, target in EDGES
+        if module.rpartition(".")[0] in devices
+        and target.startswith("engine.c")
+        and target.split(".")[1] != module.split(".")[1]
     ]
     assert not wrong, "\n".join(wrong)
 
@@ -153,7 +184,7 @@ def test_only_the_engine_imports_kernels():
     wrong = [
         f"{module}:{line}"
         for module, line, target in EDGES
-        if target.split(".")[0] == "kernels" and module.split(".")[0] not in ("engine", "kernels")
+        if room(target) == "kernels" and room(module) not in ("engine", "kernels", "names")
     ]
     assert not wrong
 

@@ -24,7 +24,7 @@ from benchmarks.gpu.report import table
 
 def load_all(sizes: list[int], batch_size: int, dtype: str, target: str) -> dict[str, Any]:
     """Machine code of every kernel that a training launches: seconds, and where it came from."""
-    from fastmlp.engine.cuda_offline import distinct, launches_of
+    from fastmlp.engine.cuda.offline import distinct, launches_of
     from fastmlp.kernels.cuda import binaries
     from fastmlp.kernels.cuda.arguments import signature_of
     from fastmlp.kernels.cuda.compiler import target_named

@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from fastmlp import devices
 from fastmlp.kernels.cuda.jit import SIMULATED
+from fastmlp.spec import devices
 
 from .surroundings import KIT, PACKAGES, ROOT, described
 from .toolkit import VARIABLES

@@ -21,8 +21,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from fastmlp.engine.cuda_offline import Typed, checks_of_tables, distinct, launches_of
-from fastmlp.engine.cuda_warm import every_job, plain_steps
+from fastmlp.engine.cuda.offline import Typed, checks_of_tables, distinct, launches_of
+from fastmlp.engine.cuda.warm import every_job, plain_steps
 from fastmlp.kernels.cuda.arguments import signature_of
 from fastmlp.kernels.cuda.compiler import TARGETS, Compiled, Target, assembled
 from fastmlp.kernels.cuda.launch import Launch

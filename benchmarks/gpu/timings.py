@@ -12,10 +12,10 @@ import numpy as np
 
 from benchmarks.cases import Case
 from benchmarks.gpu.torch_peers import BETAS, EPS, LR, PEERS
-from fastmlp.data import Dataset
-from fastmlp.engine.cuda import CudaEngine
+from fastmlp.data.inputs import Dataset
+from fastmlp.engine.cuda.engine import CudaEngine
 from fastmlp.optim import UpdateOptions
-from fastmlp.spec import NetworkSpec
+from fastmlp.spec.network import NetworkSpec
 
 DEEP, WIDE = (128, 64, 64, 64, 64, 64, 16), (784, 256, 128, 10)
 CASES = (

@@ -10,7 +10,8 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 import fastmlp
-from fastmlp.engine import cuda_feed, cuda_tables
+from fastmlp.engine.cuda import feed as cuda_feed
+from fastmlp.engine.cuda import tables as cuda_tables
 
 SEEDS = 3
 

@@ -10,8 +10,8 @@ INSTALL = "pip install -e '.[cuda]', or unpack a kit of make gpu-kit here"
 def found(number: int) -> dict[str, Any]:
     """{"missing": what, and what mends it, or "", "line": what it runs on, "machine": {...}}."""
     try:
-        from fastmlp import devices
         from fastmlp.kernels.cuda.jit import SIMULATED
+        from fastmlp.spec import devices
 
         from . import machine, surroundings
     except ModuleNotFoundError as error:

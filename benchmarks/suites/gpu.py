@@ -29,7 +29,7 @@ class Gpu:
 
     def setup(self, name: str) -> None:
         try:
-            from fastmlp import devices
+            from fastmlp.spec import devices
         except ImportError:
             raise NotImplementedError("a commit without GPUs") from None
         missing = devices.trouble(0)

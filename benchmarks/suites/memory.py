@@ -1,4 +1,4 @@
-"""Peak memory of a fit, and how much of it is neither data nor what `fastmlp.plan` lays out."""
+"""Peak memory of a fit, and how much of it is neither data nor what `fastmlp.layout` lays out."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from fastmlp.history import History
 from fastmlp.monitor import Directions
 
 if TYPE_CHECKING:
-    from fastmlp.network import Network
+    from fastmlp.model.network import Network
 
 
 @dataclass

@@ -8,8 +8,8 @@ from pathlib import Path
 from fastmlp.callbacks.base import Callback, Run
 from fastmlp.checks import flag, integer, shown
 from fastmlp.errors import OptionError
-from fastmlp.io.model_file import as_path, check_target
 from fastmlp.monitor import Monitor
+from fastmlp.paths import as_path, check_target
 
 
 class Checkpoint(Callback):

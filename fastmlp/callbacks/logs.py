@@ -12,7 +12,7 @@ from typing import IO, Any
 from fastmlp.callbacks.base import Callback, Run
 from fastmlp.checks import flag
 from fastmlp.errors import OptionError, OptionFileError
-from fastmlp.io.model_file import as_path
+from fastmlp.paths import as_path
 
 
 class _Log(Callback):

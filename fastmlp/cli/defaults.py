@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.losses import Loss
-from fastmlp.network import Network
+from fastmlp.model.network import Network
+from fastmlp.spec.losses import Loss
 
 PATIENCE = 20
 

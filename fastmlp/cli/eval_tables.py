@@ -11,12 +11,12 @@ import numpy as np
 from fastmlp.cli.training_table import Part, TrainingTable
 from fastmlp.cli.weights import read_weights
 from fastmlp.errors import OptionError, TableError
-from fastmlp.io.source import Source, check_columns
 from fastmlp.preparation import TablePreparation
 from fastmlp.preparation.choice import open_checked
 from fastmlp.preparation.parts import prepared_parts
 from fastmlp.preparation.rows import TableRows
 from fastmlp.preparation.target import Target, read_like
+from fastmlp.tables.source import Source, check_columns
 
 # Of the part held back from the training table, before its series.
 VALIDATION = "val"

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from fastmlp.engine import registered
+from fastmlp import registered
 from fastmlp.errors import OptionError
 
 _REGISTRIES = (registered.activations, registered.losses)

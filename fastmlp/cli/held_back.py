@@ -7,9 +7,9 @@ import warnings
 import numpy as np
 
 from fastmlp.cli.training_table import Part
-from fastmlp.network import Network
+from fastmlp.model.network import Network
 from fastmlp.preparation import TablePreparation, Target
-from fastmlp.scoring import Metric
+from fastmlp.training.scoring import Metric
 
 
 def held_back_score(

@@ -7,10 +7,10 @@ from typing import Any
 
 from fastmlp.cli.kinds import Call
 from fastmlp.cli.options import SCHEDULES, loss_parameters
-from fastmlp.losses import Loss
-from fastmlp.network import Network
+from fastmlp.model.network import Network
 from fastmlp.optim import Optimizer
 from fastmlp.schedules import Schedule
+from fastmlp.spec.losses import Loss
 
 
 def functions_in_force(

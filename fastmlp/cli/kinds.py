@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from fastmlp.checks import shown, suggestion
-from fastmlp.csv_file import as_number
 from fastmlp.errors import OptionError
+from fastmlp.tables.csv_file import as_number
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp import losses
+from fastmlp import registered
 from fastmlp.checks import name_among, real, suggestion
 from fastmlp.cli.kinds import Call, as_plain
-from fastmlp.engine import registered
 from fastmlp.errors import OptionError
-from fastmlp.losses import NAMES, Loss, as_loss
 from fastmlp.optim import BY_NAME, SGD, Optimizer
 from fastmlp.schedules import (
     Constant,
@@ -28,6 +26,8 @@ from fastmlp.schedules import (
     Schedule,
     Step,
 )
+from fastmlp.spec import losses
+from fastmlp.spec.losses import NAMES, Loss, as_loss
 
 CLASS_LOSSES = ("cross_entropy", "focal", "binary_cross_entropy")
 SCHEDULES: dict[str, type[Schedule]] = {

@@ -18,11 +18,11 @@ import numpy as np
 
 from fastmlp.cli.functions import functions_option
 from fastmlp.cli.output import Output
-from fastmlp.csv_file import HEADERS
 from fastmlp.errors import NotRegisteredError, OptionError
-from fastmlp.network import Network
+from fastmlp.model.network import Network
 from fastmlp.preparation import TablePreparation
 from fastmlp.preparation.inputs import UNKNOWN
+from fastmlp.tables.csv_file import HEADERS
 
 
 @click.command()

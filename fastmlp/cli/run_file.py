@@ -21,7 +21,7 @@ from fastmlp import __version__
 from fastmlp.checks import shown, suggestion
 from fastmlp.cli.kinds import Call, CallKind, EachKind, WeightsKind, as_plain
 from fastmlp.errors import OptionError
-from fastmlp.io.bundled import BUNDLED
+from fastmlp.tables.bundled import BUNDLED
 
 # A run file that begins so was written here, and may be written again.
 _HEADING = "# Written by fastmlp "

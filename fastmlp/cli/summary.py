@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastmlp import devices
 from fastmlp.callbacks import Callback, Run
 from fastmlp.cli.output import Output, command_line, program
 from fastmlp.cli.training_table import TrainingTable
 from fastmlp.history import History
-from fastmlp.io.source import listed
-from fastmlp.network import Network
+from fastmlp.model.network import Network
 from fastmlp.optim import Optimizer
 from fastmlp.preparation.inputs import Inputs
-from fastmlp.report.progress import duration_text
+from fastmlp.spec import devices
+from fastmlp.tables.source import listed
+from fastmlp.training.progress import duration_text
 
 
 class Summary(Callback):

@@ -15,11 +15,11 @@ from fastmlp.cli.record import Record
 from fastmlp.cli.train_options import TrainOptions
 from fastmlp.cli.training import Job
 from fastmlp.cli.watch_options import watch_options
-from fastmlp.csv_file import HEADERS
-from fastmlp.engine.names import ACTIVATIONS, INITIALIZERS, NORMS
-from fastmlp.io.bundled import BUNDLED
-from fastmlp.losses import NAMES
+from fastmlp.names import ACTIVATIONS, INITIALIZERS, NORMS
 from fastmlp.preparation import TASKS
+from fastmlp.spec.losses import NAMES
+from fastmlp.tables.bundled import BUNDLED
+from fastmlp.tables.csv_file import HEADERS
 
 
 @click.command(epilog=f"Bundled data sets: {', '.join(BUNDLED)}.")

@@ -35,10 +35,10 @@ from fastmlp.cli.train_options import TrainOptions
 from fastmlp.cli.training_table import TrainingTable
 from fastmlp.cli.watch import Watch, check_watched, metrics_for
 from fastmlp.errors import OptionError, TableError, TrainingInterruptedWarning
-from fastmlp.losses import Loss
-from fastmlp.network import Network
+from fastmlp.model.network import Network
 from fastmlp.optim import LBFGS
 from fastmlp.preparation.choice import choose
+from fastmlp.spec.losses import Loss
 
 _INTERRUPTED = 130
 _WRITTEN = {"--log-csv": "log_csv", "--log-json": "log_json", "--checkpoint": "checkpoint"}

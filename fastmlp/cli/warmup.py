@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import click
 
-from fastmlp import devices
 from fastmlp.cli.output import Output
-from fastmlp.report.progress import waiting
-from fastmlp.spec import DTYPES
-from fastmlp.warming import warmup as warm
+from fastmlp.engine.warming import warmup as warm
+from fastmlp.spec import devices
+from fastmlp.spec.network import DTYPES
+from fastmlp.training.progress import waiting
 
 Say = Callable[[str], None]
 
@@ -49,7 +49,7 @@ def warmup(dtype: str | None, device: str, target: str | None, as_json: bool) ->
 
             seconds |= warm(name, device=device, target=target, on_kernel=told)
     # Finding the processor loads the compiler, which --help does not need.
-    from fastmlp.engine.host import cached_bytes, describe_host
+    from fastmlp.engine.cpu.host import cached_bytes, describe_host
 
     host = describe_host()
     compiled = {name: round(taken_s, 3) for name, taken_s in seconds.items() if taken_s > 0.0}

@@ -12,10 +12,10 @@ from fastmlp.checks import integer, name_among
 from fastmlp.cli.defaults import PATIENCE
 from fastmlp.cli.train_options import TrainOptions
 from fastmlp.errors import OptionError
-from fastmlp.metrics import Scoring
-from fastmlp.network import Network
+from fastmlp.model.network import Network
 from fastmlp.preparation import TablePreparation
-from fastmlp.scoring import Metric, as_metrics
+from fastmlp.training.metrics import Scoring
+from fastmlp.training.scoring import Metric, as_metrics
 
 _VAL_LOSS = "val_loss"
 

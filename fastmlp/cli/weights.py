@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.errors import TableError
-from fastmlp.io.source import NUMBER, Source, check_columns
+from fastmlp.tables.source import NUMBER, Source, check_columns
 
 
 def read_weights(source: Source, column: str | None) -> np.ndarray | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from fastmlp.devices import number_of
 from fastmlp.engine.results import NonFinite, OptimizerState, Progress, Snapshot, TrainResult
+from fastmlp.spec.devices import number_of
 
 if TYPE_CHECKING:
-    from fastmlp.engine.cpu import CpuEngine
-    from fastmlp.engine.cuda import CudaEngine
-    from fastmlp.spec import NetworkSpec
+    from fastmlp.engine.cpu.engine import CpuEngine
+    from fastmlp.engine.cuda.engine import CudaEngine
+    from fastmlp.spec.network import NetworkSpec
 
     Engine: TypeAlias = CpuEngine | CudaEngine
 
@@ -22,9 +22,9 @@ def make_engine(spec: NetworkSpec) -> Engine:
     # numba takes half a second to import: names and specs work without it.
     number = number_of(spec.device)
     if number is None:
-        from fastmlp.engine.cpu import CpuEngine
+        from fastmlp.engine.cpu.engine import CpuEngine
 
         return CpuEngine(spec)
-    from fastmlp.engine.cuda import CudaEngine
+    from fastmlp.engine.cuda.engine import CudaEngine
 
     return CudaEngine(spec, number)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastmlp.data.shuffle import Blocks
 from fastmlp.kernels.counters import MASK32, MURMUR_0, MURMUR_1, WEYL_0, WEYL_1
-from fastmlp.shuffle import Blocks
 
 
 class BlockOrder:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastmlp.conventions import Conventions, LossPlateau
+from fastmlp.data.shuffle import Blocks
 from fastmlp.kernels.structs import SHUFFLE_BLOCKS, SHUFFLE_NONE, SHUFFLE_ROWS, Float, Job
-from fastmlp.shuffle import Blocks
+from fastmlp.spec.conventions import Conventions, LossPlateau
 
 if TYPE_CHECKING:
     from fastmlp.engine.store import ParameterStore

@@ -14,8 +14,8 @@ from fastmlp.kernels.counters import (
     WEYL_0,
     WEYL_1,
 )
-from fastmlp.plan import ParameterPlan
-from fastmlp.spec import ARRAYS, NetworkSpec
+from fastmlp.layout.parameters import ParameterPlan
+from fastmlp.spec.network import ARRAYS, NetworkSpec
 
 # Units that pass about half of their input on.
 RECTIFYING = (

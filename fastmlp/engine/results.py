@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastmlp.conventions import LossPlateau
-from fastmlp.plan import ParameterPlan, Parameters
+from fastmlp.layout.parameters import ParameterPlan, Parameters
+from fastmlp.spec.conventions import LossPlateau
 
 
 @dataclass(frozen=True)

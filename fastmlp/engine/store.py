@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.conventions import Conventions
-from fastmlp.engine import names, registered
+from fastmlp import names, registered
 from fastmlp.engine.initial import initialise
 from fastmlp.engine.results import OptimizerState, Snapshot
 from fastmlp.kernels.cpu.norms import EPS
 from fastmlp.kernels.cpu.width import LANES
+from fastmlp.layout.parameters import ParameterPlan, Parameters, aligned_zeros
 from fastmlp.optim import UpdateOptions
-from fastmlp.plan import ParameterPlan, Parameters, aligned_zeros
-from fastmlp.spec import NetworkSpec
+from fastmlp.spec.conventions import Conventions
+from fastmlp.spec.network import NetworkSpec
 
 _BLOCK_ELEMS = 1 << 16
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from fastmlp.data.gpu_arrays import is_on_gpu
+from fastmlp.data.memory import available_bytes
 from fastmlp.errors import DataTypeError
 from fastmlp.estimators import convert, fallback, settings
 from fastmlp.estimators.behind import NetworkBehind
@@ -18,8 +20,6 @@ from fastmlp.estimators.hooks import SklearnClassifier
 from fastmlp.estimators.stochastic import Stochastic
 from fastmlp.estimators.tasks import FitTask
 from fastmlp.estimators.watched import Watched
-from fastmlp.gpu_arrays import is_on_gpu
-from fastmlp.memory import available_bytes
 
 # A sparse X is trained on as a dense one where that takes no more of the free memory.
 _DENSE_SHARE = 0.5

@@ -15,14 +15,14 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastmlp import predictions
-from fastmlp.conventions import Conventions, scikit_learn
-from fastmlp.data import Dataset
+from fastmlp.data import predictions
+from fastmlp.data.inputs import Dataset
 from fastmlp.estimators import settings
 from fastmlp.estimators.tasks import Callbacks
-from fastmlp.losses import Loss
-from fastmlp.network import Network
-from fastmlp.spec import NetworkSpec
+from fastmlp.model.network import Network
+from fastmlp.spec.conventions import Conventions, scikit_learn
+from fastmlp.spec.losses import Loss
+from fastmlp.spec.network import NetworkSpec
 
 # Elements of a sparse X that are predicted together as dense ones.
 _BLOCK_ELEMS = 1 << 22

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.metrics import accuracy_score
 
-from fastmlp.data import Dataset
+from fastmlp.data.inputs import Dataset
 from fastmlp.estimators import settings
 from fastmlp.estimators.base import EngineMLP
 from fastmlp.estimators.hooks import SklearnClassifier
-from fastmlp.losses import Loss
+from fastmlp.spec.losses import Loss
 
 
 class MLPClassifier(EngineMLP, SklearnClassifier):

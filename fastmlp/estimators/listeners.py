@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastmlp.callbacks import Callback, Run, as_callbacks, asks_to_stop
-from fastmlp.data import Dataset
+from fastmlp.data.inputs import Dataset
 from fastmlp.estimators import settings
 from fastmlp.history import History
-from fastmlp.report.progress import make_display
+from fastmlp.training.progress import make_display
 
 if TYPE_CHECKING:
     from fastmlp.engine import Progress, Snapshot, TrainResult

@@ -8,11 +8,11 @@ import numpy as np
 from scipy.special import xlogy
 from sklearn.metrics import r2_score
 
-from fastmlp.data import Dataset
+from fastmlp.data.inputs import Dataset
 from fastmlp.estimators import settings
 from fastmlp.estimators.base import EngineMLP
 from fastmlp.estimators.hooks import SklearnRegressor
-from fastmlp.losses import Loss
+from fastmlp.spec.losses import Loss
 
 
 class MLPRegressor(EngineMLP, SklearnRegressor):

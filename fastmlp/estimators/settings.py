@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fastmlp import losses
-from fastmlp.engine import registered
-from fastmlp.losses import Loss
+from fastmlp import registered
 from fastmlp.optim import BY_NAME, LBFGS, SGD, Adam, Optimizer, as_optimizer
-from fastmlp.plateau import ReduceOnPlateau
+from fastmlp.schedules.plateau import ReduceOnPlateau
+from fastmlp.spec import losses
+from fastmlp.spec.losses import Loss
 
 # Scikit-learn's names for what has another one here.
 _ACTIVATIONS = {"logistic": "sigmoid"}

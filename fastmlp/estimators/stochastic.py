@@ -17,15 +17,15 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from fastmlp.conventions import LossPlateau
 from fastmlp.estimators import settings
 from fastmlp.estimators.listeners import Listeners
 from fastmlp.estimators.watched import EvalSet
-from fastmlp.learning_rates import learning_rates
+from fastmlp.schedules.base import learning_rates
+from fastmlp.spec.conventions import LossPlateau
 
 if TYPE_CHECKING:
     from fastmlp.engine import TrainResult
-    from fastmlp.network import Network
+    from fastmlp.model.network import Network
 
 # Steps whose learning rates are laid out at a time.
 _TABLE_STEPS = 250_000

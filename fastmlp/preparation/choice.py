@@ -9,8 +9,8 @@ from typing import Any
 
 from fastmlp.checks import integer
 from fastmlp.errors import ColumnError, OptionError, OptionTypeError, TableError
-from fastmlp.io.source import Source, check_columns, listed, near
-from fastmlp.sources import open_source
+from fastmlp.tables.source import Source, check_columns, listed, near
+from fastmlp.tables.sources import open_source
 
 # The widest row of a table that a network takes.
 _MAX_WIDTH = 4096

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from fastmlp.io.source import BLOCK_ROWS, NUMBER, Source
+from fastmlp.tables.source import BLOCK_ROWS, NUMBER, Source
 
 
 class HeldSource:

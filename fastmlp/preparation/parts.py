@@ -11,8 +11,8 @@ from typing import IO
 
 import numpy as np
 
+from fastmlp.data.memory import available_bytes
 from fastmlp.errors import OptionError
-from fastmlp.memory import available_bytes
 from fastmlp.preparation.inputs import Inputs
 from fastmlp.preparation.rows import TableRows
 

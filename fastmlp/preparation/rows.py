@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastmlp.csv_file import as_number
 from fastmlp.errors import TableError
-from fastmlp.io.source import BLOCK_ROWS, NUMBER, Source
+from fastmlp.tables.csv_file import as_number
+from fastmlp.tables.source import BLOCK_ROWS, NUMBER, Source
 
 # Cells of a block: 8 MiB of float64, whatever the width of the table.
 _BLOCK_CELLS = 1 << 20

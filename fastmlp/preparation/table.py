@@ -9,15 +9,15 @@ from typing import Any, Self
 import numpy as np
 
 from fastmlp.errors import ColumnError, ModelFileError, TableError
-from fastmlp.io.source import NUMBER, TEXT, Source, check_columns
-from fastmlp.model import Model
+from fastmlp.model.model import Model
 from fastmlp.preparation.choice import Choice, Wishes, aligned, choose, open_checked
 from fastmlp.preparation.inputs import Inputs
 from fastmlp.preparation.learn import learn_inputs
 from fastmlp.preparation.moments import Moments
 from fastmlp.preparation.rows import TableRows
 from fastmlp.preparation.target import Target, read_like, read_target
-from fastmlp.sources import open_source
+from fastmlp.tables.source import NUMBER, TEXT, Source, check_columns
+from fastmlp.tables.sources import open_source
 
 _VERSION = 2
 

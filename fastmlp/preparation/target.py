@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastmlp.csv_file import as_number
 from fastmlp.errors import TableError
-from fastmlp.io.source import NUMBER, Source
 from fastmlp.preparation.rows import number_of
+from fastmlp.tables.csv_file import as_number
+from fastmlp.tables.source import NUMBER, Source
 
 TASKS = ("auto", "classification", "regression")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import fastmlp
-from fastmlp import devices
-from fastmlp.engine.host import describe_host
+from fastmlp.engine.cpu.host import describe_host
+from fastmlp.spec import devices
 
 _PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "safetensors", "rich", "click")
 _OPTIONAL = ("numba-cuda",)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastmlp.callbacks import Run
-from fastmlp.network import Network
+from fastmlp.model.network import Network
 from fastmlp.optim import SGD
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 import fastmlp
+from fastmlp import registered
 from fastmlp.cli import main
-from fastmlp.engine import registered
-from fastmlp.engine.cpu import CpuEngine
+from fastmlp.engine.cpu.engine import CpuEngine
 from fastmlp.estimators import fallback
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastmlp import losses
-from fastmlp.engine import names
-from fastmlp.shuffle import Blocks
+from fastmlp import losses, names
+from fastmlp.data.shuffle import Blocks
 
 from .tools import HYPER
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import fastmlp
+from fastmlp.data.gpu_arrays import is_on_gpu
 from fastmlp.errors import DataError, DataTypeError, DeviceError, OptionTypeError, ShapeError
-from fastmlp.gpu_arrays import is_on_gpu
 
 
 class CudaArray:

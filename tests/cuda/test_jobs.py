@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from fastmlp.conventions import LossPlateau, scikit_learn
-from fastmlp.data import Dataset
-from fastmlp.engine.cuda import CudaEngine
+from fastmlp.data.inputs import Dataset
+from fastmlp.engine.cuda.engine import CudaEngine
+from fastmlp.spec.conventions import LossPlateau, scikit_learn
 
 from .tools import HYPER, KINDS, both, dataset, engine, error, results, spec_of, train
 

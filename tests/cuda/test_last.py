@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numba import cuda
 
-from fastmlp.engine import cuda_program
-from fastmlp.engine.cuda import CudaEngine
+from fastmlp.engine.cuda import program as cuda_program
+from fastmlp.engine.cuda.engine import CudaEngine
 from fastmlp.kernels.cuda.jit import THREADS
 from fastmlp.kernels.cuda.last import is_last_block
 from fastmlp.kernels.cuda.structs import Clock

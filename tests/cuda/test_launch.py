@@ -7,8 +7,8 @@ import logging
 import numpy as np
 import pytest
 
-from fastmlp.engine import cuda_tables
-from fastmlp.engine.cuda import CudaEngine
+from fastmlp.engine.cuda import tables as cuda_tables
+from fastmlp.engine.cuda.engine import CudaEngine
 from fastmlp.kernels.cuda import launch
 from fastmlp.kernels.cuda.launch import Gpu, Steps
 
@@ -160,7 +160,7 @@ def answers(made, data):
 @pytest.fixture
 def evaluated(monkeypatch):
     """An engine that takes 5 rows at a time, and 23 of them; their answers without a graph."""
-    monkeypatch.setattr("fastmlp.engine.cuda.CHUNK_ROWS", 5)
+    monkeypatch.setattr("fastmlp.engine.cuda.engine.CHUNK_ROWS", 5)
     spec = spec_of("float32", sizes=[5, 7, 7, 3], dropout=0.2)
     data, made = dataset(spec, 23, weights=True), engine(CudaEngine, spec)
     monkeypatch.setattr(launch, "_core_stream", lambda stream: made.gpu)

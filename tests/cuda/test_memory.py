@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from fastmlp.engine import cuda_feed, cuda_tables
-from fastmlp.engine.cpu import CpuEngine
-from fastmlp.engine.cuda import CudaEngine
+from fastmlp.engine.cpu.engine import CpuEngine
+from fastmlp.engine.cuda import feed as cuda_feed
+from fastmlp.engine.cuda import tables as cuda_tables
+from fastmlp.engine.cuda.engine import CudaEngine
 from fastmlp.errors import DeviceError
 from fastmlp.kernels.cuda import launch
 from fastmlp.kernels.cuda.launch import Gpu
@@ -132,7 +133,7 @@ def test_many_blocks_of_rows_are_predicted_in_their_order(monkeypatch):
     spec = spec_of(sizes=[5, 9, 3])
     made, cpu, data = engine(CudaEngine, spec), engine(CpuEngine, spec), dataset(spec, 23)
     for chunk in (1, 5, 23, 100):
-        monkeypatch.setattr("fastmlp.engine.cuda.CHUNK_ROWS", chunk)
+        monkeypatch.setattr("fastmlp.engine.cuda.engine.CHUNK_ROWS", chunk)
         for n in (1, 5, 10, 23):
             assert error(cpu.predict(data.X[:n]), made.predict(data.X[:n])) < 1e-14
     assert made.predict(data.X[:0]).shape == (0, 3)
@@ -212,7 +213,7 @@ def test_after_an_error_in_mid_job_the_next_one_is_right(monkeypatch):
     spec = spec_of()
     made, data = engine(CudaEngine, spec), dataset(spec, 21)
     wanted = made.predict(data.X)
-    monkeypatch.setattr("fastmlp.engine.cuda.CHUNK_ROWS", 5)
+    monkeypatch.setattr("fastmlp.engine.cuda.engine.CHUNK_ROWS", 5)
     launch, launches = Gpu.launch, []
 
     def failing(gpu, given, stream=None):

@@ -17,7 +17,7 @@ from fastmlp.kernels.cuda.random import dropout_mask
 from fastmlp.kernels.cuda.structs import Clock, Number
 from fastmlp.kernels.cuda.tile import OF_GPUS, Tile
 from fastmlp.kernels.structs import SHUFFLE_BLOCKS, SHUFFLE_ROWS, STATUS_RUNNING, Job
-from fastmlp.plan import round_up
+from fastmlp.layout.parameters import round_up
 from tests.kernels.tools import CLASS_LOSSES, loss_of, outputs_for, random_targets
 from tests.reference import activations as reference_activations
 from tests.reference import losses as reference_losses
@@ -267,8 +267,8 @@ def test_block_shuffles_are_those_of_the_oracle(n):
 
 
 def test_the_order_in_which_parts_are_sent_is_that_of_the_kernels():
+    from fastmlp.data.shuffle import Blocks
     from fastmlp.engine.descriptions import describe_shuffle
-    from fastmlp.shuffle import Blocks
 
     for how in (False, True, Blocks(4, 30)):
         job = np.zeros(Job.N_FIELDS, np.int64)
@@ -292,8 +292,8 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_gradients_are_central_differences_of_the_loss(case):
-    from fastmlp.engine.cuda import CudaEngine
-    from fastmlp.spec import NetworkSpec
+    from fastmlp.engine.cuda.engine import CudaEngine
+    from fastmlp.spec.network import NetworkSpec
 
     from .tools import dataset
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp.data import Dataset
-from fastmlp.engine import registered
+from fastmlp import registered
+from fastmlp.data.inputs import Dataset
 from fastmlp.errors import NotRegisteredError
-from fastmlp.spec import NetworkSpec
+from fastmlp.spec.network import NetworkSpec
 
 from .tools import KINDS, dataset, engine, error, results, spec_of, train
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastmlp.engine import names
+from fastmlp import names
 
 from .cases import LOSSES, operations
 from .tools import HYPER, TOLERANCES, beyond, compared

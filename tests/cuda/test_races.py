@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fastmlp.engine.cuda import CudaEngine
-from fastmlp.spec import NetworkSpec
+from fastmlp.engine.cuda.engine import CudaEngine
+from fastmlp.spec.network import NetworkSpec
 
 from .scheduler import ordered, races_found
 from .tools import dataset, engine, results, train

@@ -2,10 +2,10 @@
 
 import pytest
 
-from fastmlp.engine.cuda_plan import GradientPlan
+from fastmlp.engine.cuda.plan import GradientPlan
 from fastmlp.kernels.cuda import tile
 from fastmlp.kernels.cuda.tile import OF_GPUS, tile_and_parts, tile_for
-from fastmlp.plan import LayerPlan, ParameterPlan
+from fastmlp.layout.parameters import LayerPlan, ParameterPlan
 
 LARGE, MIDDLE, SMALL = OF_GPUS[4]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.data import Dataset
-from fastmlp.engine.cpu import CpuEngine
-from fastmlp.engine.cuda import CudaEngine
+from fastmlp.data.inputs import Dataset
+from fastmlp.engine.cpu.engine import CpuEngine
+from fastmlp.engine.cuda.engine import CudaEngine
 from fastmlp.optim import UpdateOptions
-from fastmlp.spec import NetworkSpec
+from fastmlp.spec.network import NetworkSpec
 
 # Rounding in another order, and functions of another library: what 20 steps make of it.
 TOLERANCES = {"float32": 1e-5, "float64": 1e-11}

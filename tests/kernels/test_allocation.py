@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numba.core.runtime import _nrt_python, rtsys
 
-from fastmlp.engine import cpu
+from fastmlp.engine.cpu import engine as cpu
 from fastmlp.optim import UpdateOptions
 from tests.reference.optimizers import HYPER
 

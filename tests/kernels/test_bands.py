@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastmlp import work_plan
-from fastmlp.engine.program import Workspace
+from fastmlp.engine.cpu.program import Workspace
+from fastmlp.layout import work as work_plan
+from fastmlp.layout.parameters import round_up
 from fastmlp.optim import UpdateOptions
-from fastmlp.plan import round_up
 
 from .test_training import TOLERANCE, both, error
 from .tools import DTYPES, TALLEST, dataset, make_engine_with, make_spec, random_parameters, train

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fastmlp.data import Dataset
+from fastmlp.data.inputs import Dataset
+from fastmlp.data.shuffle import Blocks
 from fastmlp.engine.block_order import BlockOrder
-from fastmlp.engine.read_ahead import Windows
+from fastmlp.engine.cpu.read_ahead import Windows
 from fastmlp.kernels.cpu import random, shuffle
-from fastmlp.shuffle import Blocks
 from tests.reference import random as reference
 
 from .tools import compiled, dataset, make_engine_with, make_spec, random_parameters, train

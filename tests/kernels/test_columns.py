@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from fastmlp.engine.program import Workspace, describe_table
+from fastmlp.engine.cpu.program import Workspace, describe_table
 from fastmlp.kernels.cpu.width import LANES
 from fastmlp.kernels.structs import KIND_TRAIN
 from fastmlp.optim import UpdateOptions

@@ -10,8 +10,8 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from fastmlp.conventions import LossPlateau, scikit_learn
 from fastmlp.losses import Loss
+from fastmlp.spec.conventions import LossPlateau, scikit_learn
 
 from .tools import DTYPES, dataset, make_engine_with, make_spec, train
 

@@ -10,7 +10,7 @@ import pytest
 from fastmlp.kernels.cpu import embedding, rows
 from fastmlp.kernels.cpu.width import LANES
 from fastmlp.kernels.structs import Embedding, Job, Layer
-from fastmlp.plan import EmbeddingPlan
+from fastmlp.layout.parameters import EmbeddingPlan
 from tests.reference import embedding as reference
 from tests.reference.products import padded, padded_rows
 

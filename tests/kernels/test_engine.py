@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastmlp.engine import make_engine
-from fastmlp.engine.program import ensure_compiled
+from fastmlp.engine.cpu.program import ensure_compiled
 from fastmlp.kernels import codes
 from fastmlp.kernels.cpu.loop import run
 from fastmlp.optim import UpdateOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastmlp.engine.program import Workspace, describe_table
+from fastmlp.engine.cpu.program import Workspace, describe_table
 from fastmlp.kernels import structs
 from fastmlp.kernels.structs import Job
 from fastmlp.optim import UpdateOptions

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp.engine import registered
+from fastmlp import registered
 from fastmlp.kernels.cpu.losses import row_losses
 from fastmlp.kernels.cpu.own import N_ACTIVATIONS, N_LOSSES
 from fastmlp.kernels.cpu.width import LANES

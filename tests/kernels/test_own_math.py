@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from fastmlp.engine.own_functions import compile_pair
+from fastmlp.engine.user_functions import compile_pair
 from fastmlp.kernels.cpu import own_math
 
 from .tools import compiled

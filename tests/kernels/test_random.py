@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fastmlp.data import Dataset
+from fastmlp.data.inputs import Dataset
 from fastmlp.engine.initial import philox as engine_philox
 from fastmlp.kernels.cpu import random
 from fastmlp.kernels.cpu.simd import like, load, store

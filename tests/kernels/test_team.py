@@ -11,7 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from fastmlp.engine import cpu, program
+from fastmlp.engine.cpu import engine as cpu
+from fastmlp.engine.cpu import program
 from fastmlp.kernels.structs import Sync
 from fastmlp.optim import UpdateOptions
 

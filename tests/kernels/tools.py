@@ -9,12 +9,12 @@ from itertools import pairwise
 import numba
 import numpy as np
 
-from fastmlp.data import Dataset
+from fastmlp.data.inputs import Dataset
 from fastmlp.engine import make_engine
 from fastmlp.kernels import jit
 from fastmlp.kernels.cpu.width import LANES, TILE
 from fastmlp.losses import Loss
-from fastmlp.spec import NetworkSpec
+from fastmlp.spec.network import NetworkSpec
 from tests.conftest import ROOT
 from tests.reference.network import Network
 

@@ -11,7 +11,7 @@ from unittest import mock
 
 import numpy as np
 
-from fastmlp.engine.cuda_offline import Typed
+from fastmlp.engine.cuda.offline import Typed
 from fastmlp.kernels.cuda.arguments import signature_of, words_of
 from fastmlp.kernels.cuda.compiler import Target, ptx_of
 from fastmlp.kernels.cuda.launch import Gpu, Launch, Steps
@@ -148,7 +148,7 @@ class PtxGpu(Gpu):
 @contextlib.contextmanager
 def engine_on_ptx(**settings: Any) -> Iterator[list[PtxGpu]]:
     """Within it a `CudaEngine` runs on the machine; settings: of `PtxGpu`. The machines made."""
-    from fastmlp.engine import cuda_store
+    from fastmlp.engine.cuda import store as cuda_store
     from fastmlp.kernels.cuda import launch as launching
 
     made: list[PtxGpu] = []

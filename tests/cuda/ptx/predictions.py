@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp.engine.cuda_offline import launches_of
+from fastmlp.engine.cuda.offline import launches_of
 from fastmlp.kernels.cuda.launch import Launch
 
 FOLDER = Path(__file__).parent / "foretold"
@@ -125,8 +125,8 @@ def foretell(case: dict[str, Any]) -> list[Prediction]:
 
 def _first_step(case: dict[str, Any]) -> list[tuple[Any, tuple[int, ...], int, list[Any]]]:
     """Kernel, grid, block and arguments of its launches, arrays as they are before each."""
-    from fastmlp.engine.cuda import CudaEngine
-    from fastmlp.spec import NetworkSpec
+    from fastmlp.engine.cuda.engine import CudaEngine
+    from fastmlp.spec.network import NetworkSpec
     from tests.cuda.tools import dataset, engine, train
 
     from .gpu import DeviceArray, engine_on_ptx

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fastmlp.engine.cuda_offline import checks_of_tables, launches_of
-from fastmlp.engine.cuda_warm import every_job
+from fastmlp.engine.cuda.offline import checks_of_tables, launches_of
+from fastmlp.engine.cuda.warm import every_job
 from tests.conftest import LONG
 
 from .gpu import PtxGpu, ptx_and_program

@@ -13,7 +13,7 @@ from fastmlp.kernels.cuda.launch import Launch
 from fastmlp.kernels.cuda.structs import Clock
 from fastmlp.kernels.cuda.tile import OF_GPUS
 from fastmlp.kernels.structs import STATUS_DONE, STATUS_RUNNING, Float, Job
-from fastmlp.plan import round_up
+from fastmlp.layout.parameters import round_up
 from tests.conftest import LONG
 from tests.reference import activations as reference_activations
 from tests.reference.dropout import keep_mask

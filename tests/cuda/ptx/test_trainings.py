@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp.engine.cpu import CpuEngine
-from fastmlp.engine.cuda import CudaEngine
-from fastmlp.spec import NetworkSpec
+from fastmlp.engine.cpu.engine import CpuEngine
+from fastmlp.engine.cuda.engine import CudaEngine
+from fastmlp.spec.network import NetworkSpec
 from tests.conftest import LONG
 from tests.cuda.cases import operations
 from tests.cuda.tools import TOLERANCES, beyond, dataset, engine, error, results, table_of, train

@@ -1,0 +1,369 @@
+"""The CPU engine: jobs for the compiled loop, on the parameters in its store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from fastmlp import names
+from fastmlp.data.inputs import Dataset
+from fastmlp.data.shuffle import Blocks
+from fastmlp.engine.cpu.crew import n_cores, run_crew
+from fastmlp.engine.cpu.few_rows import MAX_ELEMS, MAX_ROWS, FewRows
+from fastmlp.engine.cpu.program import (
+    Workspace,
+    describe_table,
+    ensure_compiled,
+    start_of,
+)
+from fastmlp.engine.cpu.read_ahead import Windows, reading_ahead
+from fastmlp.engine.descriptions import describe_conventions, describe_shuffle, describe_update
+from fastmlp.engine.results import NonFinite, Progress, TrainResult
+from fastmlp.engine.store import ParameterStore
+from fastmlp.kernels import structs
+from fastmlp.kernels.structs import Job, Program, Sync
+from fastmlp.layout.parameters import Parameters, aligned_zeros
+from fastmlp.spec.conventions import FASTMLP, Conventions, LossPlateau
+from fastmlp.spec.network import NetworkSpec
+
+# A step with less work than this for each thread is faster on fewer threads.
+FLOPS_PER_THREAD = 1_000_000
+# Rows that predict, evaluate and loss_and_gradients take at a time.
+CHUNK_ROWS = 512
+MUON_STEPS = 5  # where the number of its iterations stands among the numbers of muon
+# Workspaces up to this size stay for the next call.
+KEPT_BYTES = 64 * 1024 * 1024
+# A job below this takes the calling thread half a millisecond: no longer than to start threads for
+# it, and it is over before Ctrl-C could be wanted.
+FLOPS_WITHOUT_THREADS = 60_000_000
+
+
+class CpuEngine(ParameterStore):
+    """A network on the CPU; the arguments of every method have been checked by its callers."""
+
+    evaluation_rows: int | None = None  # to evaluate at a time: as many as take some 20 ms
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__(spec)
+        self._grads: np.ndarray | None = None
+        self.n_threads_used, self.n_steps_alone = 1, 0
+        self._last_grad_norms = np.zeros(len(self.plan.layers))
+        self._spare: dict[str, Workspace] = {}
+        self._few_rows = min(
+            MAX_ROWS, MAX_ELEMS // spec.sizes[0], FLOPS_WITHOUT_THREADS // self._flops(1, 1)
+        )
+        self._spare_few: list[FewRows] = []
+
+    def _flops(self, n_rows: int, products: int) -> int:
+        """Of `products` matrix products a layer: 3 for a training step, 1 for the forward pass."""
+        return sum(2 * n_rows * a.n_in * a.n_out * products for a in self.plan.layers)
+
+    def _update_flops(self) -> int:
+        """Of the products in the update of a training step: those of kernels/cpu/muon.py."""
+        if not self._orthogonalises:
+            return 0
+        shapes = [(min(a.n_in, a.n_out), max(a.n_in, a.n_out)) for a in self.plan.layers[:-1]]
+        return int(self.hyper[MUON_STEPS]) * sum(3 * k * k * m + k**3 for k, m in shapes)
+
+    @property
+    def _orthogonalises(self) -> bool:
+        return self.rule == "muon"
+
+    def _n_threads(self, flops: int, of_job: int) -> int:
+        """For a job of `of_job` operations, `flops` of them between two barriers."""
+        if self.spec.n_threads is not None:
+            return self.spec.n_threads
+        if of_job < FLOPS_WITHOUT_THREADS:
+            return 1
+        useful = flops // FLOPS_PER_THREAD
+        return int(max(1, min(n_cores(), useful)))
+
+    @contextmanager
+    def _workspace(
+        self, use: str, batch_size: int, products: int, n_rows: int
+    ) -> Iterator[Workspace]:
+        """A workspace that no other thread has: the last one of this `use` if it fits and is free.
+
+        For a job over `n_rows` rows, all epochs counted, with `products` products a layer.
+
+        Threads may predict with one network at the same time, and the kernels run without the GIL.
+        """
+        orthogonalises = use == "train" and self._orthogonalises
+        flops, of_job = self._flops(batch_size, products), self._flops(n_rows, products)
+        if orthogonalises:
+            flops += self._update_flops()
+            of_job += self._update_flops() * -(-n_rows // batch_size)
+        n_threads = self._n_threads(flops, of_job)
+        # dict.pop is atomic. The old one goes first: two could be more than the machine has.
+        workspace = self._spare.pop(use, None)
+        if workspace is None or not workspace.serves(batch_size, n_threads, orthogonalises):
+            workspace = None
+            workspace = Workspace(
+                self, batch_size, n_threads, folds=use == "predict", orthogonalises=orthogonalises
+            )
+        try:
+            yield workspace
+        finally:
+            self._spare[use] = workspace
+
+    def compile(self) -> None:
+        """Make the kernels ready: seconds for an element type that was never used before."""
+        ensure_compiled(self.dtype)
+
+    def release(self) -> None:
+        """Give large workspaces back, such as those of a fit with all rows in one minibatch."""
+        for use, workspace in list(self._spare.items()):
+            if workspace.n_bytes > KEPT_BYTES:
+                self._spare.pop(use, None)
+        self._spare_few = [few for few in self._spare_few if few.n_bytes <= KEPT_BYTES]
+
+    def _run(
+        self,
+        program: Program,
+        flops: int,
+        deadline_s: float | None = None,
+        on_poll: Callable[[], None] | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> str:
+        self.compile()
+        n_threads = int(program.job[Job.N_THREADS])
+        start = start_of(program)
+        if n_threads == 1 and flops < FLOPS_WITHOUT_THREADS:
+            start(0)
+            return "done"
+
+        def stop() -> None:
+            program.sync[Sync.STOP] = 1
+
+        return run_crew(start, n_threads, stop, deadline_s, on_poll, interrupted)
+
+    def train(
+        self,
+        data: Dataset,
+        *,
+        batch_size: int,
+        n_epochs: int,
+        first_epoch: int,
+        first_step: int,
+        learning_rates: np.ndarray,
+        shuffle: bool | Blocks,
+        n_steps_left: int = 0,
+        seen: np.ndarray | None = None,
+        conventions: Conventions = FASTMLP,
+        plateau: LossPlateau | None = None,
+        deadline_s: float | None = None,
+        on_poll: Callable[[Progress], None] | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> TrainResult:
+        """Epochs of minibatch steps in one compiled call.
+
+        first_epoch numbers the epoch for shuffle and dropout; first_step steps of it are skipped,
+        and n_steps_left of the last one left. A call that goes on there with the `seen` of this
+        call's result trains and records bitwise what one call would. learning_rates: one a step
+        trained. Ends early once `interrupted()` says so, which is asked some twenty times a
+        second, and after the epoch with which the loss has been level for long enough (`plateau`).
+        See results.TrainResult.
+        """
+        n_rows = data.X.shape[0]
+        batch_size = min(batch_size, n_rows)
+        n_steps = -(-n_rows // batch_size)
+        with self._workspace("train", batch_size, 3, n_rows * n_epochs) as workspace:
+            self.n_threads_used = workspace.plan.n_threads
+            describe_update(self, workspace.floats, conventions)
+            program = workspace.program(
+                self.params,
+                structs.KIND_TRAIN,
+                state=self.state,
+                running=self.running,
+                grads=self._stored_gradient(),
+                average=self.average,
+                labels=data.labels,
+                targets=data.targets,
+                weights=data.weights,
+                learning_rates=np.ascontiguousarray(learning_rates, np.float64),
+                n_epochs=n_epochs,
+            )
+            job, sync = program.job, program.sync
+            describe_table(data.X, job)
+            job[Job.FIRST_EPOCH], job[Job.FIRST_STEP] = first_epoch, first_step
+            job[Job.STEPS_LEFT] = n_steps_left
+            if seen is not None:
+                job[Job.STEPS_SEEN], program.seen[:] = first_step, seen
+            job[Job.UPDATES_DONE] = self.n_updates
+            job[Job.BY_COLUMNS] = workspace.splits_columns(job)
+            describe_conventions(job, workspace.floats, conventions, plateau)
+            describe_shuffle(shuffle, job)
+            job[Job.RULE] = names.OPTIMIZERS.index(self.rule)
+            job[Job.N_SLOTS] = names.OPTIMIZER_SLOTS[self.rule]
+            job[Job.DECAY_BIASES] = self.options.decay_biases
+
+            def report() -> None:
+                if on_poll is not None:
+                    loss_sum, weight_sum = program.seen[:2]
+                    # From one word: epoch and step are then of the same moment.
+                    done = int(sync[Sync.STEP]) + first_step
+                    epoch = min(done // n_steps, n_epochs - 1)
+                    loss = loss_sum / weight_sum if weight_sum > 0 else float("nan")
+                    on_poll(Progress(epoch, done - epoch * n_steps, n_steps, float(loss)))
+
+            flops = self._flops(n_rows * n_epochs, 3) + n_steps * n_epochs * self._update_flops()
+            windows = Windows(data.X, batch_size, shuffle, self.spec.seed, first_epoch, n_epochs)
+            mapped = (data.X, data.targets, data.weights)
+            try:
+                with reading_ahead(mapped, windows, lambda: int(sync[Sync.STEP]) + first_step):
+                    outcome = self._run(program, flops, deadline_s, report, interrupted)
+            finally:
+                self._version += 1
+            return self._train_result(program, outcome, first_step, plateau)
+
+    def _stored_gradient(self) -> np.ndarray | None:
+        """Where dW is kept for clipping by the global norm and Muon: they need all of it first."""
+        if not self.options.clip_norm and not self._orthogonalises:
+            self._grads = None
+        elif self._grads is None:
+            self._grads = aligned_zeros(self.plan.n_elems, self.dtype)
+        return self._grads
+
+    def _train_result(
+        self, program: Program, outcome: str, first_step: int, plateau: LossPlateau | None
+    ) -> TrainResult:
+        job, sync = program.job, program.sync
+        self.n_steps_alone = int(sync[Sync.N_ALONE])
+        n_epochs = int(job[Job.N_EPOCHS])
+        n_steps = -(-int(job[Job.N_ROWS]) // int(job[Job.BATCH_SIZE]))
+        status, done = int(sync[Sync.STATUS]), int(sync[Sync.STEP])
+        n_updates = done - (status in (structs.STATUS_BAD_LOSS, structs.STATUS_ABORTED))
+        self.n_updates += n_updates
+        if n_updates:
+            self.last_rate = float(program.learning_rates[n_updates - 1])
+        n_epochs_done = int(sync[Sync.EPOCH])
+        seen = done - (status == structs.STATUS_ABORTED)
+        begun = min(n_epochs, -(-(first_step + seen) // n_steps))
+        bad = status in (structs.STATUS_BAD_LOSS, structs.STATUS_BAD_UPDATE)
+        known = program.grad_norms[:begun]
+        known = known[known.any(axis=1)]
+        if len(known):
+            self._last_grad_norms = known[-1]
+        level = bool(sync[Sync.LEVEL])
+        ended = "done" if status == structs.STATUS_DONE else outcome
+        return TrainResult(
+            status="non_finite" if bad else "plateau" if level else ended,
+            n_epochs_done=n_epochs_done,
+            n_steps_done=n_updates,
+            loss=program.losses[:begun],
+            grad_norm=program.grad_norms[:begun],
+            seconds=program.seconds[:begun],
+            seen=program.seen.copy(),
+            plateau=plateau and plateau.after(program.losses[:n_epochs_done].tolist()),
+            non_finite=self._non_finite(program, done, begun - 1) if bad else None,
+        )
+
+    def _non_finite(self, program: Program, step: int, epoch: int) -> NonFinite:
+        first, n_layers = Sync.FAULTY_LAYER, len(self.plan.layers)
+        faulty = np.flatnonzero(program.sync[first : first + n_layers])
+        # A first step with a bad loss has no gradient: the norms known last tell more than zeros.
+        return NonFinite(
+            step=step,
+            epoch=epoch,
+            layer=int(faulty[0]) if len(faulty) else None,
+            loss=float(program.losses[epoch]),
+            weight_norms=self.weight_norms(),
+            grad_norms=[float(norm) for norm in self._last_grad_norms],
+        )
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Raw outputs z of the last layer, (n, n_out) of the network's dtype."""
+        n_rows, n_out = X.shape[0], self.spec.sizes[-1]
+        if 0 < n_rows <= self._few_rows:
+            return self._predict_few(X)
+        outputs = np.empty((n_rows, n_out), self.dtype)
+        if n_rows == 0:
+            return outputs
+        with self._workspace("predict", min(n_rows, CHUNK_ROWS), 1, n_rows) as workspace:
+            program = workspace.program(self.folded(), structs.KIND_PREDICT, outputs=outputs)
+            self._finish(program, X, 1)
+        return outputs
+
+    def _predict_few(self, X: np.ndarray) -> np.ndarray:
+        self.compile()
+        try:
+            # Taken by no other thread meanwhile: a list's pop is atomic.
+            few = self._spare_few.pop()
+        except IndexError:
+            few = FewRows(self, self._few_rows)
+        outputs = few.predict(self.folded(), X)
+        self._spare_few.append(few)
+        return outputs
+
+    def evaluate(self, data: Dataset) -> float:
+        """Weighted mean of the row losses, without penalty and dropout."""
+        with self._workspace("predict", min(len(data.X), CHUNK_ROWS), 1, len(data.X)) as workspace:
+            program = workspace.program(
+                self.folded(),
+                structs.KIND_EVALUATE,
+                labels=data.labels,
+                targets=data.targets,
+                weights=data.weights,
+            )
+            self._finish(program, data.X, 1)
+        return float(program.losses[0])
+
+    def evaluate_rows(self, data: Dataset, wants_outputs: bool) -> tuple[float, np.ndarray]:
+        """`evaluate`, and where they are wanted the outputs of `predict`, else none of them."""
+        loss = self.evaluate(data)
+        return loss, self.predict(data.X if wants_outputs else data.X[:0])
+
+    def _finish(self, program: Program, X: np.ndarray, products: int) -> None:
+        """Run a job over the rows of X to its end; Ctrl-C ends it and is raised."""
+        describe_table(X, program.job)
+        if self._run(program, self._flops(len(X), products)) == "interrupted":
+            raise KeyboardInterrupt
+
+    def loss_and_gradients(self, data: Dataset) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
+        """Mean loss plus penalty over all rows, and its gradients (in, out) and (out,)."""
+        loss, gradients = self.loss_and_all_gradients(data)
+        return loss, gradients.weights, gradients.biases
+
+    def loss_and_all_gradients(
+        self, data: Dataset, conventions: Conventions = FASTMLP
+    ) -> tuple[float, Parameters]:
+        """Mean loss plus penalty over all rows, and its gradients.
+
+        Batch normalisation takes the statistics of these rows, as a training step does of its
+        minibatch: then all of them are one.
+        """
+        n_rows = data.X.shape[0]
+        batch_size = n_rows if len(self.running) else min(n_rows, CHUNK_ROWS)
+        grads = aligned_zeros(self.plan.n_elems, self.dtype)
+        with self._workspace("gradients", batch_size, 3, n_rows) as workspace:
+            program = workspace.program(
+                self._used(),
+                structs.KIND_GRADIENTS,
+                grads=grads,
+                labels=data.labels,
+                targets=data.targets,
+                weights=data.weights,
+            )
+            windows, mapped = Windows(data.X, batch_size), (data.X, data.targets, data.weights)
+            with reading_ahead(mapped, windows, lambda: int(program.sync[Sync.STEP])):
+                self._finish(program, data.X, 3)
+        weight_sum = float(n_rows if data.weights is None else np.sum(data.weights, dtype=float))
+        return self._with_penalty(grads, float(program.losses[0]), weight_sum, conventions)
+
+    def trace(self, X: np.ndarray) -> list[np.ndarray]:
+        """Activations of every layer for these rows, input first, the raw output z last."""
+        n_rows = X.shape[0]
+        workspace = Workspace(self, n_rows, 1, folds=True)
+        outputs = np.empty((n_rows, self.spec.sizes[-1]), self.dtype)
+        program = workspace.program(self.folded(), structs.KIND_PREDICT, outputs=outputs)
+        program.job[Job.IN_PLACE] = 0  # the input is wanted among the activations
+        describe_table(X, program.job)
+        self.compile()
+        start_of(program)(0)
+        plan, sizes = workspace.plan, self.spec.layer_sizes
+        return [
+            workspace.work[at : at + n_rows * ld].reshape(n_rows, ld)[:, :size].copy()
+            for at, ld, size in zip(plan.activations, plan.leading, sizes, strict=True)
+        ]

@@ -1,0 +1,376 @@
+"""The launches of a step, of a prediction, of gradients: a list for a network and a batch size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from fastmlp.engine.cuda.muon import orthogonal_step
+from fastmlp.engine.cuda.norms import normalise, normalise_backward, update_running
+from fastmlp.engine.cuda.plan import CudaPlan, n_blocks
+from fastmlp.engine.descriptions import keep_threshold
+from fastmlp.kernels.cuda import embedding, gather, gemm, losses, muon, norms, steps, updates
+from fastmlp.kernels.cuda.jit import THREADS
+from fastmlp.kernels.cuda.last import MOST_BLOCKS
+from fastmlp.kernels.cuda.launch import Gpu, Launch, Steps
+from fastmlp.kernels.cuda.structs import N_HYPER, Clock, Number, Record
+from fastmlp.kernels.cuda.tile import Tile, tile_for
+from fastmlp.kernels.structs import Float, Job
+from fastmlp.layout.parameters import LayerPlan, ParameterPlan, round_up
+from fastmlp.spec.network import NetworkSpec
+
+
+@dataclass(eq=False)
+class Tables:
+    """A data set on the device: X, and the others or an array of one element.
+
+    steps: elements from one row of X to the next, and from one field to the next.
+    """
+
+    X: Any
+    labels: Any
+    targets: Any
+    weights: Any
+    n_rows: int
+    n_targets: int
+    has_labels: bool
+    has_weights: bool
+    steps: tuple[int, int]
+
+
+@dataclass
+class Network:
+    """What a program reads of a network: its description, and its arrays on the device.
+
+    activations: for each hidden layer a name, or the device function of a user's; loss likewise.
+    """
+
+    spec: NetworkSpec
+    plan: ParameterPlan
+    gpu: Gpu
+    activations: tuple[Any, ...]
+    loss: Any
+    loss_parameters: Any
+    params: Any
+    state: Any
+    average: Any
+    running: Any
+    running_offsets: list[int]
+
+
+class CudaProgram:
+    """Arrays of a batch size and kind of job, and the lists of launches over them."""
+
+    def __init__(self, net: Network, tables: Tables, batch_size: int, kind: str, rule: str) -> None:
+        """`kind`: as for CudaPlan, whose `work` is allocated here; `rule`: of the updates."""
+        spec, gpu = net.spec, net.gpu
+        self.net, self.tables, self.batch_size, self.kind = net, tables, batch_size, kind
+        self.T = np.float32 if spec.dtype == "float32" else np.float64
+        self.itemsize, self.lanes = np.dtype(self.T).itemsize, net.plan.lanes
+        self.plan = CudaPlan.make(spec, net.plan, batch_size, self.itemsize, kind)
+        self.n_layers, self.rule = len(net.plan.layers), rule
+        self.trains = kind in ("train", "muon")
+        self.loss_lanes = losses.lanes_for(net.loss if isinstance(net.loss, str) else "", self._ld)
+        self.n_loss_blocks = n_blocks(batch_size, losses.rows_of_block(self.loss_lanes))
+        ints, doubles = np.int64, np.float64
+        self.work = gpu.empty(self.plan.n_elems, self.T)
+        self.rows = gpu.empty(batch_size, ints)
+        self.partial_losses = gpu.empty(2 * self.n_loss_blocks, doubles)
+        self.clock = gpu.array(np.zeros(Clock.FAULTY_LAYER + self.n_layers, ints))
+        self.clock_host = np.zeros(Clock.FAULTY_LAYER + self.n_layers, ints)
+        self.numbers_host = np.zeros(Number.PER_LAYER + (N_HYPER + 1) * self.n_layers)
+        self.numbers = gpu.array(self.numbers_host)
+        self.job_host = np.zeros(Job.N_FIELDS, ints)
+        self.job = gpu.array(self.job_host)
+        self.floats_host = self._constant_floats()
+        self.floats = gpu.array(self.floats_host)
+        self._describe_embeddings()
+        self.n_segments = 0
+        if kind != "predict":
+            table, ranges = self.plan.segments(net.plan)
+            self.n_segments = len(table)
+            self.segments, self.ranges = gpu.array(table.reshape(-1)), gpu.array(ranges.reshape(-1))
+            self.squares = gpu.empty(2 * self.n_segments, doubles)
+        self.grads = gpu.empty(net.plan.n_elems if kind == "gradients" else 0, self.T)
+        self.rates, self.history = gpu.empty(0, doubles), gpu.empty(0, doubles)
+        self.n_rates = self.n_records = 0
+        self.steps: Steps | None = None
+        # Of a job that trains nothing, for the tables it had: gone when these are.
+        self._of_tables: WeakKeyDictionary[Tables, Steps] = WeakKeyDictionary()
+
+    @property
+    def _ld(self) -> int:
+        return self.net.plan.layers[-1].out_pad
+
+    @property
+    def record_elems(self) -> int:
+        return Record.N_FIELDS + self.n_layers
+
+    def _constant_floats(self) -> np.ndarray:
+        spec = self.net.spec
+        floats = np.zeros(Float.PER_LAYER + 2 * self.n_layers)
+        floats[Float.L1], floats[Float.L2] = spec.l1, spec.l2
+        floats[Float.GRADIENT_FACTOR] = floats[Float.LOSS_FACTOR] = 1.0
+        floats[Float.INPUT_SCALE] = 1.0 / (1.0 - spec.input_dropout)
+        floats[Float.PER_LAYER :: 2] = 1.0
+        for i, rate in enumerate(spec.dropout):
+            floats[Float.PER_LAYER + 2 * i] = 1.0 / (1.0 - rate)
+        return floats
+
+    def _describe_embeddings(self) -> None:
+        spec, plan, gpu = self.net.spec, self.net.plan, self.net.gpu
+        embedded = {table.column for table in plan.embeddings}
+        plain = [column for column in range(spec.sizes[0]) if column not in embedded]
+        rows = [(e.column, e.width, e.at, e.position) for e in plan.embeddings]
+        self.embeddings = gpu.array(np.array(rows or [(0, 0, 0, 0)], np.int64).reshape(-1))
+        self.plain_columns = gpu.array(np.array(plain or [0], np.int64))
+
+    # ---- pieces of work ----------------------------------------------------------------------
+
+    def act(self, i: int) -> Any:
+        return self.work[self.plan.act[i] :]
+
+    def dz(self, i: int) -> Any:
+        return self.work[self.plan.dz[i] :] if self.kind != "predict" else self.work
+
+    def at(self, offset: int) -> Any:
+        return self.work[max(offset, 0) :]
+
+    def grid(self, tile: Tile, n_rows: int, n_columns: int, parts: int = 1) -> tuple[int, ...]:
+        return (n_blocks(n_rows, tile.rows), n_blocks(n_columns, tile.columns), parts)
+
+    def param(self, at: int) -> Any:
+        return self.net.params[at:]
+
+    # ---- launches ----------------------------------------------------------------------------
+
+    def gather(self) -> list[Launch]:
+        """The minibatch's rows from the table into the first layer's input."""
+        net, first, spec = self.net, self.net.plan.layers[0], self.net.spec
+        drops = self.trains and spec.input_dropout > 0.0
+        group = gather.group_for(first.in_pad, self.lanes)
+        kernel = gather.gather(self.T, drops, bool(net.plan.embeddings), group)
+        arguments = (
+            self.rows, self.act(0), self.tables.X, net.params, self.embeddings,
+            self.plain_columns, self.clock, self.job, self.floats, first.in_pad, first.n_in,
+            *self.tables.steps, net.plan.n_embedded, keep_threshold(spec.input_dropout),
+        )  # fmt: skip
+        grid = (n_blocks(self.batch_size, THREADS // group),)
+        return [Launch(kernel, grid, THREADS, arguments)]
+
+    def forward(self) -> list[Launch]:
+        """All layers; f'(Z) is kept where a backward pass follows."""
+        launches: list[Launch] = []
+        for i, layer in enumerate(self.net.plan.layers):
+            launches += self._forward_layer(i, layer)
+        return launches
+
+    def _forward_layer(self, i: int, layer: LayerPlan) -> list[Launch]:
+        spec, hidden = self.net.spec, i < self.n_layers - 1
+        rate = spec.dropout[i] if hidden and self.trains else 0.0
+        normed, adds = layer.norm != "none", hidden and spec.residual[i]
+        tile = tile_for(self.batch_size, layer.out_pad, layer.in_pad, self.itemsize)
+        plain = hidden and not normed
+        keeps = plain and self.slope(i) == "stored"
+        kernel = gemm.forward(
+            self.T, tile, self.net.activations[i] if plain else None, keeps,
+            plain and rate > 0.0, plain and adds,
+        )  # fmt: skip
+        # The mean takes a bias out again: that of a normalised layer comes after it.
+        bias = self._zeros if normed else self.param(layer.bias)
+        out = self.at(self.plan.normed[i]) if normed else self.act(i + 1)
+        arguments = (
+            out, self.dz(i), self.act(i), self.param(layer.weight), bias, self.clock, self.job,
+            self.floats, layer.in_pad, layer.out_pad, layer.n_out, i, keep_threshold(rate),
+        )  # fmt: skip
+        grid = self.grid(tile, self.batch_size, layer.out_pad)
+        launches = [Launch(kernel, grid, tile.n_threads, arguments)]
+        return launches + normalise(self, i, layer, rate, adds) if normed else launches
+
+    def slope(self, i: int) -> str:
+        """How the backward pass knows f' of hidden layer `i`: see gemm.backward. What a residual
+        layer adds hides the sign of relu's value."""
+        if self.kind == "predict":
+            return ""
+        by_sign = self.net.activations[i] == "relu" and not self.net.spec.residual[i]
+        return "by sign" if by_sign else "stored"
+
+    @property
+    def _zeros(self) -> Any:
+        if not hasattr(self, "_zero_array"):
+            widest = max(layer.out_pad for layer in self.net.plan.layers)
+            self._zero_array = self.net.gpu.array(np.zeros(widest, self.T))
+        return self._zero_array
+
+    def columns_grid(self, ld: int) -> tuple[int, int]:
+        """Chunks of rows, which may be many more than a grid's y has, and runs of columns."""
+        return (n_blocks(self.batch_size, norms.CHUNK), n_blocks(ld, THREADS))
+
+    def elements_grid(self, ld: int) -> tuple[int, int]:
+        """Likewise for kernels that sum nothing."""
+        return (n_blocks(self.batch_size, norms.FEW_ROWS), n_blocks(ld, THREADS))
+
+    def loss(self) -> list[Launch]:
+        """Row losses, dZ of the last layer, and what a step or the caller makes of their sums."""
+        tables, last = self.tables, self.net.plan.layers[-1]
+        few = self.n_loss_blocks <= MOST_BLOCKS
+        finish = "weigh" if self.trains else "add_losses"
+        kernel = losses.loss(self.T, self.net.loss, self.loss_lanes, finish if few else "")
+        # Evaluating needs no dZ, but a place for it: the kernel keeps numbers there.
+        dz = self.dz(self.n_layers - 1) if self.kind != "predict" else self._spare_dz
+        arguments: tuple[Any, ...] = (
+            dz, self.partial_losses, self.history, self.clock, self.numbers,
+            self.act(self.n_layers), self.rows, tables.labels, tables.targets, tables.weights,
+            self.net.loss_parameters, self.job, self.floats, self.rates, last.out_pad, last.n_out,
+            tables.n_targets, tables.has_labels, tables.has_weights,
+        )  # fmt: skip
+        launches = [Launch(kernel, (self.n_loss_blocks,), THREADS, arguments)]
+        if not few:
+            arguments = (
+                self.history, self.clock, self.numbers, self.partial_losses, self.job, self.floats,
+                self.rates, self.n_loss_blocks,
+            )  # fmt: skip
+            launches.append(Launch(getattr(steps, finish), (1,), THREADS, arguments))
+        return launches
+
+    @property
+    def _spare_dz(self) -> Any:
+        if not hasattr(self, "_spare_dz_array"):
+            self._spare_dz_array = self.net.gpu.empty(self.batch_size * self._ld, self.T)
+        return self._spare_dz_array
+
+    def backward(self) -> list[Launch]:
+        """dZ of every layer, from the last to the first."""
+        launches: list[Launch] = []
+        layers, plan, spec = self.net.plan.layers, self.plan, self.net.spec
+        for i in range(self.n_layers - 1, -1, -1):
+            layer = layers[i]
+            if layer.norm != "none":
+                launches += normalise_backward(self, i, layer)
+            columns = layer.in_pad if i else round_up(self.net.plan.n_embedded, self.lanes)
+            if not columns:
+                continue
+            keeps, adds = plan.da[i] >= 0, i < self.n_layers - 1 and spec.residual[i]
+            tile = tile_for(self.batch_size, columns, layer.out_pad, self.itemsize)
+            kernel = gemm.backward(self.T, tile, keeps, adds, self.slope(i - 1) if i else "")
+            rate = spec.dropout[i - 1] if i and self.trains else 0.0
+            arguments = (
+                self.dz(i - 1) if i else self.work, self.at(plan.da[i]),
+                self.at(plan.da[i + 1] if adds else 0), self.act(i), self.dz(i),
+                self.param(layer.weight), self.clock, 1.0 / (1.0 - rate), layer.out_pad,
+                layer.in_pad, columns,
+            )  # fmt: skip
+            grid = self.grid(tile, self.batch_size, columns)
+            launches.append(Launch(kernel, grid, tile.n_threads, arguments))
+        return launches
+
+    def gradients(self) -> list[Launch]:
+        """Partial gradients of all parameters."""
+        launches, net = [], self.net
+        arguments: tuple[Any, ...]
+        for i, (layer, g) in enumerate(zip(net.plan.layers, self.plan.gradients, strict=True)):
+            kernel = gemm.gradient(self.T, g.tile, layer.norm == "none")
+            n_weights = layer.in_pad * layer.out_pad
+            arguments = (
+                self.at(g.at), self.at(g.at + n_weights), self.act(i), self.dz(i), self.clock,
+                layer.in_pad, layer.out_pad, g.run, g.stride,
+            )  # fmt: skip
+            grid = self.grid(g.tile, layer.in_pad, layer.out_pad, g.n_parts)
+            launches.append(Launch(kernel, grid, g.tile.n_threads, arguments))
+        drops = self.trains and net.spec.input_dropout > 0.0
+        threshold, ld = keep_threshold(net.spec.input_dropout), net.plan.layers[0].in_pad
+        for table, at in zip(net.plan.embeddings, self.plan.tables, strict=True):
+            n = table.n_categories * table.width
+            arguments = (
+                self.work, self.at(self.plan.da[0]), self.tables.X, self.rows, self.clock,
+                self.job, self.floats, at, n, table.width, table.position, table.column, ld,
+                *self.tables.steps, threshold,
+            )  # fmt: skip
+            kernel = embedding.embedding_gradient(self.T, drops)
+            launches.append(Launch(kernel, (n_blocks(n, THREADS),), THREADS, arguments))
+        return launches
+
+    def updates(self, *, stores: bool, max_norm: bool) -> list[Launch]:
+        """New parameters, and the end of the step; `stores`: the gradient first, as clipping by
+        the global norm needs."""
+        net, grid, launches = self.net, (self.n_segments,), []
+        arguments: tuple[Any, ...]
+        if stores:
+            arguments = (
+                self.grads, self.squares, net.params, self.work, self.segments, self.clock,
+                self.numbers, self.floats,
+            )  # fmt: skip
+            launches.append(Launch(updates.store_gradients(self.T), grid, THREADS, arguments))
+            clip = (self.numbers, self.squares, self.clock, self.floats, self.n_segments)
+            launches.append(Launch(updates.clip_by_norm, (1,), THREADS, clip))
+        # Muon moves what `update` leaves alone, and running statistics wait for nothing of it:
+        # before it, as it ends the step.
+        if self.rule == "muon":
+            for i, layer in enumerate(net.plan.layers[:-1]):
+                launches += orthogonal_step(self, i, layer)
+        launches += update_running(self)
+        source = self.grads if stores else self.work
+        arguments = (
+            net.params, net.state, net.average, self.squares, self.history, self.clock,
+            self.numbers, source, self.segments, self.ranges, self.floats, self.job, stores,
+        )  # fmt: skip
+        ends = not max_norm and self.n_segments <= MOST_BLOCKS
+        launches.append(Launch(updates.update(self.T, self.rule, ends), grid, THREADS, arguments))
+        if ends:
+            return launches
+        kernel = updates.constrain_columns(self.T)
+        for layer in net.plan.layers if max_norm else ():
+            arguments = (
+                self.param(layer.weight), net.average[layer.weight :], self.clock, self.floats,
+                self.job, layer.n_in, layer.out_pad,
+            )  # fmt: skip
+            columns = (n_blocks(layer.out_pad, THREADS),)
+            launches.append(Launch(kernel, columns, THREADS, arguments))
+        arguments = (
+            self.history, self.clock, self.numbers, self.squares, self.ranges, self.job,
+            self.floats, self.n_segments,
+        )  # fmt: skip
+        return [*launches, Launch(steps.advance, (1,), THREADS, arguments)]
+
+    @property
+    def muon_squares(self) -> Any:
+        if not hasattr(self, "_muon_array"):
+            most = max(layer.in_pad * layer.out_pad for layer in self.net.plan.layers)
+            self._muon_array = self.net.gpu.empty(n_blocks(most, muon.BLOCK_ELEMS), np.float64)
+        return self._muon_array
+
+    # ---- whole steps -------------------------------------------------------------------------
+
+    def train_steps(self, *, stores: bool, max_norm: bool) -> Steps:
+        """The launches of a training step, for jobs that give their arrays to `prepare` first."""
+        launches = [
+            *self.gather(), *self.forward(), *self.loss(), *self.backward(), *self.gradients(),
+            *self.updates(stores=stores, max_norm=max_norm),
+        ]  # fmt: skip
+        return Steps(self.net.gpu, launches)
+
+    def begin(self) -> Launch:
+        return Launch(steps.begin, (1,), 1, (self.clock, self.numbers, self.job, self.floats))
+
+    def record_now(self) -> Launch:
+        """The record of an epoch that is left between two steps."""
+        return Launch(steps.record_now, (1,), 1, (self.history, self.clock, self.numbers))
+
+    def block(self) -> Steps:
+        """The launches of the next block of rows, of a job that trains nothing."""
+        if self.tables not in self._of_tables:
+            launches = [Launch(steps.next_rows, (1,), 1, (self.clock, self.job))]
+            launches += [*self.gather(), *self.forward()]
+            if self.net.loss is not None:
+                launches += self.loss()
+            if self.kind == "gradients":
+                launches += [*self.backward(), *self.gradients(), self.add_gradients()]
+            self._of_tables[self.tables] = Steps(self.net.gpu, launches)
+        return self._of_tables[self.tables]
+
+    def add_gradients(self) -> Launch:
+        kernel = updates.add_gradients(self.T)
+        return Launch(kernel, (self.n_segments,), THREADS, (self.grads, self.work, self.segments))

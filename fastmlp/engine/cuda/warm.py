@@ -1,0 +1,106 @@
+"""Jobs that between them have every kernel of the CUDA engine, and what to compile ahead of use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastmlp import names
+from fastmlp.engine.cuda.offline import checks_of_tables, distinct, launches_of
+from fastmlp.kernels.cuda import binaries
+from fastmlp.kernels.cuda.arguments import signature_of
+from fastmlp.kernels.cuda.compiler import Target, target_named
+from fastmlp.kernels.cuda.launch import Gpu, Launch
+from fastmlp.spec import losses
+
+LOSSES = (
+    "squared_error", "absolute_error", losses.huber(0.5), "poisson", losses.quantile(0.3),
+    losses.quantiles((0.1, 0.5, 0.9)), losses.gaussian_nll(), "cross_entropy", losses.focal(1.5),
+    "binary_cross_entropy",
+)  # fmt: skip
+KINDS = ("train", "gradients", "predict")
+# Large products, and the tile that small ones take.
+LARGE, NARROW, SMALL = (784, 256, 128, 6), (128, 64, 64, 64, 6), (20, 64, 64, 6)
+
+
+def plain_steps() -> Iterator[dict[str, Any]]:
+    """Settings of steps as most trainings have them: of each element type, large and small."""
+    for dtype in ("float32", "float64"):
+        for sizes, batch_size in (
+            (LARGE, 8192), (LARGE, 1024), (NARROW, 1 << 18), (SMALL, 128),
+        ):  # fmt: skip
+            yield {"sizes": sizes, "batch_size": batch_size, "dtype": dtype}
+
+
+def every_job() -> Iterator[dict[str, Any]]:
+    """Settings for `launches_of` of jobs that use every activation, loss, rule and option."""
+    yield from plain_steps()
+    for dtype in ("float32", "float64"):
+        # Of so many rows the sums of losses are a kernel's of their own.
+        yield {"sizes": NARROW, "batch_size": 1 << 18, "dtype": dtype, "kind": "gradients"}
+        base = {"batch_size": 8192, "dtype": dtype}
+        for activation in names.ACTIVATIONS:
+            yield {**base, "sizes": (784, 256, 6), "activation": activation}
+        for loss in LOSSES:
+            yield {**base, "sizes": LARGE, "loss": loss}
+        yield {**base, "sizes": LARGE, "soft": True}
+        for rule in names.OPTIMIZERS:
+            yield {**base, "sizes": LARGE, "rule": rule}
+        yield {**base, "sizes": LARGE, "rule": "muon", "batch_size": 128}
+        around = {"sizes": (784, 256, 256, 6), "residual": (False, True), "dropout": 0.1}
+        for norm in ("none", "layer", "rms", "batch"):
+            for kind in KINDS:
+                yield {**base, **around, "norm": norm, "kind": kind, "activation": "gelu"}
+        embedded = {"embeddings": {3: (10, 4)}, "input_dropout": 0.1, "weights": True}
+        for kind in KINDS:
+            for table in ("float32", "float64", "int16"):
+                options = {"clip": True, "max_norm": True} if kind == "train" else {}
+                yield {**base, **around, **embedded, **options, "kind": kind, "table": table}
+    for table in names.SOURCE_TYPES:
+        yield {"batch_size": 8192, "dtype": "float32", "sizes": LARGE, "table": table}
+
+
+def usual_jobs(dtype: str) -> Iterator[dict[str, Any]]:
+    """Settings of what most trainings, evaluations and predictions of this element type launch:
+    every activation and loss with every tile, with dropout and without, beside `every_job`."""
+    yield from (job for job in every_job() if job["dtype"] == dtype)
+    around = ((LARGE, 8192), (LARGE, 128), (NARROW, 1 << 18), (SMALL, 128), ((4, 32, 32, 1), 32))
+    for sizes, batch_size in around:
+        base = {"sizes": sizes, "batch_size": batch_size, "dtype": dtype}
+        if sizes[-1] == 1:
+            base["loss"] = "squared_error"
+        for activation in names.ACTIVATIONS:
+            for kind in KINDS:
+                yield {**base, "activation": activation, "kind": kind}
+            yield {**base, "activation": activation, "dropout": 0.1}
+    # As many threads share a row of a loss as it has outputs, up to 32.
+    for n_targets in (1, 6, 10, 30):
+        for loss in LOSSES:
+            name = loss if isinstance(loss, str) else loss.name
+            if n_targets == 1 and name in ("cross_entropy", "focal"):
+                continue
+            n_outputs = n_targets * {"quantiles": 3, "gaussian_nll": 2}.get(name, 1)
+            yield {"sizes": (20, 64, n_outputs), "batch_size": 128, "dtype": dtype, "loss": loss}
+
+
+def target_for(name: str | None, number: int) -> Target:
+    """What `name`, as "9.0", says to compile for; None: for the GPU of this number.
+
+    ValueError, with the names that there are, where the name is none.
+    """
+    return Gpu(number).target if name is None else target_named(name)
+
+
+def missing(dtype: str, target: Target) -> list[Launch]:
+    """A launch of each kernel of the usual jobs that is not in the cache."""
+    launches = [launch for job in usual_jobs(dtype) for launch in launches_of(**job)]
+    return [
+        launch
+        for launch in distinct(launches + checks_of_tables())
+        if not binaries.is_kept(launch.kernel, signature_of(launch.arguments), target)
+    ]
+
+
+def compile_kernel(launch: Launch, target: Target) -> None:
+    """Its machine code, into the cache."""
+    binaries.keep(launch.kernel, signature_of(launch.arguments), target)

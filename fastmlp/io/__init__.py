@@ -1,1 +1,0 @@
-"""Files and frames: tables of every common format behind one protocol, and model files."""

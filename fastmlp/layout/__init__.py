@@ -1,0 +1,1 @@
+"""From the sizes of layers to offsets to memory."""

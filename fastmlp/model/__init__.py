@@ -1,0 +1,1 @@
+"""What users hold: a network, its parameters, its predictions, its file."""

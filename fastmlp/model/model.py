@@ -1,0 +1,400 @@
+"""The side of a network that needs no data: what it is, its parameters, saving and copying."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from fastmlp.checks import shown
+from fastmlp.data import targets
+from fastmlp.engine import OptimizerState, Snapshot, make_engine
+from fastmlp.errors import (
+    DeviceError,
+    FastmlpError,
+    NetworkBusyError,
+    NetworkTooLargeError,
+    NotRegisteredError,
+    OptionTypeError,
+    ShapeError,
+)
+from fastmlp.history import History
+from fastmlp.model.file import ModelState, damaged, read_model, write_model
+from fastmlp.model.parameters import (
+    checked_embeddings,
+    checked_layers,
+    checked_parameters,
+    checked_running,
+    checked_scales,
+    summary,
+)
+from fastmlp.names import OPTIMIZER_SLOTS
+from fastmlp.optim import LBFGS, Optimizer, optimizer_from_dict
+from fastmlp.spec import devices
+from fastmlp.spec.losses import Loss
+from fastmlp.spec.network import NetworkSpec
+from fastmlp.training.trainer import Counters
+
+if TYPE_CHECKING:
+    from fastmlp.engine import Engine
+
+
+class Model:
+    """The base of `Network`: everything but training and use."""
+
+    classes_: np.ndarray | None
+    history_: History | None
+    extra: dict[str, Any]
+
+    def _begin(self, spec: NetworkSpec) -> None:
+        self._spec = spec
+        self._task = targets.task_of(spec.loss, spec.sizes[-1])
+        try:
+            self._engine = make_engine(spec)
+        except MemoryError:
+            raise NetworkTooLargeError(
+                f"sizes {list(spec.sizes)} have {spec.n_parameters:,} parameters, which do not fit "
+                "the memory of this machine; make the layers smaller"
+            ) from None
+        self._training = threading.Lock()
+        self._counters = Counters()
+        self._optimizer: Optimizer | None = None
+        self.classes_ = None
+        self.history_ = None
+        self.extra = {}
+
+    @property
+    def engine(self) -> Engine:
+        """What trains and predicts, for modules of fastmlp that drive it themselves."""
+        return self._engine
+
+    def use_optimizer(self, optimizer: Optimizer) -> None:
+        """Train with it from now on; the state of the same rule stays."""
+        self._optimizer = optimizer
+        self._engine.set_optimizer(optimizer.rule, optimizer.hyper, optimizer.options)
+
+    def count(self, n_epochs: int, n_steps: int) -> None:
+        """Add what an engine has trained: the random numbers count on from there."""
+        self._counters.n_epochs += n_epochs
+        self._counters.n_steps += n_steps
+
+    @contextmanager
+    def being_trained(self) -> Iterator[None]:
+        """Hold the network for one fit; NetworkBusyError where another has it."""
+        if not self._training.acquire(blocking=False):
+            raise NetworkBusyError(
+                "a network can be trained by one fit at a time, and this one is being trained "
+                "by another thread or by the fit that called this; wait for it, or copy.deepcopy "
+                "the network"
+            )
+        try:
+            yield
+        finally:
+            self._training.release()
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """Everything that was fixed when the network was made."""
+        return self._spec
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of inputs, of units of every hidden layer, of outputs."""
+        return self._spec.sizes
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """The activation of each hidden layer."""
+        return self._spec.activations
+
+    @property
+    def loss(self) -> Loss:
+        """The loss; `loss.name` is its name."""
+        return self._spec.loss
+
+    @property
+    def dtype(self) -> str:
+        """The element type of parameters and outputs, "float32" or "float64"."""
+        return self._spec.dtype
+
+    @property
+    def device(self) -> str:
+        """Where the network is: "cpu", or "cuda:N" for GPU number N."""
+        return self._spec.device
+
+    @property
+    def seed(self) -> int:
+        """The seed of all random numbers."""
+        return self._spec.seed
+
+    @property
+    def task(self) -> targets.Task:
+        """What is learnt: "regression", "multiclass", "binary" or "multilabel"."""
+        return self._task
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of all trained values: weights, biases, scales and embeddings."""
+        return self._spec.n_parameters
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """The optimizer of the last fit."""
+        return self._optimizer
+
+    @property
+    def n_epochs_(self) -> int:
+        """Epochs trained in all fits; one that was cut short counts."""
+        return self._counters.n_epochs
+
+    @property
+    def n_steps_(self) -> int:
+        """Minibatch steps trained in all fits."""
+        return self._counters.n_steps
+
+    def __repr__(self) -> str:
+        same = len(set(self.activations)) == 1
+        activation = self.activations[0] if same else list(self.activations)
+        norms, around = self.spec.norms, ""
+        if set(norms) - {"none"}:
+            around += f"norm={(norms[0] if len(set(norms)) == 1 else list(norms))!r}, "
+        if any(self.spec.residual):
+            around += f"residual={list(self.spec.residual)}, "
+        if self.spec.embeddings:
+            around += f"embeddings of {len(self.spec.embeddings)} columns, "
+        return (
+            f"{type(self).__name__}({list(self.sizes)}, activation={activation!r}, {around}"
+            f"loss={str(self.loss)!r}, dtype={self.dtype!r}, {self.n_parameters:,} parameters)"
+        )
+
+    def summary(self) -> str:
+        """A table of the layers with their numbers of parameters and bytes.
+
+        >>> import fastmlp
+        >>> print(fastmlp.Network([4, 8, 3]).summary().splitlines()[-2].split())
+        ['total', '67', '268']
+        """
+        return summary(self._spec)
+
+    def get_parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Copies of the weights, (in, out) each, and of the biases, (out,) each."""
+        return self._engine.get_parameters()
+
+    def set_parameters(self, weights: Sequence[Any], biases: Sequence[Any]) -> None:
+        """Set all weights and biases; the state of the optimizer stays.
+
+        Raises ShapeError, DataError or DataTypeError, with nothing changed.
+
+        >>> import numpy as np, fastmlp
+        >>> net = fastmlp.Network([2, 1])
+        >>> net.set_parameters([np.ones((2, 1))], [np.zeros(1)])
+        >>> net.predict([[3, 4]])
+        array([7.], dtype=float32)
+        """
+        self._engine.set_parameters(*checked_layers(self._spec, weights, biases))
+
+    def snapshot(self) -> Snapshot:
+        """A copy of all that predicts, for `restore`; what the optimizer keeps is left out."""
+        return self._engine.snapshot()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Predict, and train on, as at the time of a `snapshot` of this network or its like.
+
+        Raises OptionTypeError or ShapeError, with nothing changed.
+
+        >>> import fastmlp
+        >>> net = fastmlp.Network([1, 1])
+        >>> kept = net.snapshot()
+        >>> history = net.fit([[0.0], [1.0]], [5.0, 6.0], epochs=9)
+        >>> net.restore(kept)
+        >>> bool(net.weights[0] == fastmlp.Network([1, 1]).weights[0])
+        True
+        """
+        if not isinstance(snapshot, Snapshot):
+            raise OptionTypeError(f"restore needs what snapshot() gave, got {shown(snapshot)}")
+        if not self._engine.fits(snapshot):
+            raise ShapeError(
+                f"restore needs a snapshot of a network like this one, {self!r}, got one of "
+                "other sizes or another dtype; make it with snapshot() of this network"
+            )
+        self._engine.restore(snapshot)
+
+    @property
+    def weights(self) -> list[np.ndarray]:
+        """Copies of the weights, (in, out) for each layer; assign a list to set them."""
+        return self.get_parameters()[0]
+
+    @weights.setter
+    def weights(self, weights: Sequence[Any]) -> None:
+        self.set_parameters(weights, self.biases)
+
+    @property
+    def biases(self) -> list[np.ndarray]:
+        """Copies of the biases, (out,) for each layer; assign a list to set them."""
+        return self.get_parameters()[1]
+
+    @biases.setter
+    def biases(self, biases: Sequence[Any]) -> None:
+        self.set_parameters(self.weights, biases)
+
+    @property
+    def scales(self) -> list[np.ndarray | None]:
+        """Copies of the scales of normalised layers, (out,), None for others; can be assigned."""
+        return self._engine.parameters().scales
+
+    @scales.setter
+    def scales(self, scales: Sequence[Any]) -> None:
+        plain = self._engine.parameters()
+        plain.scales = checked_scales(self._spec, scales)
+        self._engine.set_all_parameters(plain)
+
+    @property
+    def embeddings(self) -> list[np.ndarray]:
+        """Copies of the tables (categories, width) of embedded columns; can be assigned."""
+        return self._engine.parameters().embeddings
+
+    @embeddings.setter
+    def embeddings(self, embeddings: Sequence[Any]) -> None:
+        plain = self._engine.parameters()
+        plain.embeddings = checked_embeddings(self._spec, embeddings)
+        self._engine.set_all_parameters(plain)
+
+    @property
+    def running_statistics(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """Copies of mean and variance (out,) of each batch-normalised layer, by its number."""
+        return self._engine.get_running()
+
+    def save(self, path: str | os.PathLike[str], extra: dict[str, Any] | None = None) -> None:
+        """Write the network to one safetensors file, at once or not at all.
+
+        The file holds what a further fit needs: parameters, classes, the optimizer and its state,
+        the counters. `extra` (plain JSON values) is kept beside it, by default the network's own.
+        Raises ModelFileNotFoundError where the folder is not there, ModelFileError where `path`
+        is a folder, OptionTypeError where `extra` is not plain values.
+
+        >>> import fastmlp, tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "m.safetensors"
+        >>> fastmlp.Network([4, 8, 3]).save(path, extra={"columns": ["a", "b", "c", "d"]})
+        >>> fastmlp.Network.load(path).extra["columns"][0]
+        'a'
+        """
+        write_model(path, self._state(self.extra if extra is None else extra))
+
+    def to(self, device: str) -> Self:
+        """Move the network to another device with all that it has learnt; returns the network.
+
+        `device` as for a new network. Training goes on there with the same random numbers. Raises
+        DeviceError, NetworkBusyError, or NotRegisteredError for an unregistered function, with
+        nothing changed.
+
+        >>> import fastmlp
+        >>> fastmlp.Network([4, 8, 3]).to("auto").device
+        'cpu'
+        """
+        spec = self._spec.on(device)
+        with self.being_trained():
+            if spec != self._spec:
+                self._engine.check_functions()
+                engine = make_engine(spec)
+                self._carry(engine, self._state(self.extra))
+                self._spec, self._engine = spec, engine
+        return self
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: str | None = None) -> Self:
+        """The network that `save` wrote; running code from the file is not possible.
+
+        `device`: where it shall be, as for a new network; None for the one it was on, or the CPU,
+        after a DeviceWarning, where that is not there. Raises ModelFileNotFoundError or
+        ModelFileError: truncated, damaged, too new, or no model; DeviceError for `device`;
+        NotRegisteredError where it needs a function of `fastmlp.register_activation` or
+        `fastmlp.register_loss` that this process does not have.
+        """
+        state = read_model(path)
+        model = cls.__new__(cls)
+        try:
+            model._restore(state, device)
+        except (DeviceError, NotRegisteredError):
+            raise
+        except (FastmlpError, KeyError, TypeError, ValueError) as error:
+            raise damaged(path, error) from error
+        return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"model": self._state(self.extra), "history": self.history_}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._restore(state["model"])
+        self.history_ = state["history"]
+
+    def _state(self, extra: dict[str, Any]) -> ModelState:
+        optimizer_state = self._engine.get_optimizer_state()
+        slots = optimizer_state.slots
+        if self._optimizer is not None and self._optimizer.ema is not None:
+            # The parameters proper are the averages; training goes on from these.
+            slots = [*slots, self._engine.get_training_parameters()]
+        values = {
+            "spec": self._spec.to_dict(),
+            "n_epochs": self._counters.n_epochs,
+            "n_steps": self._counters.n_steps,
+            "optimizer": None if self._optimizer is None else self._optimizer.to_dict(),
+            "optimizer_steps": optimizer_state.n_steps,
+            "optimizer_rate": optimizer_state.last_rate,
+            "extra": extra,
+        }
+        return ModelState(
+            values, self._engine.parameters(), self.classes_, slots, self._engine.get_running()
+        )
+
+    def _restore(self, state: ModelState, device: str | None = None) -> None:
+        values = state.values
+        saved = values["spec"].get("device", devices.CPU)
+        wanted = devices.or_cpu(saved) if device is None else device
+        self._begin(NetworkSpec.from_dict({**values["spec"], "device": wanted}))
+        self._counters = Counters(_count(values, "n_epochs"), _count(values, "n_steps"))
+        n_classes = targets.n_classes_of(self._task, self.sizes[-1])
+        if state.classes is not None and state.classes.shape != (n_classes,):
+            raise ValueError(f"{state.classes.shape} classes for {n_classes}")
+        self.classes_ = state.classes
+        self.extra = dict(values["extra"])
+        self._optimizer = self._carry(self._engine, state)
+
+    def _carry(self, engine: Engine, state: ModelState) -> Optimizer | None:
+        """Give an engine all that a state has learnt; returns the optimizer."""
+        values = state.values
+        engine.set_all_parameters(checked_parameters(self._spec, state.parameters))
+        engine.set_running(checked_running(self._spec, state.running))
+        if values["optimizer"] is None:
+            return None
+        optimizer = optimizer_from_dict(values["optimizer"])
+        averaged = optimizer.ema is not None
+        # LBFGS, which has no kernel, keeps nothing from one fit to the next.
+        if len(state.slots) != OPTIMIZER_SLOTS.get(optimizer.rule, 0) + averaged:
+            raise ValueError(f"{len(state.slots)} state arrays of {optimizer.rule}")
+        if isinstance(optimizer, LBFGS):
+            return optimizer
+        slots = [
+            checked_parameters(self._spec, slot, prefix=f"optimizer.slot{i}.")
+            for i, slot in enumerate(state.slots)
+        ]
+        n_steps = _count(values, "optimizer_steps")
+        training = slots.pop() if averaged else None
+        # Files written before do not have it.
+        last_rate = float(values.get("optimizer_rate", 0.0))
+        engine.set_optimizer_state(OptimizerState(optimizer.rule, n_steps, slots, last_rate))
+        engine.set_optimizer(optimizer.rule, optimizer.hyper, optimizer.options)
+        if training is not None:
+            engine.set_training_parameters(training)
+        return optimizer
+
+
+def _count(values: dict[str, Any], name: str) -> int:
+    """A counter of a model file; ValueError where the engine could not count on from it."""
+    count = int(values[name])
+    if not 0 <= count < 2**62:
+        raise ValueError(f"{name} is {count}")
+    return count

@@ -1,0 +1,1 @@
+"""Tables of every common format behind one protocol."""

@@ -1,0 +1,210 @@
+"""A fit by L-BFGS: SciPy decides the steps, the engine computes loss and gradient of all rows."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastmlp.data.inputs import Dataset
+from fastmlp.errors import OptionError, TrainingDivergedError
+from fastmlp.interrupts import held_back
+from fastmlp.layout.parameters import Parameters
+from fastmlp.optim import LBFGS
+from fastmlp.schedules import Constant
+from fastmlp.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from fastmlp.engine import Engine
+
+# Epochs are the limit: SciPy's own of 15,000 evaluations is lifted.
+_NO_LIMIT = 2**31 - 1
+# What SciPy's status says of the end.
+_ENDINGS = {0: "tolerance", 1: "epochs", 2: "line_search"}
+
+
+class _EndedError(Exception):
+    """Leaves SciPy's loop; `stopped_by` has been set."""
+
+
+class _RaisedError(Exception):
+    """Carries out a StopIteration of a callback, which SciPy would take for a wish to end."""
+
+    def __init__(self, original: StopIteration) -> None:
+        self.original = original
+
+
+class _NotFiniteError(Exception):
+    """The loss or the gradient of a point is not finite."""
+
+    def __init__(self, loss: float, point: Parameters, gradients: Parameters) -> None:
+        self.loss = loss
+        self.weight_norms, self.grad_norms = _norms(point), _norms(gradients)
+
+
+class Objective:
+    """Mean loss plus penalty of all rows and its gradient, of all parameters in one vector.
+
+    A call leaves its point in the network, in the network's dtype.
+    """
+
+    def __init__(self, engine: Engine, data: Dataset) -> None:
+        self._engine, self._data = engine, data
+        self._point = engine.parameters()
+        self._arrays = list(self._point.named().values())
+        self.loss, self.grad_norms = math.nan, [math.nan] * len(self._point.weights)
+
+    def start(self) -> np.ndarray:
+        """The parameters as they are, (n_parameters,) float64."""
+        return _flat(self._engine.parameters())
+
+    def put(self, x: np.ndarray) -> None:
+        """Set the parameters."""
+        at = 0
+        for array in self._arrays:
+            with np.errstate(over="ignore"):  # found by its loss
+                array[...] = x[at : at + array.size].reshape(array.shape)
+            at += array.size
+        self._engine.set_all_parameters(self._point)
+
+    def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """The value and its gradient (n_parameters,) float64 at `x`; _NotFiniteError."""
+        self.put(x)
+        value, gradients = self._engine.loss_and_all_gradients(self._data)
+        flat = _flat(gradients)
+        if not (math.isfinite(value) and np.isfinite(flat).all()):
+            raise _NotFiniteError(value, self._point, gradients)
+        spec = self._engine.spec
+        squares = sum(norm**2 for norm in _norms(self._point))
+        self.loss, self.grad_norms = value - 0.5 * spec.l2 * squares, _norms(gradients)
+        return value, flat
+
+
+class FullBatch(Trainer):
+    """A fit whose every epoch is an iteration of L-BFGS."""
+
+    series = ("loss", "seconds", "grad_norm")
+
+    @property
+    def batch_size(self) -> int:
+        return len(self._data.X)
+
+    def prepare(self) -> None:
+        """Refuse what L-BFGS cannot do, then let metrics and callbacks refuse."""
+        spec, options = self._engine.spec, self._options
+        if spec.input_dropout or any(spec.dropout):
+            raise _refusal("dropout=0", f"rates {spec.dropout} (inputs {spec.input_dropout:g})")
+        if spec.l1:
+            raise _refusal("l1=0, as the penalty has corners", f"l1={spec.l1:g}")
+        if "batch" in spec.norms:
+            raise _refusal("norm other than 'batch'", f"norm={list(spec.norms)}")
+        if options.batch_size is not None and options.batch_size < len(self._data.X):
+            raise _refusal(
+                f"all {len(self._data.X)} rows in a step", f"batch_size={options.batch_size}"
+            )
+        if options.schedule != Constant():
+            raise _refusal("schedule=None, as it has no learning rate", "a schedule")
+        super().prepare()
+
+    def _train(self) -> TrainingDivergedError | None:
+        from scipy.optimize import minimize
+        from threadpoolctl import threadpool_limits
+
+        optimizer = self._options.optimizer
+        assert isinstance(optimizer, LBFGS)
+        self._engine.compile()  # where Ctrl-C still ends it at once
+        self._objective = Objective(self._engine, self._data)
+        self._iterate = self._objective.start()
+        self._n_done, self._since_s = 0, time.perf_counter()
+        options = {
+            "maxiter": self._options.epochs,
+            "maxfun": _NO_LIMIT,
+            "maxcor": optimizer.memory,
+            "gtol": optimizer.gradient_tolerance,
+            "ftol": optimizer.loss_tolerance,
+            "maxls": optimizer.max_evaluations,
+        }
+        try:
+            # SciPy's vectors are short, and its BLAS's threads would spin beside ours: on a busy
+            # machine an iteration then takes many times as long.
+            with threadpool_limits(1, user_api="blas"):
+                found = minimize(
+                    self._value,
+                    self._iterate,
+                    jac=True,
+                    method="L-BFGS-B",
+                    callback=self._iteration,
+                    options=options,
+                )
+            self.history.stopped_by = _ENDINGS[found.status]
+        except _EndedError:
+            pass
+        except _RaisedError as error:
+            raise error.original from None
+        except _NotFiniteError as error:
+            self.history.stopped_by = "diverged"
+            return self._diverged(
+                self._n_done + 1,
+                self._counters.n_epochs + 1,
+                error.loss,
+                None,
+                error.weight_norms,
+                error.grad_norms,
+                "scale the inputs, or take some epochs of Adam first",
+            )
+        finally:
+            with held_back():
+                self._objective.put(self._iterate)
+        return None
+
+    def _value(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        if self._out_of_time():
+            self.history.stopped_by = "max_time"
+            raise _EndedError
+        return self._objective(x)
+
+    def _iteration(self, x: np.ndarray) -> None:
+        """Record and call back at a new iterate, the point that was evaluated last."""
+        with held_back():
+            self._iterate = x.copy()
+            self._n_done += 1
+            self._counters.n_epochs += 1
+            self._counters.n_steps += 1
+            logs = {
+                "loss": self._objective.loss,
+                "seconds": time.perf_counter() - self._since_s,
+                "grad_norm": self._objective.grad_norms,
+                **dict.fromkeys(self._eval_names, math.nan),
+            }
+            self._run.epoch, self._run.step = self._counters.n_epochs, self._counters.n_steps
+            self._run.logs = logs
+            self.history.append(self._run.epoch, logs)
+        try:
+            stop = self._steps_stop()
+            self._evaluate()
+            self._show_epoch(self._n_done - 1)
+            stop |= self._epoch_stops(self._n_done)
+        except StopIteration as error:
+            raise _RaisedError(error) from error
+        if stop:
+            raise _EndedError
+        self._since_s = time.perf_counter()
+
+
+def _refusal(wanted: str, got: str) -> OptionError:
+    return OptionError(
+        f"LBFGS minimises one smooth function of all rows and needs {wanted}, got {got}; change "
+        "it, or use another optimizer"
+    )
+
+
+def _flat(parameters: Parameters) -> np.ndarray:
+    arrays = parameters.named().values()
+    return np.concatenate([array.ravel() for array in arrays]).astype(np.float64)
+
+
+def _norms(parameters: Parameters) -> list[float]:
+    with np.errstate(over="ignore"):
+        return [float(np.linalg.norm(w.astype(np.float64))) for w in parameters.weights]

@@ -1,0 +1,282 @@
+"""A fit from its beginning to every way that it can end: evaluation, callbacks, record.
+
+How the weights change in between is up to its two kinds: minibatches.py and full_batch.py.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from fastmlp.callbacks import Callback, EarlyStopping, Run, as_callbacks, asks_to_stop
+from fastmlp.checks import integer, real
+from fastmlp.data.inputs import Dataset
+from fastmlp.data.shuffle import as_shuffle
+from fastmlp.errors import (
+    MetricWarning,
+    OptionError,
+    TrainingDivergedError,
+    TrainingInterruptedWarning,
+)
+from fastmlp.history import History
+from fastmlp.interrupts import held_back
+from fastmlp.optim import Optimizer
+from fastmlp.schedules import as_schedule
+from fastmlp.training import metrics
+
+if TYPE_CHECKING:
+    from fastmlp.engine import Engine
+    from fastmlp.model.network import Network
+
+
+class Display(Protocol):
+    """What shows a fit while it runs; epochs are counted from 0 in this fit."""
+
+    def begin(self, n_epochs: int, n_steps: int) -> None: ...
+    def step(self, epoch: int, step: int, loss: float) -> None: ...
+    def epoch(self, epoch: int, logs: dict[str, Any]) -> None: ...
+    def end(self, stopped_by: str) -> None: ...
+
+
+@dataclass
+class Counters:
+    """How far a network has been trained, over all fits; the random numbers count on from here.
+
+    An epoch that was cut short counts: its shuffle and its dropout masks have been used.
+    """
+
+    n_epochs: int = 0
+    n_steps: int = 0
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """The checked settings of a fit; make them with `make`."""
+
+    optimizer: Optimizer
+    epochs: int
+    batch_size: int | None
+    schedule: Callable[[int, int], Any]
+    callbacks: list[Callback]
+    shuffle: bool | str
+    max_time_s: float | None
+
+    @classmethod
+    def make(
+        cls,
+        *,
+        optimizer: Optimizer,
+        epochs: object,
+        batch_size: object,
+        schedule: object,
+        callbacks: object,
+        shuffle: object,
+        max_time_s: object,
+    ) -> FitOptions:
+        """Options from a user's settings; OptionError or OptionTypeError names a wrong one."""
+        return cls(
+            optimizer=optimizer,
+            epochs=integer("epochs", epochs, 1),
+            batch_size=None if batch_size is None else integer("batch_size", batch_size, 1),
+            schedule=as_schedule(schedule),
+            callbacks=as_callbacks(callbacks),
+            shuffle=as_shuffle(shuffle),
+            max_time_s=(
+                None if max_time_s is None else real("max_time_s", max_time_s, 0.0, low_open=True)
+            ),
+        )
+
+
+class Trainer:
+    """One fit of one network: `prepare`, which may refuse and changes nothing, then `run`.
+
+    A kind of it defines `_train`, the `series` it records, and the number of its steps.
+    """
+
+    series: tuple[str, ...]
+
+    def __init__(
+        self,
+        network: Network,
+        engine: Engine,
+        counters: Counters,
+        data: Dataset,
+        eval_sets: dict[str, Dataset],
+        scoring: metrics.Scoring,
+        options: FitOptions,
+        display: Display | None,
+        started_s: float,
+    ) -> None:
+        self._engine, self._counters, self._scoring = engine, counters, scoring
+        self._data, self._options, self._display = data, options, display
+        self._eval_sets = eval_sets
+        self._deadline_s = None if options.max_time_s is None else started_s + options.max_time_s
+        evaluated = [
+            (f"{prefix}_{name}", direction)
+            for prefix in eval_sets
+            for name, direction in scoring.directions.items()
+        ]
+        self._eval_names = [name for name, _ in evaluated]
+        self.history = History()
+        names = (*self.series, *self._eval_names)
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                raise OptionError(
+                    "names of eval sets and metrics must make series that differ from all others, "
+                    f"got {name!r} twice; rename one of them"
+                )
+        self._metrics_failed = False
+        self._run = Run(
+            network, counters.n_epochs, counters.n_steps, self.history, names,
+            {"loss": "min", **dict(evaluated)}, f"{[*eval_sets][-1]}_loss" if eval_sets else "loss",
+        )  # fmt: skip
+
+    @property
+    def batch_size(self) -> int:
+        """Rows in a step."""
+        raise NotImplementedError
+
+    @property
+    def _epoch_steps(self) -> int:
+        return -(-len(self._data.X) // self.batch_size)
+
+    def prepare(self) -> None:
+        """Let metrics and callbacks refuse before anything is changed."""
+        for data in self._eval_sets.values():
+            self._scoring.check(self._engine, data)
+        for callback in self._options.callbacks:
+            callback.on_fit_begin(self._run)
+
+    def run(self) -> History:
+        """Train; raises TrainingDivergedError, warns after Ctrl-C."""
+        first_error: BaseException | None = None
+        self.history.stopped_by = "error"  # unless one of the ways below is reached
+        if self._display is not None:
+            self._display.begin(self._options.epochs, self._epoch_steps)
+        try:
+            first_error = self._train()
+        except KeyboardInterrupt:
+            self.history.stopped_by = "interrupt"
+        except BaseException as error:
+            first_error = error
+        self._engine.release()
+        for end in [callback.on_fit_end for callback in self._options.callbacks]:
+            try:
+                end(self._run)
+            except BaseException as error:
+                if first_error is None:
+                    first_error = error
+                else:
+                    first_error.add_note(f"on_fit_end of a callback raised too: {error!r}")
+        if self._display is not None:
+            self._display.end(self.history.stopped_by)
+        if first_error is not None:
+            raise first_error
+        if self.history.stopped_by == "interrupt":
+            warnings.warn(
+                f"training was interrupted in epoch {max(1, len(self.history))} of "
+                f"{self._options.epochs}; the network keeps {self._kept('its weights')} and can be "
+                "used; another fit goes on from here",
+                TrainingInterruptedWarning,
+                stacklevel=3,
+            )
+        return self.history
+
+    def _train(self) -> TrainingDivergedError | None:
+        """Train to the end; sets `stopped_by`, and returns the error of a divergence."""
+        raise NotImplementedError
+
+    def _evaluate(self) -> None:
+        """Scores of the eval sets into the last epoch's record, as far as time allows."""
+        for prefix, data in self._eval_sets.items():
+            found = metrics.evaluate(
+                self._engine, data, self._scoring, self._out_of_time, self._metric_failed
+            )
+            if found is None:
+                return
+            scores = {f"{prefix}_{name}": value for name, value in found.items()}
+            with held_back():
+                self._run.logs.update(scores)
+                self.history.amend(scores)
+
+    def _metric_failed(self, error: OptionError) -> None:
+        """Say so, once a fit: what was trained until then is worth more than a score."""
+        if not self._metrics_failed:
+            self._metrics_failed = True
+            warnings.warn(
+                f"epoch {self._run.epoch}: {error}; it is nan where it cannot be computed",
+                MetricWarning,
+                stacklevel=6,
+            )
+
+    def _out_of_time(self) -> bool:
+        return self._deadline_s is not None and time.perf_counter() >= self._deadline_s
+
+    def _show_epoch(self, number: int) -> None:
+        if self._display is not None:
+            self._display.epoch(number, self._run.logs)
+
+    def _steps_stop(self) -> bool:
+        """Call back where the number of steps has come; whether the fit shall end."""
+        stop = False
+        for callback in self._options.callbacks:
+            every = callback.every_n_steps
+            if every is not None and self._run.step % every == 0:
+                stop |= asks_to_stop(callback.on_steps(self._run))
+        if stop:
+            self.history.stopped_by = "callback"
+        return stop
+
+    def _epoch_stops(self, done: int) -> bool:
+        """Call back after a whole epoch, `done` being over; whether the fit shall end."""
+        for callback in self._options.callbacks:
+            if asks_to_stop(callback.on_epoch_end(self._run)):
+                early = isinstance(callback, EarlyStopping)
+                self.history.stopped_by = "early_stopping" if early else "callback"
+        if self.history.stopped_by in ("early_stopping", "callback"):
+            return True
+        if done < self._options.epochs and self._out_of_time():
+            self.history.stopped_by = "max_time"
+            return True
+        return False
+
+    def _diverged(
+        self,
+        step: int,
+        epoch: int,
+        loss: float,
+        layer: int | None,
+        weight_norms: list[float],
+        grad_norms: list[float],
+        remedy: str,
+    ) -> TrainingDivergedError:
+        """The error for a `step` of this fit, in an `epoch` over all fits, both from 1."""
+        sizes = self._engine.spec.layer_sizes
+        first = "no finite update for"
+        if layer is None:
+            first = "the loss is not finite; largest weights:"
+            layer = int(np.argmax(weight_norms))
+        where = f"{first} layer {layer} ({sizes[layer]} to {sizes[layer + 1]})"
+        error = TrainingDivergedError(
+            f"training must stay finite, but diverged at step {step} (epoch {epoch}): "
+            f"{where}, loss {loss:g}, norms by layer: weights {_listed(weight_norms)}, "
+            f"gradients {_listed(grad_norms)}; the network keeps "
+            f"{self._kept('its last finite weights')}; {remedy}"
+        )
+        error.step, error.epoch, error.layer, error.loss = step, epoch, layer, loss
+        error.weight_norms, error.grad_norms = weight_norms, grad_norms
+        error.history = self.history
+        return error
+
+    def _kept(self, last: str) -> str:
+        best = self.history.best_epoch
+        return last if best is None else f"the best weights, of epoch {best}"
+
+
+def _listed(norms: list[float]) -> str:
+    return f"[{', '.join(f'{norm:.3g}' for norm in norms)}]"
