@@ -1,6 +1,6 @@
 """The display of a fit: a live bar on a terminal, one plain line an epoch elsewhere.
 
-`Network.fit` hands one to the trainer, which knows the four calls of its `Display` and nothing of
+`Network.fit` hands one to the trainer, which knows the four calls of a `Display` and nothing of
 terminals.
 """
 
@@ -12,12 +12,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-    from fastmlp.training.trainer import Display
 
 # Left out of a line: they are lists, or the same in every epoch, or shown otherwise.
 _NOT_SHOWN = ("grad_norm", "lr", "seconds")
@@ -29,6 +27,15 @@ _SPARK_WIDTH = 16
 _REFRESHES_PER_S = 8.0
 # Columns of a terminal that has room for everything.
 _WIDE = 110
+
+
+class Display(Protocol):
+    """What shows a fit while it runs; epochs are counted from 0 in this fit."""
+
+    def begin(self, n_epochs: int, n_steps: int) -> None: ...
+    def step(self, epoch: int, step: int, loss: float) -> None: ...
+    def epoch(self, epoch: int, logs: dict[str, Any]) -> None: ...
+    def end(self, stopped_by: str) -> None: ...
 
 
 def make_display(verbose: bool | str, stream: TextIO | None = None) -> Display | None:

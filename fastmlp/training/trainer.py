@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,19 +28,11 @@ from fastmlp.interrupts import held_back
 from fastmlp.optim import Optimizer
 from fastmlp.schedules import as_schedule
 from fastmlp.training import metrics
+from fastmlp.training.progress import Display
 
 if TYPE_CHECKING:
     from fastmlp.engine import Engine
     from fastmlp.model.network import Network
-
-
-class Display(Protocol):
-    """What shows a fit while it runs; epochs are counted from 0 in this fit."""
-
-    def begin(self, n_epochs: int, n_steps: int) -> None: ...
-    def step(self, epoch: int, step: int, loss: float) -> None: ...
-    def epoch(self, epoch: int, logs: dict[str, Any]) -> None: ...
-    def end(self, stopped_by: str) -> None: ...
 
 
 @dataclass
