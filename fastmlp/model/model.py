@@ -37,7 +37,7 @@ from fastmlp.optim import LBFGS, Optimizer, optimizer_from_dict
 from fastmlp.spec import devices
 from fastmlp.spec.losses import Loss
 from fastmlp.spec.network import NetworkSpec
-from fastmlp.training.trainer import Counters
+from fastmlp.training.counters import Counters
 
 if TYPE_CHECKING:
     from fastmlp.engine import Engine

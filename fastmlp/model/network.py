@@ -17,8 +17,8 @@ from fastmlp.spec.losses import Loss
 from fastmlp.spec.network import ARRAYS, NetworkSpec
 from fastmlp.training.full_batch import FullBatch
 from fastmlp.training.minibatches import Minibatches
+from fastmlp.training.options import FitOptions
 from fastmlp.training.progress import make_display
-from fastmlp.training.trainer import FitOptions
 
 
 class Network(Inference):

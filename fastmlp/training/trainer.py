@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastmlp.callbacks import Callback, EarlyStopping, Run, as_callbacks, asks_to_stop
-from fastmlp.checks import integer, real
+from fastmlp.callbacks import EarlyStopping, Run, asks_to_stop
 from fastmlp.data.inputs import Dataset
-from fastmlp.data.shuffle import as_shuffle
 from fastmlp.errors import (
     MetricWarning,
     OptionError,
@@ -25,63 +21,14 @@ from fastmlp.errors import (
 )
 from fastmlp.history import History
 from fastmlp.interrupts import held_back
-from fastmlp.optim import Optimizer
-from fastmlp.schedules import as_schedule
 from fastmlp.training import metrics
+from fastmlp.training.counters import Counters
+from fastmlp.training.options import FitOptions
 from fastmlp.training.progress import Display
 
 if TYPE_CHECKING:
     from fastmlp.engine import Engine
     from fastmlp.model.network import Network
-
-
-@dataclass
-class Counters:
-    """How far a network has been trained, over all fits; the random numbers count on from here.
-
-    An epoch that was cut short counts: its shuffle and its dropout masks have been used.
-    """
-
-    n_epochs: int = 0
-    n_steps: int = 0
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """The checked settings of a fit; make them with `make`."""
-
-    optimizer: Optimizer
-    epochs: int
-    batch_size: int | None
-    schedule: Callable[[int, int], Any]
-    callbacks: list[Callback]
-    shuffle: bool | str
-    max_time_s: float | None
-
-    @classmethod
-    def make(
-        cls,
-        *,
-        optimizer: Optimizer,
-        epochs: object,
-        batch_size: object,
-        schedule: object,
-        callbacks: object,
-        shuffle: object,
-        max_time_s: object,
-    ) -> FitOptions:
-        """Options from a user's settings; OptionError or OptionTypeError names a wrong one."""
-        return cls(
-            optimizer=optimizer,
-            epochs=integer("epochs", epochs, 1),
-            batch_size=None if batch_size is None else integer("batch_size", batch_size, 1),
-            schedule=as_schedule(schedule),
-            callbacks=as_callbacks(callbacks),
-            shuffle=as_shuffle(shuffle),
-            max_time_s=(
-                None if max_time_s is None else real("max_time_s", max_time_s, 0.0, low_open=True)
-            ),
-        )
 
 
 class Trainer:
