@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from fastmlp.callbacks.trained import Trained
 from fastmlp.checks import integer, shown
 from fastmlp.errors import OptionError, OptionTypeError
 from fastmlp.history import History
 from fastmlp.monitor import Directions
-
-if TYPE_CHECKING:
-    from fastmlp.model.network import Network
 
 
 @dataclass
@@ -44,7 +42,7 @@ class Run:
         The values of this epoch; in `on_steps` of its steps so far, not evaluated yet (nan).
     """
 
-    network: Network
+    network: Trained
     epoch: int
     step: int
     history: History

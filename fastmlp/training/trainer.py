@@ -27,8 +27,8 @@ from fastmlp.training.options import FitOptions
 from fastmlp.training.progress import Display
 
 if TYPE_CHECKING:
+    from fastmlp.callbacks.trained import Trained
     from fastmlp.engine import Engine
-    from fastmlp.model.network import Network
 
 
 class Trainer:
@@ -41,7 +41,7 @@ class Trainer:
 
     def __init__(
         self,
-        network: Network,
+        network: Trained,
         engine: Engine,
         counters: Counters,
         data: Dataset,
