@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -15,13 +15,27 @@ from fastmlp.training.progress import make_display
 
 if TYPE_CHECKING:
     from fastmlp.engine import Progress, Snapshot, TrainResult
-    from fastmlp.estimators.stochastic import Stochastic
+    from fastmlp.estimators.watched import EvalSet
+    from fastmlp.model.network import Network
+    from fastmlp.spec.conventions import Conventions
+
+
+class Fit(Protocol):
+    """What listeners read of a fit."""
+
+    est: Any
+    network: Network
+    conventions: Conventions
+    eval_sets: list[EvalSet]
+    monitored: EvalSet | None
+    incremental: bool
+    n_steps: int
 
 
 class Listeners:
     """Those of one fit. `every_epoch`: whether each epoch has to come back to Python."""
 
-    def __init__(self, fit: Stochastic) -> None:
+    def __init__(self, fit: Fit) -> None:
         est = fit.est
         self._fit, self._est = fit, est
         self._prints = not isinstance(est.verbose, str) and bool(est.verbose)
