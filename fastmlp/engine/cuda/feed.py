@@ -123,8 +123,8 @@ class PartsFeed(Feed):
 class Feeds:
     """The feeds of an engine: tables that fit are kept whole, buffers for the next call."""
 
-    def __init__(self, gpu: Gpu) -> None:
-        self._gpu, self._tables = gpu, TableStore(gpu)
+    def __init__(self, gpu: Gpu, dtype: Any) -> None:
+        self._gpu, self._tables = gpu, TableStore(gpu, dtype)
         self._parts: dict[str, tuple[Any, PartsFeed]] = {}
 
     def of(self, use: str, data: Dataset, batch_size: int, seed: int) -> Feed:

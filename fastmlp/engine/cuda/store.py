@@ -94,7 +94,7 @@ class CudaStore(ParameterStore):
         self.gpu = Gpu(number)
         self._mirrors: dict[str, Mirror] = {}
         self._programs: dict[str, tuple[Any, CudaProgram]] = {}
-        self._feeds = Feeds(self.gpu)
+        self._feeds = Feeds(self.gpu, spec.dtype)
         self._answers: Answers | None = None
         self._jobs = threading.RLock()
         super().__init__(spec)

@@ -33,8 +33,9 @@ class TableStore:
 
     KEPT = 4
 
-    def __init__(self, gpu: Gpu) -> None:
-        self._gpu = gpu
+    def __init__(self, gpu: Gpu, dtype: Any) -> None:
+        """dtype: of the network, whose targets and weights have it."""
+        self._gpu, self._dtype = gpu, np.dtype(dtype)
         self._kept: list[tuple[weakref.ref[Dataset], Tables]] = []
         self._empty: Tables | None = None
 
@@ -51,7 +52,7 @@ class TableStore:
     def nothing(self, n_rows: int) -> Tables:
         """Tables of rows that are sent in parts and have neither targets nor weights."""
         if self._empty is None:
-            empty = self._gpu.empty(0, np.float32)
+            empty = self._gpu.empty(0, self._dtype)
             self._empty = Tables(None, empty, empty, empty, n_rows, 0, False, False, (1, 1))
         return self._empty
 
@@ -85,8 +86,10 @@ class TableStore:
         return Tables(
             X=table,
             labels=_column(gpu, data.labels, np.int32),
-            targets=_column(gpu, targets, np.float32),
-            weights=_column(gpu, data.weights, np.float32),
+            # Of the same type where there are none: with another, the loss would be a kernel of
+            # its own.
+            targets=_column(gpu, targets, self._dtype),
+            weights=_column(gpu, data.weights, self._dtype),
             n_rows=len(X),
             n_targets=n_targets,
             has_labels=data.labels is not None,
