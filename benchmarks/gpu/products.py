@@ -25,10 +25,10 @@ REPEATS = 7
 
 
 class Products:
-    """Products of one GPU."""
+    """Products of one GPU, or launches of products without one, on a `offline.NoGpu`."""
 
-    def __init__(self, number: int) -> None:
-        self.gpu = Gpu(number)
+    def __init__(self, gpu: Gpu) -> None:
+        self.gpu = gpu
         self.rng = np.random.default_rng()  # other numbers in every run
         clock = np.zeros(Clock.FAULTY_LAYER + 1, np.int64)
         clock[Clock.STATUS] = STATUS_RUNNING
@@ -107,7 +107,7 @@ class Checked:
     what sums of k terms may be off, "tflops": of the large tile by kind and type}."""
 
     def __init__(self, number: int) -> None:
-        self.products = Products(number)
+        self.products = Products(Gpu(number))
         self.values: dict[str, Any] = {
             "checked": 0, "largest_error": 0.0, "wrong": [], "tflops": {},
         }  # fmt: skip

@@ -77,6 +77,12 @@ class FastMLP:
         return float(run.loss[-1])
 
 
+def jobs() -> Iterator[dict[str, Any]]:
+    """What `offline.launches_of` takes for every step that is timed."""
+    for case in (*CASES, *FEW):
+        yield {"sizes": case.sizes, "batch_size": case.batch_size, "loss": case.loss}
+
+
 def measure(number: int, *, few: bool, deadline_s: float) -> Iterator[list[dict[str, Any]]]:
     """For each case a record for each peer: microseconds of a step, best and median of rounds."""
     for case in FEW if few else CASES:

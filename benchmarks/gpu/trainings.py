@@ -14,6 +14,27 @@ from fastmlp.engine.cuda import feed as cuda_feed
 from fastmlp.engine.cuda import tables as cuda_tables
 
 SEEDS = 3
+N_TRAIN = 1400  # rows of the digits; the others are to test
+N_TEST = 397
+CASES = (("digits", (64, 100, 10), 1), ("784-256-128-10", (784, 256, 128, 10), 4))
+FEW = (("digits", (64, 8, 10), 1),)
+N_FEW_TEST = 50
+BATCH_SIZE = 64
+NETWORK: dict[str, Any] = {"loss": "cross_entropy", "dropout": 0.1}
+REPEATED: dict[str, Any] = {
+    "sizes": (64, 256, 128, 10), "loss": "cross_entropy", "norm": "batch", "dropout": 0.2,
+}  # fmt: skip
+REPEATED_BATCH = 37
+
+
+def jobs() -> Iterator[dict[str, Any]]:
+    """What `offline.launches_of` takes for all that is trained and evaluated here."""
+    for cases, n_test in ((CASES, N_TEST), (FEW, N_FEW_TEST)):
+        for _, sizes, _ in cases:
+            yield {**NETWORK, "sizes": sizes, "batch_size": BATCH_SIZE}
+            yield {**NETWORK, "sizes": sizes, "batch_size": n_test, "kind": "predict"}
+    for sizes in (REPEATED["sizes"], FEW[0][1]):
+        yield {**REPEATED, "sizes": sizes, "batch_size": REPEATED_BATCH}
 
 
 def digits(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -26,7 +47,7 @@ def digits(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         X = np.kron(X, np.ones((1, side, side), np.float32))[:, 2:-2, 2:-2]
         X = X + 0.3 * rng.standard_normal(X.shape, dtype=np.float32)
     X, order = np.ascontiguousarray(X.reshape(len(X), -1)), rng.permutation(len(X))
-    train, test = order[:1400], order[1400:]
+    train, test = order[:N_TRAIN], order[N_TRAIN:]
     return X[train], data.target[train], X[test], data.target[test]
 
 
@@ -34,22 +55,18 @@ def accuracy(number: int, *, few: bool) -> Iterator[list[dict[str, Any]]]:
     """Test accuracies over seeds of the same trainings on both devices, and their losses: all
     records so far, after each seed."""
     records = []
-    cases: tuple[tuple[str, tuple[int, ...], int], ...] = (
-        ("digits", (64, 100, 10), 1), ("784-256-128-10", (784, 256, 128, 10), 4),
-    )  # fmt: skip
-    for name, sizes, side in cases[: 1 if few else None]:
+    cases: tuple[tuple[str, tuple[int, ...], int], ...] = FEW if few else CASES
+    for name, sizes, side in cases:
         X, y, X_test, y_test = digits(side)
         if few:
-            sizes, X, y, X_test, y_test = (64, 8, 10), X[:99], y[:99], X_test[:50], y_test[:50]
+            X, y, X_test, y_test = X[:99], y[:99], X_test[:N_FEW_TEST], y_test[:N_FEW_TEST]
         for seed in range(1 if few else SEEDS):
             told: dict[str, Any] = {"case": name, "seed": seed}
             for device in ("cpu", f"cuda:{number}"):
-                net = fastmlp.Network(
-                    sizes, loss="cross_entropy", seed=seed, device=device, dropout=0.1
-                )
+                net = fastmlp.Network(sizes, seed=seed, device=device, **NETWORK)
                 began_s = time.perf_counter()
                 history = net.fit(
-                    X, y, epochs=2 if few else 30, batch_size=64, verbose=False,
+                    X, y, epochs=2 if few else 30, batch_size=BATCH_SIZE, verbose=False,
                     optimizer=fastmlp.optim.Adam(lr=2e-3),
                 )  # fmt: skip
                 kind = device.partition(":")[0]
@@ -66,11 +83,9 @@ def repeatability(number: int, *, few: bool) -> Iterator[dict[str, bool]]:
     X, y = (X[:64], y[:64]) if few else (X, y)
 
     def weights() -> list[np.ndarray]:
-        net = fastmlp.Network(
-            (64, 8, 10) if few else (64, 256, 128, 10), loss="cross_entropy", norm="batch",
-            device=f"cuda:{number}", dropout=0.2,
-        )  # fmt: skip
-        net.fit(X, y, epochs=2 if few else 10, batch_size=37, verbose=False)
+        sizes = FEW[0][1] if few else REPEATED["sizes"]
+        net = fastmlp.Network(**{**REPEATED, "sizes": sizes}, device=f"cuda:{number}")
+        net.fit(X, y, epochs=2 if few else 10, batch_size=REPEATED_BATCH, verbose=False)
         return [*net.weights, *net.biases]
 
     first = weights()

@@ -70,7 +70,7 @@ def test_a_kit_that_is_too_large():
 
 @pytest.fixture
 def small_kit(tmp_path, monkeypatch):
-    """One wheel of one file, and a warmup that leaves one kernel."""
+    """One wheel of one file, and two commands that leave a kernel each."""
     wheel = tmp_path / "a-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("a.py", "A = 1\n")
@@ -79,13 +79,14 @@ def small_kit(tmp_path, monkeypatch):
     plain = kit._said
 
     def said(*command, **variables):
-        if "warmup" not in command:
+        if "--target" not in command:
             return plain(*command, **variables)
-        assert command[-4:] == ("--device", "cuda", "--target", "8.0")
+        assert command[-2:] == ("--target", "8.0")
         assert variables["NUMBA_ENABLE_CUDASIM"] == "0"
         stamp = Path(variables["FASTMLP_CACHE_DIR"]) / "stamp"
-        stamp.mkdir()
-        (stamp / "kernel.cubin").write_bytes(b"code")
+        stamp.mkdir(exist_ok=True)
+        name = {"fastmlp": "kernel", "benchmarks.gpu.launches": "of_stages"}[command[2]]
+        (stamp / f"{name}.cubin").write_bytes(b"code")
         return ""
 
     monkeypatch.setattr(kit, "_said", said)
@@ -102,7 +103,8 @@ def test_a_kit_works_where_it_is_unpacked(small_kit):
         modes = {member.name: member.mode for member in archive.getmembers()}
         archive.extractall(small_kit / "empty", filter="data")
     assert modes["gpu-kit/cache/stamp"] == 0o755
-    assert modes["gpu-kit/cache/stamp/kernel.cubin"] == 0o644
+    for name in ("kernel", "of_stages"):
+        assert modes[f"gpu-kit/cache/stamp/{name}.cubin"] == 0o644
     empty = small_kit / "empty"
     assert (empty / "fastmlp" / "kernels" / "cuda" / "jit.py").is_file()
     done = subprocess.run(

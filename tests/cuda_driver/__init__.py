@@ -23,7 +23,7 @@ def run(
 ) -> tuple[str, list[list[str]]]:
     """What a Python program printed, and the words of each line of the driver's log."""
     log = library / "log"
-    log.unlink(missing_ok=True)
+    log.write_text("")
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_ENABLE_CUDASIM"}
     environment |= {
         "LD_LIBRARY_PATH": str(library), "FASTMLP_DRIVER_LOG": str(log),

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from fastmlp import names
+from fastmlp.engine.cuda.engine import CHUNK_ROWS
 from fastmlp.engine.cuda.offline import checks_of_tables, distinct, launches_of
 from fastmlp.kernels.cuda import binaries
 from fastmlp.kernels.cuda.arguments import signature_of
 from fastmlp.kernels.cuda.compiler import Target, target_named
+from fastmlp.kernels.cuda.jit import THREADS
 from fastmlp.kernels.cuda.launch import Gpu, Launch
+from fastmlp.kernels.cuda.ptx import VECTOR_BYTES
 from fastmlp.spec import losses
 
 LOSSES = (
@@ -21,6 +26,7 @@ LOSSES = (
 KINDS = ("train", "gradients", "predict")
 # Large products, and the tile that small ones take.
 LARGE, NARROW, SMALL = (784, 256, 128, 6), (128, 64, 64, 64, 6), (20, 64, 64, 6)
+LOSS_WIDTHS = (1, 2, 4, 8, 16, 32)
 
 
 def plain_steps() -> Iterator[dict[str, Any]]:
@@ -73,14 +79,40 @@ def usual_jobs(dtype: str) -> Iterator[dict[str, Any]]:
             for kind in KINDS:
                 yield {**base, "activation": activation, "kind": kind}
             yield {**base, "activation": activation, "dropout": 0.1}
-    # As many threads share a row of a loss as it has outputs, up to 32.
-    for n_targets in (1, 6, 10, 30):
+    for norm in ("layer", "batch"):
+        base = {"sizes": SMALL, "batch_size": 128, "dtype": dtype, "norm": norm}
+        for activation in names.ACTIVATIONS:
+            for kind in KINDS:
+                yield {**base, "activation": activation, "kind": kind}
+            yield {**base, "activation": activation, "dropout": 0.1}
+    yield from _of_losses(dtype)
+    yield from _of_inputs(dtype)
+
+
+def _of_losses(dtype: str) -> Iterator[dict[str, Any]]:
+    """Every loss in training and evaluation, with every number of threads that share a row: as many
+    as it has outputs, up to 32. Of many rows the sums are a kernel's of their own."""
+    for width in LOSS_WIDTHS:
         for loss in LOSSES:
             name = loss if isinstance(loss, str) else loss.name
-            if n_targets == 1 and name in ("cross_entropy", "focal"):
+            each = {"quantiles": 3, "gaussian_nll": 2}.get(name, 1)
+            if width < (2 if name in ("cross_entropy", "focal") else each):
                 continue
-            n_outputs = n_targets * {"quantiles": 3, "gaussian_nll": 2}.get(name, 1)
-            yield {"sizes": (20, 64, n_outputs), "batch_size": 128, "dtype": dtype, "loss": loss}
+            job = {"sizes": (20, 64, width // each * each), "dtype": dtype, "loss": loss}
+            for kind, batch_size in (("train", 128), ("predict", 128), ("predict", CHUNK_ROWS)):
+                yield {**job, "kind": kind, "batch_size": batch_size}
+            if name in ("squared_error", "cross_entropy"):
+                yield {**job, "batch_size": 1 << 18}
+
+
+def _of_inputs(dtype: str) -> Iterator[dict[str, Any]]:
+    """Rows of every length that threads share, from tables of the usual types; with dropout."""
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    for group in (1 << i for i in range(THREADS.bit_length())):
+        base = {"sizes": (lanes * group, 6), "batch_size": 128, "dtype": dtype}
+        for table in ("float32", "float64"):
+            yield {**base, "table": table}
+        yield {**base, "input_dropout": 0.1}
 
 
 def target_for(name: str | None, number: int) -> Target:
