@@ -44,8 +44,32 @@ def describe(number: int) -> dict[str, Any]:
         "memory_bytes": int(memory.total), "free_bytes": int(memory.free),
         "cuda_of_driver": ".".join(map(str, driver.get_version())), "driver": _driver(),
         "nvvm": os.path.realpath(load_nvidia_dynamic_lib("nvvm").abs_path or ""),
-        "toolkit": os.environ.get(VARIABLES[0], ""),
+        "toolkit": os.environ.get(VARIABLES[0], ""), "kernels": kept_kernels(),
     }  # fmt: skip
+
+
+def kept_kernels() -> dict[str, Any]:
+    """The folder with compiled kernels of these sources and versions, how many files it has, how
+    many of them may be read, and why none is read where that is so."""
+    from fastmlp.kernels import cache
+    from fastmlp.kernels.cuda import binaries
+
+    root = cache.cache_root()
+    folder = None if root is None else root / binaries.stamp()
+    paths = [path for path in folder.glob("*") if path.is_file()] if folder else []
+    return {
+        "trouble": cache.cache_trouble() or "", "folder": str(folder or ""),
+        "n_files": len(paths), "n_trusted": sum(map(_is_trusted, paths)),
+    }  # fmt: skip
+
+
+def _is_trusted(path: Path) -> bool:
+    from fastmlp.kernels import cache
+
+    try:
+        return cache.read_trusted(path) is not None
+    except OSError:
+        return False
 
 
 def commit() -> str:

@@ -177,15 +177,26 @@ def _package_trouble() -> str:
     try:
         text = version("numba-cuda")
     except PackageNotFoundError:
-        return ""  # a source tree of one's own
+        return _import_trouble()  # a source tree of one's own
     found = tuple(int(part) for part in re.findall(r"\d+", text)[:3])
     least, beyond = _NUMBA_CUDA
     if least <= found < beyond:
-        return ""
+        return _import_trouble()
     return (
         f"numba-cuda {text} is installed and {_dotted(least)} or later, below {_dotted(beyond)}, "
         f"is needed; {INSTALL}"
     )
+
+
+def _import_trouble() -> str:
+    try:
+        import numba.cuda  # noqa: F401
+    except ModuleNotFoundError as error:
+        return f"the package {error.name} is not installed; {INSTALL}"
+    except Exception as error:  # CUDA's runtime is not found, or the versions do not fit
+        said = " ".join(str(error).split())[:300]
+        return f"numba-cuda cannot be imported ({type(error).__name__}: {said}); {INSTALL}"
+    return ""
 
 
 def _driver_trouble() -> str:

@@ -101,8 +101,28 @@ def test_what_is_missing_is_the_first_line(monkeypatch, tmp_path, capsys):
     for module in (smoke, long_run):
         assert module.main(["--out", str(tmp_path / "out")]) == 2
         first, *rest = capsys.readouterr().err.splitlines()
-        assert first.startswith("missing: the package numba is not installed; pip install")
+        assert first.startswith("missing: ")
+        assert "the package numba is not installed; pip install" in first
         assert not rest
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("ImportError('Numba needs NumPy 2.4 or less. Got 2.5.')", "ImportError: Numba needs"),
+        ("type('NotFound', (RuntimeError,), {})('no cudart')", "NotFound: no cudart"),
+    ],
+)
+def test_what_cannot_be_imported_is_the_first_line(error, told, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "numba_cuda.py").touch()
+    (tmp_path / "numba.py").write_text(f"raise {error}")
+    assert smoke.main(["--out", str(tmp_path / "out")]) == 2
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert first.startswith("missing: ")
+    assert told in first
+    assert not rest
     assert not (tmp_path / "out").exists()
 
 

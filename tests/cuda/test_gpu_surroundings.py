@@ -136,6 +136,20 @@ def test_the_line_of_a_gpu():
     )
 
 
+def test_a_kits_kernels_that_are_not_used_are_told():
+    kept = {"trouble": "", "folder": "/cache/cuda-1", "n_files": 700, "n_trusted": 700}
+    described = {"kernels": kept, "compute_capability": "9.0"}
+    assert versions.kit_unused(described, ["8.0", "9.0"]) == ""
+    assert versions.kit_unused({**described, "kernels": {**kept, "n_files": 0}}, []) == ""
+    for changed, part in (
+        ({"trouble": "/cache may be written by others (mode 777)"}, "(mode 777)"),
+        ({"n_files": 0, "n_trusted": 0}, "/cache/cuda-1 has none"),
+        ({"n_trusted": 690}, "10 of 700 files"),
+    ):
+        assert part in versions.kit_unused({**described, "kernels": {**kept, **changed}}, ["9.0"])
+    assert "compute capability 8.0" in versions.kit_unused(described, ["8.0"])
+
+
 def test_without_git_the_commit_is_the_kits(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "ROOT", tmp_path)
     monkeypatch.setattr(machine, "described", lambda: {"commit": "abc"})

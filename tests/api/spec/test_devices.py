@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from types import SimpleNamespace
 from unittest import mock
 
@@ -63,6 +64,27 @@ def test_what_is_missing_is_named_with_what_mends_it(machine, missing, number, s
         fastmlp.Network([2, 1], device=f"cuda:{number}")
     assert sentence in str(caught.value)
     assert str(caught.value).startswith(f"device='cuda:{number}' cannot be used: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (RuntimeError("Failure finding\n libcudart"), "(RuntimeError: Failure finding libcudart)"),
+        (ModuleNotFoundError(name="cuda.core"), "the package cuda.core is not installed; pip"),
+    ],
+)
+def test_an_import_that_fails_is_told(machine, monkeypatch, error, sentence):
+    machine()
+
+    class Finder:
+        def find_spec(self, name, *others):
+            if name == "numba.cuda":
+                raise error
+
+    monkeypatch.delitem(sys.modules, "numba.cuda")
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    for told in (devices.trouble(0), devices.compiling_trouble()):
+        assert sentence in told
 
 
 def test_hidden_gpus_are_told_from_missing_ones(machine, monkeypatch):
