@@ -145,3 +145,32 @@ def test_kernels_of_every_width_are_compiled_ahead(T, usual):
             lanes = losses.lanes_for(name, n_outputs)
             for finish in ("weigh", "add_losses"):
                 assert losses.loss(T, name, lanes, finish).identity in identities
+
+
+VERSIONS = """
+import json, os
+from pathlib import Path
+from benchmarks.gpu import surroundings, versions
+from fastmlp.kernels.cuda import binaries
+
+surroundings.described = lambda: {"targets": ["9.0"]}
+cache = Path(os.environ["FASTMLP_CACHE_DIR"])
+lines = []
+for mode in (0o777, 0o700):
+    cache.chmod(mode)
+    lines.append(versions.found(0)["line"])
+print(json.dumps([*lines, binaries.stamp()]))
+"""
+
+
+def test_a_kits_cache_that_is_not_used_is_in_the_first_line(tmp_path):
+    if shutil.which("gcc") is None:
+        pytest.skip("the stand-in for the driver needs gcc")
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    printed, _ = cuda_driver.run(cuda_driver.build(tmp_path), VERSIONS, cache=cache)
+    distrusted, empty, stamp = json.loads(printed)
+    assert distrusted.startswith("stand-in, compute capability 9.0, ")
+    told = f", the kit's kernels are not used: {cache} may be written by others (mode 777)"
+    assert distrusted.endswith(told)
+    assert f"the kit's kernels are not used: {cache / stamp} has none" in empty
