@@ -17,7 +17,7 @@ from fastmlp.engine.cuda.offline import NoGpu, distinct, launches_of
 from fastmlp.kernels.cuda.compiler import target_named
 from fastmlp.kernels.cuda.launch import Launch
 
-from . import products, smoke_stages, timings, trainings
+from . import foretold, products, smoke_stages, timings, trainings
 
 
 def of_stages() -> list[Launch]:
@@ -27,7 +27,7 @@ def of_stages() -> list[Launch]:
 
 
 def _jobs() -> Iterator[dict[str, Any]]:
-    for stage in (smoke_stages, timings, trainings):
+    for stage in (smoke_stages, timings, trainings, foretold):
         yield from stage.jobs()
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from .report import write
 
 STAGES = (
-    "versions", "roofline", "products", "repeatability", "timings", "accuracy",
+    "versions", "roofline", "products", "foretold bits", "repeatability", "timings", "accuracy",
     "captured training", "15 products", "training beside the CPU",
 )  # fmt: skip
 
@@ -27,12 +27,14 @@ STAGES = (
 def found(stage: str, number: int, few: bool, seconds: float) -> Iterator[Any]:
     """All that a stage has found, each time it has found more."""
     # Imported where they are used: one stage needs no scikit-learn, another no PyTorch.
-    from benchmarks.gpu import products, roofline, smoke_stages, timings, trainings
+    from benchmarks.gpu import foretold, products, roofline, smoke_stages, timings, trainings
 
     if stage == "roofline":
         yield from roofline.measure(number, small=few)
     elif stage == "products":
         yield from products.check(number, few=few)
+    elif stage == "foretold bits":
+        yield from foretold.check(number)
     elif stage == "accuracy":
         yield from trainings.accuracy(number, few=few)
     elif stage == "repeatability":

@@ -15,7 +15,7 @@ ACCURACY_LIMIT = 0.025
 
 def faults(stage: str, values: Any) -> list[str]:
     """Sentences, none where all is right."""
-    if stage in ("products", "15 products"):
+    if stage in ("products", "15 products", "foretold bits"):
         return list(values["wrong"])
     if stage == "operations":
         return [f"{name}: {why}" for name, why in values["wrong"].items()]

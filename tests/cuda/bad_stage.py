@@ -28,6 +28,7 @@ FOUND: dict[str, Any] = {
         "missing": "", "line": "a fake", "machine": {"name": "a fake", "simulated": False},
     },
     "roofline": {"copy_gb_per_s": 1.0}, "products": CHECKED, "15 products": CHECKED,
+    "foretold bits": {"launches": 1, "exact": 1, "elements": 1, "different": 0, "wrong": []},
     "operations": [{"operation": "a", "dtype": "float32", "error": 0.5, "wrong": ""}],
     "repeatability": {"again": True}, "timings": [STEP], "accuracy": [RUN],
     "captured training": {

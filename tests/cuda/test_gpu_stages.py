@@ -19,7 +19,10 @@ from benchmarks.gpu import processes, runner, smoke, verdicts
 long_run = importlib.import_module("benchmarks.gpu.__main__")
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 2.5
-LONG = ("versions", "roofline", "products", "operations", "repeatability", "timings", "accuracy")
+LONG = (
+    "versions", "roofline", "products", "foretold bits", "operations", "repeatability", "timings",
+    "accuracy",
+)  # fmt: skip
 SHORT = tuple(smoke.LIMITS_S)
 
 

@@ -17,7 +17,8 @@ from benchmarks.gpu.report import table
 
 ROOT = Path(__file__).parents[2]
 STAGES = [
-    "versions", "roofline", "products", "operations", "repeatability", "timings", "accuracy",
+    "versions", "roofline", "products", "foretold bits", "operations", "repeatability", "timings",
+    "accuracy",
 ]  # fmt: skip
 
 

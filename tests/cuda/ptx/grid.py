@@ -251,7 +251,7 @@ class Grid:
                     if mask is None and taken.all():
                         taken = None
                 if kind == PLAIN:
-                    runs[pc](self, lanes, taken)
+                    runs[pc](self, lanes, taken)  # type: ignore[misc]  # None is no PLAIN
                     if self.polled and self._count_poll():
                         most = 0
                     pc += 1

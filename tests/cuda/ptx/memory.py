@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .faults import Misaligned, NotWaited, OutOfBounds, Race, Unfenced, Unwritten
+from .faults import Fault, Misaligned, NotWaited, OutOfBounds, Race, Unfenced, Unwritten
 from .order import Order, opened, stamp
 
 # Generic addresses tell the two apart; an address of shared memory alone begins at 0.
@@ -151,7 +151,8 @@ class Memory:
                 at, lanes = at[missing], lanes[missing]
                 first = [self.state[at + j] for j in range(size)]
                 coming = np.any(np.array(first) == COMING, axis=0)
-                kind, why = Unwritten, "read before anybody wrote it"
+                kind: type[Fault] = Unwritten
+                why = "read before anybody wrote it"
                 if coming.any():
                     kind, why = NotWaited, "read before the cp.async that fills it was waited for"
                 self._stop(kind, np.ones(len(at), bool), at, lanes, why)

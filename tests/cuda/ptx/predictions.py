@@ -112,7 +112,7 @@ def save(name: str, predictions: list[Prediction]) -> None:
                       "after": list(p.after), "exact": p.spread is None})  # fmt: skip
     FOLDER.mkdir(exist_ok=True)
     arrays["launches"] = np.array(json.dumps(lines))
-    np.savez_compressed(FOLDER / f"{name.replace(' ', '-')}.npz", **arrays)
+    np.savez_compressed(FOLDER / f"{name.replace(' ', '-')}.npz", **arrays)  # type: ignore[arg-type]
 
 
 # ---- made by the machine -------------------------------------------------------------------------

@@ -39,7 +39,7 @@ class Program:
 
     def refused(self) -> set[str]:
         """What the machine does not know of it, and would stop at."""
-        return {run.refused for run in self.runs if hasattr(run, "refused")}
+        return {run.refused for run in self.runs if run is not None and hasattr(run, "refused")}
 
 
 def kind_of(i: Instruction) -> int:
