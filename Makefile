@@ -67,7 +67,8 @@ asv: $(BENCH)  ## a short asv run on the working tree
 defaults: $(BASE)  ## measure the default settings over 20 seeds, into the README
 	$(BIN)/python -m benchmarks.defaults --seeds 20 --into README.md
 
-pictures: $(PLOT)  ## draw docs/pictures from training runs made for it
+pictures: $(PLOT)  ## draw docs/pictures, from the code's imports and from training runs
+	$(BIN)/python -m tests.imports_picture docs/pictures/imports.png
 	$(BIN)/python -m fastmlp.report.pictures docs/pictures
 
 clean:  ## remove the environment and everything that was built or measured
