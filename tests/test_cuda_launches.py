@@ -57,4 +57,4 @@ def test_the_documents_have_the_counts():
         f"A plain step of 4-32-32-1 or 784-256-128-10 has {counts[0]} launches, one of "
         f"128-64x5-16 has {counts[2]}, and {many_rows} with minibatches of 262,144 rows"
     )
-    assert sentence in (ROOT / "docs" / "architecture.md").read_text()
+    assert sentence in (ROOT / "docs" / "design" / "gpu.md").read_text()

@@ -11,8 +11,12 @@ from fastmlp.cli import commands
 from fastmlp.spec import devices
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 TEXTS = {str(path.relative_to(ROOT)): path.read_text() for path in DOCUMENTS}
+# The pages about the code, which name its files from fastmlp/ on, or by their names alone.
+ABOUT_CODE = [name for name in TEXTS if name.startswith(("docs/architecture", "docs/design/"))]
+FOLDERS = ("kernels", "fastmlp", "tests", "benchmarks")
+MOST_WORDS_OF_MAP = 1500
 
 
 def blocks(language: str) -> list:
@@ -57,6 +61,32 @@ def test_links_lead_somewhere(name):
 def test_files_that_are_named_exist(name):
     for path in re.findall(r"`((?:kernels|fastmlp|tests|benchmarks|docs)/[\w/.]+)`", TEXTS[name]):
         assert (ROOT / path).exists(), f"{name} names {path}"
+
+
+@pytest.mark.parametrize("name", ABOUT_CODE)
+def test_files_of_the_code_exist(name):
+    """`engine/store.py` and `layout/` in fastmlp/ or beside it, `store.py` anywhere."""
+    known = {path.name for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
+    for path in re.findall(r"`([\w./]+(?:\.py|/))`", TEXTS[name]):
+        if "/" in path:
+            assert any((root / path).exists() for root in (ROOT, ROOT / "fastmlp")), path
+        else:
+            assert path in known, path
+
+
+def test_the_map_is_short():
+    assert len(TEXTS["docs/architecture.md"].split()) <= MOST_WORDS_OF_MAP
+
+
+def test_the_map_names_every_room_and_every_page_of_reasons():
+    text = TEXTS["docs/architecture.md"]
+    for path in (ROOT / "fastmlp").iterdir():
+        if path.suffix == ".py" and not path.stem.startswith("__"):
+            assert f"`{path.name}`" in text
+        elif (path / "__init__.py").exists():
+            assert f"`{path.name}/`" in text
+    for page in (ROOT / "docs" / "design").iterdir():
+        assert f"(design/{page.name})" in text
 
 
 def test_functions_of_the_table_of_steps_exist():
