@@ -74,6 +74,17 @@ def test_files_of_the_code_exist(name):
             assert path in known, path
 
 
+@pytest.mark.parametrize("name", ABOUT_CODE)
+def test_what_is_named_with_its_file_exists(name):
+    """`run_crew` (`engine/cpu/crew.py`), `Job` in `kernels/structs.py`."""
+    for full, path in re.findall(r"`([\w.]+)`(?: \(| in )`([\w/]+\.py)`", TEXTS[name]):
+        file = next(root / path for root in (ROOT, ROOT / "fastmlp") if (root / path).exists())
+        last = full.rpartition(".")[2]
+        made = rf"^ *(?:def|class) {last}\b|^{last}(?:: \w+)? = "
+        found = re.search(made, file.read_text(), re.MULTILINE)
+        assert found, f"{name}: {path} has no {full}"
+
+
 def test_the_map_is_short():
     assert len(TEXTS["docs/architecture.md"].split()) <= MOST_WORDS_OF_MAP
 
