@@ -48,11 +48,14 @@ bench: $(BENCH)  ## time a step of fastmlp and its peers, into the README (12 mi
 	$(BIN)/python -m benchmarks.readme benchmarks/results/peers.jsonl --into README.md \
 		--picture docs/pictures/speed.png
 
+# OUT names the folder for the results, benchmarks/results where it is not given.
+GPU_OPTIONS = $(if $(OUT),--out '$(OUT)')
+
 gpu:  ## check and measure on a CUDA GPU, with what $(PYTHON) or gpu-kit/ has (9 minutes)
-	@$(PYTHON) -m benchmarks.gpu
+	@$(PYTHON) -m benchmarks.gpu $(GPU_OPTIONS)
 
 gpu-smoke:  ## the first checks on a CUDA GPU, likewise (150 seconds)
-	@$(PYTHON) -m benchmarks.gpu.smoke
+	@$(PYTHON) -m benchmarks.gpu.smoke $(GPU_OPTIONS)
 
 gpu-kit: $(TEST)  ## pack all that a GPU machine without a network needs, into build/ (5 minutes)
 	$(BIN)/python -m benchmarks.gpu.kit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import os
 import re
@@ -24,7 +25,7 @@ class Report:
     def __init__(self, folder: Path, prefix: str, machine: dict[str, Any]) -> None:
         date = datetime.date.today().isoformat()
         name = re.sub(r"[^a-z0-9]+", "-", machine["name"].lower()).strip("-")
-        self.path = folder / f"{prefix}-{name}-{date}.json"
+        self.path = _unused(folder / f"{prefix}-{name}-{date}.json")
         self.values: dict[str, Any] = {
             "date": date, "machine": machine, "stages": {}, "seconds": {}, "wrong": [],
         }  # fmt: skip
@@ -39,6 +40,12 @@ class Report:
     def save(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write(self.path, self.values, indent=1)
+
+
+def _unused(path: Path) -> Path:
+    """The path, or the first of path-2, path-3 and so on that no earlier run has written."""
+    names = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
+    return next(each for each in itertools.chain([path], names) if not each.exists())
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

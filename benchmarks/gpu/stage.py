@@ -48,8 +48,10 @@ def found(stage: str, number: int, few: bool, seconds: float) -> Iterator[Any]:
         yield from smoke_stages.captured(number, few=few)
     elif stage == "15 products":
         yield from products.choice(number, smoke_stages.N_PRODUCTS)
-    else:
+    elif stage == "training beside the CPU":
         yield from smoke_stages.beside_the_cpu(number, few=few)
+    else:
+        raise ValueError(f"stage must be one of {', '.join(STAGES)}, got {stage!r}")
 
 
 def main() -> None:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numba import cuda
 
-from benchmarks.gpu import products, smoke, timings, verdicts
+from benchmarks.gpu import products, smoke, stage, timings, verdicts
 from benchmarks.gpu.__main__ import steps
-from benchmarks.gpu.report import table
+from benchmarks.gpu.report import Report, table
 
 ROOT = Path(__file__).parents[2]
 STAGES = [
@@ -92,6 +92,28 @@ def test_worse_accuracies_are_found():
     runs = [{"case": "a", "cpu_accuracy": 0.9, "cuda_accuracy": 0.87}]
     assert verdicts.less_accurate(runs) == ["a: accuracy 0.8700, on the CPU 0.9000"]
     assert not verdicts.less_accurate([{"case": "a", "cpu_accuracy": 0.9, "cuda_accuracy": 0.895}])
+
+
+def test_a_second_run_of_a_day_keeps_the_results_of_the_first(tmp_path):
+    paths = [Report(tmp_path, "smoke", {"name": "NVIDIA Z"}).path for _ in range(3)]
+    first = paths[0].stem
+    assert [path.stem for path in paths] == [first, f"{first}-2", f"{first}-3"]
+    assert all(path.is_file() for path in paths)
+
+
+def test_make_passes_a_folder_for_the_results_on():
+    for target, module in (("gpu", "benchmarks.gpu"), ("gpu-smoke", "benchmarks.gpu.smoke")):
+        for out, options in (("", ""), ("a folder", " --out 'a folder'")):
+            done = subprocess.run(
+                ["make", "--dry-run", target, "PYTHON=python3", f"OUT={out}"],
+                cwd=ROOT, capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            assert done.stdout.rstrip() == f"python3 -m {module}{options}"
+
+
+def test_a_stage_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"stage must be one of versions, .* got 'other'"):
+        next(stage.found("other", 0, True, 1.0))
 
 
 def test_tables():
