@@ -98,9 +98,12 @@ def build(out: Path, targets: Sequence[str], folder: Path) -> None:
 
 
 def project_files() -> dict[str, bytes | Path]:
-    """What the project adds, by name in the archive: as the files are now, changed or not."""
-    tracked = _said("git", "-C", str(ROOT), "ls-files", "-z").split("\0")
-    return {name: ROOT / name for name in kit_contents.of_project(tracked)}
+    """What the project adds, by name in the archive: as the files are now, committed or not."""
+    listed = _said(
+        "git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"
+    )
+    there = (name for name in set(listed.split("\0")) if os.path.lexists(ROOT / name))
+    return {name: ROOT / name for name in kit_contents.of_project(there)}
 
 
 def head() -> tuple[str, int]:

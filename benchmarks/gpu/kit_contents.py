@@ -1,7 +1,8 @@
 """What a kit for a GPU holds: which packages, which of their files, which of the project's.
 
 Versions are those of pyproject.toml. NumPy, SciPy and scikit-learn are the machine's own, as are
-NVIDIA's libraries: NVRTC and nvJitLink come with PyTorch, NVVM with a CUDA toolkit.
+NVIDIA's libraries: libcudart, nvJitLink and NVRTC come with PyTorch, NVVM with a CUDA toolkit. All
+but NVRTC are needed in any case; NVRTC is needed to compile a kernel that the kit does not have.
 """
 
 from __future__ import annotations
@@ -97,12 +98,12 @@ def place(entry: str) -> str | None:
     return entry
 
 
-def of_project(tracked: Iterable[str]) -> list[str]:
+def of_project(files: Iterable[str]) -> list[str]:
     """The files of the project that checks and measurements read."""
     folders = tuple(f"{folder}/" for folder in PROJECT_FOLDERS)
     return sorted(
         path
-        for path in tracked
+        for path in files
         if path in PROJECT_FILES or (path.startswith(folders) and not path.startswith(RESULTS))
     )
 

@@ -62,6 +62,19 @@ def test_the_projects_files_suffice_for_its_imports():
     assert not [name for name in names if name.startswith(("tests/api", "benchmarks/results"))]
 
 
+def test_a_file_that_is_not_committed_yet_is_in_a_kit(tmp_path, monkeypatch):
+    monkeypatch.setattr(kit, "ROOT", tmp_path)
+    for name in ("fastmlp/old.py", "fastmlp/gone.py", "fastmlp/new.py", "fastmlp/__pycache__/a"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / ".gitignore").write_text("__pycache__/\n")
+    git = ["git", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "add", "fastmlp/old.py", "fastmlp/gone.py"], check=True)
+    (tmp_path / "fastmlp" / "gone.py").unlink()
+    assert sorted(kit.project_files()) == ["fastmlp/new.py", "fastmlp/old.py"]
+
+
 def test_a_kit_that_is_too_large():
     assert kit_contents.size_trouble(60 << 20) == ""
     told = kit_contents.size_trouble(61 << 20)
