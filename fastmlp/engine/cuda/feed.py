@@ -17,8 +17,9 @@ from fastmlp.data.inputs import Dataset
 from fastmlp.data.shuffle import Blocks
 from fastmlp.engine.block_order import rows_at
 from fastmlp.engine.cuda.arrays import flat
-from fastmlp.engine.cuda.program import CudaProgram, Tables
+from fastmlp.engine.cuda.program import CudaProgram
 from fastmlp.engine.cuda.tables import TableStore, rows_as_sent, sent_type
+from fastmlp.engine.cuda.workspace import Tables
 from fastmlp.kernels.cuda.launch import Gpu, Halves, Launch
 from fastmlp.kernels.cuda.steps import stage
 from fastmlp.kernels.cuda.structs import Clock

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from fastmlp.engine.cuda.plan import n_blocks
+from fastmlp.engine.cuda.workspace import CudaWorkspace
 from fastmlp.kernels.cuda import gemm, muon
 from fastmlp.kernels.cuda.gemm import ACROSS, ALONG
 from fastmlp.kernels.cuda.jit import THREADS
@@ -14,43 +14,40 @@ from fastmlp.kernels.cuda.tile import tile_for
 from fastmlp.kernels.structs import Float
 from fastmlp.layout.parameters import LayerPlan
 
-if TYPE_CHECKING:
-    from fastmlp.engine.cuda.program import CudaProgram
 
-
-def orthogonal_step(program: CudaProgram, i: int, layer: LayerPlan) -> list[Launch]:
+def orthogonal_step(workspace: CudaWorkspace, i: int, layer: LayerPlan) -> list[Launch]:
     """Muon's update of a matrix, from its stored gradient."""
-    T, net, n = program.T, program.net, layer.in_pad * layer.out_pad
+    T, net, n = workspace.T, workspace.net, layer.in_pad * layer.out_pad
     rows, columns = layer.in_pad, layer.out_pad
-    y, after, gram, polynomial = (program.at(at) for at in program.plan.muon)
+    y, after, gram, polynomial = (workspace.at(at) for at in workspace.plan.muon)
     grid = (n_blocks(n, muon.BLOCK_ELEMS),)
-    squares = program.muon_squares
+    squares = workspace.muon_squares
     at = layer.weight
     begin = (
         net.state[at:],
-        program.grads[at:],
+        workspace.grads[at:],
         squares,
-        program.clock,
-        program.numbers,
-        program.floats,
+        workspace.clock,
+        workspace.numbers,
+        workspace.floats,
         n,
         i,
     )
     launches = [Launch(muon.momentum(T), grid, THREADS, begin)]
-    scaled = (y, program.grads[at:], squares, program.clock, program.floats, n, grid[0])
+    scaled = (y, workspace.grads[at:], squares, workspace.clock, workspace.floats, n, grid[0])
     launches.append(Launch(muon.scale_to_norm(T), grid, THREADS, scaled))
     on_right = layer.n_out <= layer.n_in  # the smaller side is that of the columns
     k, k_true = (columns, layer.n_out) if on_right else (rows, layer.n_in)
-    small = tile_for(k, k, max(rows, columns), program.itemsize)
-    large = tile_for(rows, columns, k, program.itemsize)
+    small = tile_for(k, k, max(rows, columns), workspace.itemsize)
+    large = tile_for(rows, columns, k, workspace.itemsize)
 
     def product(out, a, b, m, n, inner, lds, order, tile):
-        arguments = (out, a, b, program.clock, m, n, inner, *lds)
+        arguments = (out, a, b, workspace.clock, m, n, inner, *lds)
         kernel = gemm.product(T, tile, *order)
-        return Launch(kernel, program.grid(tile, m, n), tile.n_threads, arguments)
+        return Launch(kernel, workspace.grid(tile, m, n), tile.n_threads, arguments)
 
     of_gram = partial(product, gram, tile=small)
-    for _ in range(int(program.floats_host[Float.MUON + 2])):
+    for _ in range(int(workspace.floats_host[Float.MUON + 2])):
         if on_right:
             launches.append(of_gram(y, y, k, k, rows, (k, k, k), (ACROSS, ACROSS)))
         else:
@@ -59,7 +56,7 @@ def orthogonal_step(program: CudaProgram, i: int, layer: LayerPlan) -> list[Laun
         square = (polynomial, gram, gram, k, k, k, (k, k, k), (ALONG, ACROSS), small)
         launches.append(product(*square))
         blocks = (n_blocks(k * k, muon.BLOCK_ELEMS),)
-        combined = (polynomial, gram, program.clock, k, k, k_true)
+        combined = (polynomial, gram, workspace.clock, k, k, k_true)
         launches.append(Launch(muon.combine(T), blocks, THREADS, combined))
         first, second = (y, polynomial) if on_right else (polynomial, y)
         lds = (columns, columns, k) if on_right else (columns, k, columns)
@@ -67,16 +64,16 @@ def orthogonal_step(program: CudaProgram, i: int, layer: LayerPlan) -> list[Laun
         launches.append(product(after, first, second, rows, columns, k, lds, order, large))
         y, after = after, y
     factor = max(1.0, layer.n_out / layer.n_in) ** 0.5
-    if program.floats_host[Float.MUON + 4] != 0.0:
+    if workspace.floats_host[Float.MUON + 4] != 0.0:
         factor = 0.2 * float(max(layer.n_in, layer.n_out)) ** 0.5
     moved = (
-        program.param(at),
+        workspace.param(at),
         net.average[at:],
         y,
-        program.clock,
-        program.numbers,
-        program.floats,
-        program.job,
+        workspace.clock,
+        workspace.numbers,
+        workspace.floats,
+        workspace.job,
         n,
         i,
         factor,

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.engine.cuda.program import CudaProgram, Network, Tables
+from fastmlp.engine.cuda.program import CudaProgram
 from fastmlp.engine.cuda.tables import sent_type
+from fastmlp.engine.cuda.workspace import OnDevice, Tables
 from fastmlp.kernels.cuda import steps, tables
 from fastmlp.kernels.cuda.arguments import signature_of
 from fastmlp.kernels.cuda.jit import THREADS
@@ -60,7 +61,7 @@ def launches_of(
     of_type = Typed(dtype)
     loss = "soft_cross_entropy" if soft else spec.loss.name
     gpu: Any = NoGpu()
-    net = Network(
+    net = OnDevice(
         spec, plan, gpu, spec.activations, loss, Typed(np.float64), of_type,
         of_type, of_type, of_type, [0] * len(plan.layers),
     )  # fmt: skip

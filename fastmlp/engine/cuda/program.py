@@ -2,150 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
 from fastmlp.engine.cuda.muon import orthogonal_step
 from fastmlp.engine.cuda.norms import normalise, normalise_backward, update_running
-from fastmlp.engine.cuda.plan import CudaPlan, n_blocks
+from fastmlp.engine.cuda.plan import n_blocks
+from fastmlp.engine.cuda.workspace import CudaWorkspace, OnDevice, Tables
 from fastmlp.engine.descriptions import keep_threshold
-from fastmlp.kernels.cuda import embedding, gather, gemm, losses, muon, norms, steps, updates
+from fastmlp.kernels.cuda import embedding, gather, gemm, losses, steps, updates
 from fastmlp.kernels.cuda.jit import THREADS
 from fastmlp.kernels.cuda.last import MOST_BLOCKS
-from fastmlp.kernels.cuda.launch import Gpu, Launch, Steps
-from fastmlp.kernels.cuda.structs import N_HYPER, Clock, Number, Record
-from fastmlp.kernels.cuda.tile import Tile, tile_for
-from fastmlp.kernels.structs import Float, Job
-from fastmlp.layout.parameters import LayerPlan, ParameterPlan, round_up
-from fastmlp.spec.network import NetworkSpec
+from fastmlp.kernels.cuda.launch import Launch, Steps
+from fastmlp.kernels.cuda.tile import tile_for
+from fastmlp.layout.parameters import LayerPlan, round_up
 
 
-@dataclass(eq=False)
-class Tables:
-    """A data set on the device: X, and the others or an array of one element.
+class CudaProgram(CudaWorkspace):
+    """The lists of launches over the arrays of a workspace, and what they read of a table."""
 
-    steps: elements from one row of X to the next, and from one field to the next.
-    """
-
-    X: Any
-    labels: Any
-    targets: Any
-    weights: Any
-    n_rows: int
-    n_targets: int
-    has_labels: bool
-    has_weights: bool
-    steps: tuple[int, int]
-
-
-@dataclass
-class Network:
-    """What a program reads of a network: its description, and its arrays on the device.
-
-    activations: for each hidden layer a name, or the device function of a user's; loss likewise.
-    """
-
-    spec: NetworkSpec
-    plan: ParameterPlan
-    gpu: Gpu
-    activations: tuple[Any, ...]
-    loss: Any
-    loss_parameters: Any
-    params: Any
-    state: Any
-    average: Any
-    running: Any
-    running_offsets: list[int]
-
-
-class CudaProgram:
-    """Arrays of a batch size and kind of job, and the lists of launches over them."""
-
-    def __init__(self, net: Network, tables: Tables, batch_size: int, kind: str, rule: str) -> None:
-        """`kind`: as for CudaPlan, whose `work` is allocated here; `rule`: of the updates."""
-        spec, gpu = net.spec, net.gpu
-        self.net, self.tables, self.batch_size, self.kind = net, tables, batch_size, kind
-        self.T = np.float32 if spec.dtype == "float32" else np.float64
-        self.itemsize, self.lanes = np.dtype(self.T).itemsize, net.plan.lanes
-        self.plan = CudaPlan.make(spec, net.plan, batch_size, self.itemsize, kind)
-        self.n_layers, self.rule = len(net.plan.layers), rule
-        self.trains = kind in ("train", "muon")
-        self.loss_lanes = losses.lanes_for(net.loss if isinstance(net.loss, str) else "", self._ld)
-        self.n_loss_blocks = n_blocks(batch_size, losses.rows_of_block(self.loss_lanes))
-        ints, doubles = np.int64, np.float64
-        self.work = gpu.empty(self.plan.n_elems, self.T)
-        self.rows = gpu.empty(batch_size, ints)
-        self.partial_losses = gpu.empty(2 * self.n_loss_blocks, doubles)
-        self.clock = gpu.array(np.zeros(Clock.FAULTY_LAYER + self.n_layers, ints))
-        self.clock_host = np.zeros(Clock.FAULTY_LAYER + self.n_layers, ints)
-        self.numbers_host = np.zeros(Number.PER_LAYER + (N_HYPER + 1) * self.n_layers)
-        self.numbers = gpu.array(self.numbers_host)
-        self.job_host = np.zeros(Job.N_FIELDS, ints)
-        self.job = gpu.array(self.job_host)
-        self.floats_host = self._constant_floats()
-        self.floats = gpu.array(self.floats_host)
-        self._describe_embeddings()
-        self.n_segments = 0
-        if kind != "predict":
-            table, ranges = self.plan.segments(net.plan)
-            self.n_segments = len(table)
-            self.segments, self.ranges = gpu.array(table.reshape(-1)), gpu.array(ranges.reshape(-1))
-            self.squares = gpu.empty(2 * self.n_segments, doubles)
-        self.grads = gpu.empty(net.plan.n_elems if kind == "gradients" else 0, self.T)
-        self.rates, self.history = gpu.empty(0, doubles), gpu.empty(0, doubles)
-        self.n_rates = self.n_records = 0
+    def __init__(
+        self, net: OnDevice, tables: Tables, batch_size: int, kind: str, rule: str
+    ) -> None:
+        """`kind`: as for CudaPlan; `rule`: of the updates."""
+        super().__init__(net, batch_size, kind)
+        self.tables, self.rule = tables, rule
         self.steps: Steps | None = None
         # Of a job that trains nothing, for the tables it had: gone when these are.
         self._of_tables: WeakKeyDictionary[Tables, Steps] = WeakKeyDictionary()
 
-    @property
-    def _ld(self) -> int:
-        return self.net.plan.layers[-1].out_pad
-
-    @property
-    def record_elems(self) -> int:
-        return Record.N_FIELDS + self.n_layers
-
-    def _constant_floats(self) -> np.ndarray:
-        spec = self.net.spec
-        floats = np.zeros(Float.PER_LAYER + 2 * self.n_layers)
-        floats[Float.L1], floats[Float.L2] = spec.l1, spec.l2
-        floats[Float.GRADIENT_FACTOR] = floats[Float.LOSS_FACTOR] = 1.0
-        floats[Float.INPUT_SCALE] = 1.0 / (1.0 - spec.input_dropout)
-        floats[Float.PER_LAYER :: 2] = 1.0
-        for i, rate in enumerate(spec.dropout):
-            floats[Float.PER_LAYER + 2 * i] = 1.0 / (1.0 - rate)
-        return floats
-
-    def _describe_embeddings(self) -> None:
-        spec, plan, gpu = self.net.spec, self.net.plan, self.net.gpu
-        embedded = {table.column for table in plan.embeddings}
-        plain = [column for column in range(spec.sizes[0]) if column not in embedded]
-        rows = [(e.column, e.width, e.at, e.position) for e in plan.embeddings]
-        self.embeddings = gpu.array(np.array(rows or [(0, 0, 0, 0)], np.int64).reshape(-1))
-        self.plain_columns = gpu.array(np.array(plain or [0], np.int64))
-
-    # ---- pieces of work ----------------------------------------------------------------------
-
-    def act(self, i: int) -> Any:
-        return self.work[self.plan.act[i] :]
-
-    def dz(self, i: int) -> Any:
-        return self.work[self.plan.dz[i] :] if self.kind != "predict" else self.work
-
-    def at(self, offset: int) -> Any:
-        return self.work[max(offset, 0) :]
-
-    def grid(self, tile: Tile, n_rows: int, n_columns: int, parts: int = 1) -> tuple[int, ...]:
-        return (n_blocks(n_rows, tile.rows), n_blocks(n_columns, tile.columns), parts)
-
-    def param(self, at: int) -> Any:
-        return self.net.params[at:]
-
-    # ---- launches ----------------------------------------------------------------------------
+    # ---- pieces of a step --------------------------------------------------------------------
 
     def gather(self) -> list[Launch]:
         """The minibatch's rows from the table into the first layer's input."""
@@ -180,7 +66,7 @@ class CudaProgram:
             plain and rate > 0.0, plain and adds,
         )  # fmt: skip
         # The mean takes a bias out again: that of a normalised layer comes after it.
-        bias = self._zeros if normed else self.param(layer.bias)
+        bias = self.zeros if normed else self.param(layer.bias)
         out = self.at(self.plan.normed[i]) if normed else self.act(i + 1)
         arguments = (
             out, self.dz(i), self.act(i), self.param(layer.weight), bias, self.clock, self.job,
@@ -190,29 +76,6 @@ class CudaProgram:
         launches = [Launch(kernel, grid, tile.n_threads, arguments)]
         return launches + normalise(self, i, layer, rate, adds) if normed else launches
 
-    def slope(self, i: int) -> str:
-        """How the backward pass knows f' of hidden layer `i`: see gemm.backward. What a residual
-        layer adds hides the sign of relu's value."""
-        if self.kind == "predict":
-            return ""
-        by_sign = self.net.activations[i] == "relu" and not self.net.spec.residual[i]
-        return "by sign" if by_sign else "stored"
-
-    @property
-    def _zeros(self) -> Any:
-        if not hasattr(self, "_zero_array"):
-            widest = max(layer.out_pad for layer in self.net.plan.layers)
-            self._zero_array = self.net.gpu.array(np.zeros(widest, self.T))
-        return self._zero_array
-
-    def columns_grid(self, ld: int) -> tuple[int, int]:
-        """Chunks of rows, which may be many more than a grid's y has, and runs of columns."""
-        return (n_blocks(self.batch_size, norms.CHUNK), n_blocks(ld, THREADS))
-
-    def elements_grid(self, ld: int) -> tuple[int, int]:
-        """Likewise for kernels that sum nothing."""
-        return (n_blocks(self.batch_size, norms.FEW_ROWS), n_blocks(ld, THREADS))
-
     def loss(self) -> list[Launch]:
         """Row losses, dZ of the last layer, and what a step or the caller makes of their sums."""
         tables, last = self.tables, self.net.plan.layers[-1]
@@ -220,7 +83,7 @@ class CudaProgram:
         finish = "weigh" if self.trains else "add_losses"
         kernel = losses.loss(self.T, self.net.loss, self.loss_lanes, finish if few else "")
         # Evaluating needs no dZ, but a place for it: the kernel keeps numbers there.
-        dz = self.dz(self.n_layers - 1) if self.kind != "predict" else self._spare_dz
+        dz = self.dz(self.n_layers - 1) if self.kind != "predict" else self.spare_dz
         arguments: tuple[Any, ...] = (
             dz, self.partial_losses, self.history, self.clock, self.numbers,
             self.act(self.n_layers), self.rows, tables.labels, tables.targets, tables.weights,
@@ -235,12 +98,6 @@ class CudaProgram:
             )  # fmt: skip
             launches.append(Launch(getattr(steps, finish), (1,), THREADS, arguments))
         return launches
-
-    @property
-    def _spare_dz(self) -> Any:
-        if not hasattr(self, "_spare_dz_array"):
-            self._spare_dz_array = self.net.gpu.empty(self.batch_size * self._ld, self.T)
-        return self._spare_dz_array
 
     def backward(self) -> list[Launch]:
         """dZ of every layer, from the last to the first."""
@@ -334,13 +191,6 @@ class CudaProgram:
             self.floats, self.n_segments,
         )  # fmt: skip
         return [*launches, Launch(steps.advance, (1,), THREADS, arguments)]
-
-    @property
-    def muon_squares(self) -> Any:
-        if not hasattr(self, "_muon_array"):
-            most = max(layer.in_pad * layer.out_pad for layer in self.net.plan.layers)
-            self._muon_array = self.net.gpu.empty(n_blocks(most, muon.BLOCK_ELEMS), np.float64)
-        return self._muon_array
 
     # ---- whole steps -------------------------------------------------------------------------
 

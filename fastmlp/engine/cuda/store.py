@@ -15,7 +15,8 @@ from fastmlp.engine.cuda.feed import Feed, Feeds
 from fastmlp.engine.cuda.functions import activation_of, loss_of
 from fastmlp.engine.cuda.memory import check_memory, no_room
 from fastmlp.engine.cuda.mirror import Mirror
-from fastmlp.engine.cuda.program import CudaProgram, Network, Tables
+from fastmlp.engine.cuda.program import CudaProgram
+from fastmlp.engine.cuda.workspace import OnDevice, Tables
 from fastmlp.engine.store import ParameterStore
 from fastmlp.kernels.cuda.launch import Answers, Gpu
 from fastmlp.kernels.cuda.ptx import VECTOR_BYTES
@@ -152,8 +153,8 @@ class CudaStore(ParameterStore):
             self._one = self.gpu.empty(1, self.dtype)
         return self._one
 
-    def _network(self, params: str, loss: Any) -> Network:
-        return Network(
+    def _on_device(self, params: str, loss: Any) -> OnDevice:
+        return OnDevice(
             spec=self.spec,
             plan=self.plan,
             gpu=self.gpu,
@@ -182,7 +183,7 @@ class CudaStore(ParameterStore):
 
         Programs of other jobs than a training have launches for each of their tables.
         """
-        net = self._network(params, loss)
+        net = self._on_device(params, loss)
         arrays = [net.params, net.state, net.average, net.running]
         if use == "train":
             arrays += [tables.X, tables.labels, tables.targets, tables.weights, *tables.steps]

@@ -10,7 +10,7 @@ import numpy as np
 from fastmlp.data.gpu_arrays import is_gpu_array
 from fastmlp.data.inputs import Dataset
 from fastmlp.engine.cuda.arrays import flat
-from fastmlp.engine.cuda.program import Tables
+from fastmlp.engine.cuda.workspace import Tables
 from fastmlp.kernels.cuda.launch import Gpu
 
 # Share of the free memory that a table may take: the rest is for what else a fit needs.
