@@ -36,6 +36,24 @@ def test_a_table_sent_in_parts_gives_the_bits_of_a_whole_one(shuffle, monkeypatc
         np.testing.assert_array_equal(told[1][name], values, err_msg=name)
 
 
+def test_halves_hold_as_many_rows_as_their_job_sends_at_a_time(monkeypatch):
+    spec = spec_of("float32")
+    data, made, sizes = dataset(spec, 61), engine(CudaEngine, spec), {}
+    monkeypatch.setattr("fastmlp.engine.cuda.engine.CHUNK_ROWS", 5)
+    monkeypatch.setattr(cuda_tables, "TABLE_SHARE", -1.0)
+    monkeypatch.setattr(cuda_feed, "HALF_BYTES", 16 * 20)  # two minibatches
+    wanted = made.predict(data.X)
+    np.testing.assert_array_equal(made.predict(data.X[:5]), wanted[:5])
+    buffers = made._feeds._parts["predict"][1]
+    np.testing.assert_array_equal(made.predict(data.X), wanted)
+    assert made._feeds._parts["predict"][1] is buffers
+    made.evaluate(data)
+    train(made, data)
+    for use, (_, feed) in made._feeds._parts.items():
+        sizes[use] = len(feed.tables.X) // (2 * data.X.shape[1])
+    assert sizes == {"predict": 5, "evaluate": 5, "train": 16}
+
+
 def test_too_little_memory_is_told_with_the_batch_size_that_fits(monkeypatch):
     spec = spec_of()
     made, data = engine(CudaEngine, spec), dataset(spec, 4096)

@@ -24,7 +24,7 @@ from fastmlp.kernels.cuda.launch import Gpu, Halves, Launch
 from fastmlp.kernels.cuda.steps import stage
 from fastmlp.kernels.cuda.structs import Clock
 
-HALF_BYTES = 32 * 1024 * 1024  # of a part; at least one minibatch
+HALF_BYTES = 32 * 1024 * 1024  # of a part of a training's table; at least one minibatch
 
 
 class Feed:
@@ -58,20 +58,22 @@ class Feed:
 class PartsFeed(Feed):
     """A table on the host, of which parts are sent."""
 
-    def __init__(self, gpu: Gpu, X: np.ndarray, tables: Tables, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, gpu: Gpu, X: np.ndarray, tables: Tables, batch_size: int, seed: int, half_bytes: int
+    ) -> None:
+        """half_bytes: of a part, which has a minibatch at least and the table at most."""
         self._gpu, self._X, self._batch_size, self._seed = gpu, X, batch_size, seed
         n_fields, dtype = X.shape[1], sent_type(X.dtype)
-        rows = HALF_BYTES // max(1, n_fields * dtype.itemsize) // batch_size * batch_size
+        rows = half_bytes // max(1, n_fields * dtype.itemsize) // batch_size * batch_size
         self._half_rows = min(max(rows, batch_size), -(-len(X) // batch_size) * batch_size)
         self._halves = Halves(gpu, self._half_rows * n_fields, dtype)
         super().__init__(replace(tables, X=self._halves.device, steps=(n_fields, 1)))
 
     def serves(self, X: np.ndarray, batch_size: int) -> bool:
-        """Whether the buffers fit another table as well."""
+        """Whether the buffers fit another table as well, of any number of rows: where a job sends
+        more than a minibatch at a time, its data set has a feed of its own."""
         same = self._X.shape[1] == X.shape[1] and self._X.dtype == X.dtype
-        return same and self._batch_size == batch_size and self._half_rows >= min(
-            len(X), self._half_rows
-        )  # fmt: skip
+        return same and self._batch_size == batch_size
 
     def of(self, X: np.ndarray) -> PartsFeed:
         """The same buffers for another table."""
@@ -147,7 +149,9 @@ class Feeds:
         key = (id(tables.labels), id(tables.targets), id(tables.weights), seed)
         kept = self._parts.pop(use, None)
         if kept is None or kept[0] != key or not kept[1].serves(X, batch_size):
-            kept = (key, PartsFeed(self._gpu, X, tables, batch_size, seed))
+            # Jobs that train nothing send a minibatch at a time: their halves hold no more.
+            half_bytes = HALF_BYTES if use == "train" else 0
+            kept = (key, PartsFeed(self._gpu, X, tables, batch_size, seed, half_bytes))
         self._parts[use] = kept
         return kept[1].of(X)
 
