@@ -54,6 +54,16 @@ def test_halves_hold_as_many_rows_as_their_job_sends_at_a_time(monkeypatch):
     assert sizes == {"predict": 5, "evaluate": 5, "train": 16}
 
 
+def test_tables_of_no_rows_say_so_whatever_was_predicted_before():
+    spec = spec_of()
+    made, data = engine(CudaEngine, spec), dataset(spec, 21)
+    made.predict(data.X)
+    nothing = made._feeds._tables.nothing
+    assert nothing is made._feeds.nothing
+    assert nothing.X is None
+    assert (nothing.has_labels, nothing.has_weights) == (False, False)
+
+
 def test_too_little_memory_is_told_with_the_batch_size_that_fits(monkeypatch):
     spec = spec_of()
     made, data = engine(CudaEngine, spec), dataset(spec, 4096)

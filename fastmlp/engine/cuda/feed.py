@@ -140,8 +140,8 @@ class Feeds:
         """Of rows to predict, which are sent block by block unless they are there."""
         if is_gpu_array(X):
             steps = (X.steps[0], X.steps[1])
-            return Feed(replace(self._tables.nothing(len(X)), X=flat(self._gpu, X), steps=steps))
-        return self._parted(use, X, self._tables.nothing(len(X)), batch_size, 0)
+            return Feed(replace(self._tables.nothing, X=flat(self._gpu, X), steps=steps))
+        return self._parted(use, X, self._tables.nothing, batch_size, 0)
 
     def _parted(
         self, use: str, X: np.ndarray, tables: Tables, batch_size: int, seed: int
@@ -158,7 +158,7 @@ class Feeds:
     @property
     def nothing(self) -> Tables:
         """Tables of no rows."""
-        return self._tables.nothing(0)
+        return self._tables.nothing
 
     def forget_rows(self) -> None:
         """Keep buffers for parts of tables, but none of the tables: a training's may be in use."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,6 @@ class TableStore:
         """dtype: of the network, whose targets and weights have it."""
         self._gpu, self._dtype = gpu, np.dtype(dtype)
         self._kept: list[tuple[weakref.ref[Dataset], Tables]] = []
-        self._empty: Tables | None = None
 
     def fits(self, data: Dataset) -> bool:
         """Whether a table is there, or may be sent, as a whole."""
@@ -49,12 +49,11 @@ class TableStore:
         n_bytes = data.X.size * sent_type(data.X.dtype).itemsize
         return n_bytes <= TABLE_SHARE * self._gpu.free_bytes()
 
-    def nothing(self, n_rows: int) -> Tables:
-        """Tables of rows that are sent in parts and have neither targets nor weights."""
-        if self._empty is None:
-            empty = self._gpu.empty(0, self._dtype)
-            self._empty = Tables(None, empty, empty, empty, n_rows, 0, False, False, (1, 1))
-        return self._empty
+    @cached_property
+    def nothing(self) -> Tables:
+        """Tables of no rows, with neither targets nor weights: rows to predict add their X."""
+        empty = self._gpu.empty(0, self._dtype)
+        return Tables(None, empty, empty, empty, 0, 0, False, False, (1, 1))
 
     def get(self, data: Dataset, *, whole: bool = True) -> Tables:
         """The data set on the device; X only where `whole`, else an array of no meaning."""
