@@ -6,6 +6,7 @@ that loads binaries, captures graphs and runs nothing.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import shutil
@@ -18,7 +19,8 @@ from numba.cuda import types
 
 from fastmlp.engine.cuda.offline import Typed, distinct, launches_of
 from fastmlp.engine.cuda.warm import every_job
-from fastmlp.kernels.cuda import binaries
+from fastmlp.kernels.constants import nadam_momentum
+from fastmlp.kernels.cuda import binaries, steps
 from fastmlp.kernels.cuda.arguments import signature_of, words_of
 from fastmlp.kernels.cuda.compiler import TARGETS, pretended, target_named, target_of
 
@@ -158,6 +160,20 @@ def test_every_kernel_has_a_name_of_its_own():
     names = {(x.kernel.identity, signature_of(x.arguments)) for x in launches}
     assert len(names) == len(launches) > 200
     assert None not in {identity for identity, _ in names}
+
+
+def test_the_stamp_counts_every_file_that_cuda_kernels_take_of_the_cpu_s():
+    folder = Path(binaries.__file__).parent
+    taken: set[str] = set()
+    for path in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == 2:
+                taken |= {node.module} if node.module else {alias.name for alias in node.names}
+    assert sorted(f"{name}.py" for name in taken - {"cache"}) == sorted(binaries._SHARED)
+
+
+def test_the_momentum_of_nadam_is_the_function_that_python_calls():
+    assert steps.momentum_at.py_func is nadam_momentum
 
 
 def test_a_kernel_with_a_function_of_a_user_is_compiled_by_every_process():

@@ -10,7 +10,7 @@ import numpy as np
 from fastmlp import names, registered
 from fastmlp.engine.initial import initialise
 from fastmlp.engine.results import OptimizerState, Snapshot
-from fastmlp.kernels.cpu.norms import EPS
+from fastmlp.kernels.constants import NORM_EPS
 from fastmlp.kernels.cpu.width import LANES
 from fastmlp.layout.parameters import ParameterPlan, Parameters, aligned_zeros
 from fastmlp.optim import UpdateOptions
@@ -289,7 +289,7 @@ def _fold_layer(
     """One layer in place, in float64 until the end."""
     layer = plan.layers[number]
     scale = params[layer.scale : layer.scale + layer.n_out].astype(np.float64)
-    factor = scale / np.sqrt(variance.astype(np.float64) + EPS)
+    factor = scale / np.sqrt(variance.astype(np.float64) + NORM_EPS)
     for panel, columns in plan.panel_views(params, layer):
         panel[...] = panel * factor[columns]
     bias = params[layer.bias : layer.bias + layer.n_out]

@@ -6,13 +6,18 @@ here and its name in `codes.ACTIVATIONS`.
 """
 
 from .. import codes
+from ..constants import (
+    GELU_CUBIC,
+    INV_SQRT_2PI,
+    LEAK,
+    SELU_ALPHA,
+    SELU_SCALE,
+    SQRT_2_BY_PI,
+    SQRT_HALF,
+)
 from ..jit import njit, switch
 from . import functions as fn
 from .simd import fma, like, select
-
-LEAK = 0.01
-SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
-GELU_CUBIC, SQRT_2_BY_PI = 0.044715, 0.7978845608028654
 
 
 @njit
@@ -67,8 +72,8 @@ def selu(z):
 @njit
 def gelu(z):
     """f = z Phi(z), f' = Phi(z) + z phi(z), with Phi(z) = (1 + erf(z / sqrt 2)) / 2."""
-    cdf = fn.erf(z * fn.SQRT_HALF) * 0.5 + 0.5
-    pdf = fn.exp(z * z * -0.5) * fn.INV_SQRT_2PI
+    cdf = fn.erf(z * SQRT_HALF) * 0.5 + 0.5
+    pdf = fn.exp(z * z * -0.5) * INV_SQRT_2PI
     return z * cdf, fma(z, pdf, cdf)
 
 

@@ -7,9 +7,6 @@ rational of Eigen; log1p is the atanh series. NaN stays NaN and infinities satur
 from ..jit import njit
 from .simd import absolute, fma, is_double, like, power_of_two, select
 
-SQRT_HALF = 0.7071067811865476
-INV_SQRT_2PI = 0.3989422804014327
-
 
 @njit
 def clamp(x, low, high):

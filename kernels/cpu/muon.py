@@ -23,6 +23,7 @@ import math
 
 import numpy as np
 
+from ..constants import MUON_A, MUON_B, MUON_C
 from ..jit import njit
 from ..structs import Float, Job, Sync
 from .gemm import backward_rows, transpose_panel, transpose_rows, weight_gradient
@@ -35,7 +36,6 @@ from .updates import averages_weights
 from .width import TILE
 
 TILE_ROWS = TILE.rows[0]
-A, B, C = 3.4445, -4.7750, 2.0315
 
 
 @njit
@@ -137,11 +137,11 @@ def update_task(p, number, layer, y, ld, rate, decay, scratch_at):
 def combine(work, out, gram, rows, width, on_diagonal):
     """out = a I + b gram + c out for a block (rows, width) of both."""
     for i in range(0, rows * width, lanes_of(work)):
-        s = load(work, out + i) * C
-        store(work, out + i, fma(load(work, gram + i), like(s, B), s))
+        s = load(work, out + i) * MUON_C
+        store(work, out + i, fma(load(work, gram + i), like(s, MUON_B), s))
     if on_diagonal:
         for i in range(rows):
-            work[out + i * width + i] += A
+            work[out + i * width + i] += MUON_A
 
 
 @njit

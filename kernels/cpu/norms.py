@@ -19,6 +19,7 @@ import math
 import numpy as np
 
 from .. import codes
+from ..constants import NORM_EPS, NORM_MOMENTUM
 from ..jit import njit
 from ..structs import Job, Sync
 from .records import layer_at
@@ -28,10 +29,6 @@ from .width import TILE
 
 LAYER, BATCH = codes.NORMS.index("layer"), codes.NORMS.index("batch")
 CHUNK = TILE.rows[0]
-EPS = 1e-5  # added to the variance, or to the mean square
-MOMENTUM = 0.1  # what a step contributes to the running statistics
-
-
 FORWARD, BACKWARD = np.int64(0), np.int64(1)
 
 
@@ -84,7 +81,7 @@ def normalise_rows(params, work, layer, r0, r1):
             d = keep_lanes(load(work, z_at + j) - mean, n - j, zero)
             squares = squares + d * d
             store(work, z_at + j, d)
-        inverse = 1.0 / math.sqrt(reduce_add(squares) / n + EPS)
+        inverse = 1.0 / math.sqrt(reduce_add(squares) / n + NORM_EPS)
         work[layer.statistics + r] = inverse
         for j in range(0, n, lanes):
             normed = load(work, z_at + j) * inverse
@@ -142,7 +139,7 @@ def normalise_columns(params, work, layer, r0, r1, n_rows):
             mean = mean + delta * (n / end)
             squares = squares + load(work, at + out_pad) + delta * delta * (first * n / end)
         variance = squares * (1.0 / n_rows)
-        inverse = like(mean, 1.0) / sqrt(variance + EPS)
+        inverse = like(mean, 1.0) / sqrt(variance + NORM_EPS)
         if r0 == 0 and r1 > 0:
             store(work, layer.statistics + j, mean)
             store(work, layer.statistics + out_pad + j, inverse)
@@ -245,8 +242,8 @@ def update_running(p, n_rows):
                 variance = load(p.work, layer.statistics + 2 * out_pad + j) * unbiased
                 at = layer.running + j
                 old_mean, old_variance = load(p.running, at), load(p.running, at + out_pad)
-                new_mean = old_mean + (mean - old_mean) * MOMENTUM
-                new_variance = old_variance + (variance - old_variance) * MOMENTUM
+                new_mean = old_mean + (mean - old_mean) * NORM_MOMENTUM
+                new_variance = old_variance + (variance - old_variance) * NORM_MOMENTUM
                 # x - x is 0 for a finite x and NaN for others.
                 fault = (new_mean - new_mean) + (new_variance - new_variance)
                 finite = fault == 0.0

@@ -12,11 +12,11 @@ import math
 from typing import NamedTuple
 
 from .. import codes
+from ..constants import nadam_momentum
 from ..jit import njit, switch
 from .simd import fma, like, select, sqrt
 
 RADAM, NADAM, MUON = (codes.OPTIMIZERS.index(name) for name in ("radam", "nadam", "muon"))
-NADAM_DECAY = 0.004
 
 
 class Hyper(NamedTuple):
@@ -131,10 +131,7 @@ TABLE = {
 update = switch("update", TABLE, codes.OPTIMIZERS, 6)
 
 
-@njit
-def momentum_at(beta1, t):
-    """NAdam's momentum of step t, which warms up: mu_t = b1 (1 - 0.96^(0.004 t) / 2)."""
-    return beta1 * (1.0 - 0.5 * 0.96 ** (t * NADAM_DECAY))
+momentum_at = njit(nadam_momentum)
 
 
 @njit

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from ..constants import CLIP_EPS
 from ..jit import inlined, njit
 from ..structs import KIND_GRADIENTS, Float, Job
 from .bands import sum_groups
@@ -243,7 +244,7 @@ def clip_factor(p, n_threads):
     squares = 0.0
     for number in range(p.job[Job.N_TASKS]):
         squares += p.norms[number]
-    return min(1.0, p.floats[Float.CLIP_NORM] / (math.sqrt(squares) + 1e-6))
+    return min(1.0, p.floats[Float.CLIP_NORM] / (math.sqrt(squares) + CLIP_EPS))
 
 
 @njit

@@ -6,12 +6,16 @@
 import math
 
 from ..codes import ACTIVATIONS
+from ..constants import (
+    GELU_CUBIC,
+    INV_SQRT_2PI,
+    LEAK,
+    SELU_ALPHA,
+    SELU_SCALE,
+    SQRT_2_BY_PI,
+    SQRT_HALF,
+)
 from .jit import device, for_type
-
-LEAK = 0.01
-SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
-GELU_CUBIC, SQRT_2_BY_PI = 0.044715, 0.7978845608028654
-SQRT_HALF, INV_SQRT_2PI = 0.7071067811865476, 0.3989422804014327
 
 
 @for_type

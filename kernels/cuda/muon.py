@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
+from ..constants import MUON_A, MUON_B, MUON_C
 from ..structs import STATUS_RUNNING, Float, Job
 from .jit import THREADS, for_type, kernel
 from .structs import N_HYPER, Clock, Hyper, Number
 from .sums import block_sum
 
-A, B, C = 3.4445, -4.7750, 2.0315
 BLOCK_ELEMS = THREADS * 4
 
 
@@ -82,7 +82,7 @@ def scale_to_norm(T: Any) -> Any:
 @for_type
 def combine(T: Any) -> Any:
     """p = a I + b gram + c p for (n, ld) of both, the identity within n_diagonal."""
-    a, b, c, zero = T(A), T(B), T(C), T(0)
+    a, b, c, zero = T(MUON_A), T(MUON_B), T(MUON_C), T(0)
 
     @kernel
     def combine(p, gram, clock, n, ld, n_diagonal):

@@ -11,6 +11,7 @@ from typing import Any
 
 from numba import cuda
 
+from ..constants import NORM_EPS, NORM_MOMENTUM
 from ..structs import STATUS_RUNNING, Float, Job
 from .activations import activations
 from .jit import SMALL, THREADS, device, for_type, kernel
@@ -20,8 +21,6 @@ from .sums import group_sum
 
 CHUNK = 4 if SMALL else 256
 FEW_ROWS = 2 if SMALL else 8  # of a block where nothing is summed: each waits for the one before
-EPS = 1e-5  # added to the variance, or to the mean square
-MOMENTUM = 0.1  # what a step contributes to the running statistics
 
 
 @for_type
@@ -56,7 +55,7 @@ def normalise_rows(
     """normed (B, ld): Z becomes Z^; inverse (B,) 1 / deviation; act and slope (B, ld) of
     f(scale Z^ + bias)."""
     finish = _finish(T, activation, keeps_slope, drops, adds_input)
-    total, zero, one, eps = group_sum(T, lanes), T(0), T(1), T(EPS)
+    total, zero, one, eps = group_sum(T, lanes), T(0), T(1), T(NORM_EPS)
 
     @kernel
     def normalise(
@@ -169,7 +168,7 @@ def column_moments(T: Any) -> Any:
 @for_type
 def merge_moments(T: Any) -> Any:
     """statistics (3, ld): mean, 1 / deviation and variance of columns (Chan et al. 1983)."""
-    one, eps = T(1), T(EPS)
+    one, eps = T(1), T(NORM_EPS)
 
     @kernel
     def merge(statistics, moments, clock, ld):
@@ -194,7 +193,7 @@ def merge_moments(T: Any) -> Any:
 @for_type
 def running_statistics(T: Any) -> Any:
     """statistics of `merge_moments`, but the variance, from running (2, ld): for predicting."""
-    one, eps = T(1), T(EPS)
+    one, eps = T(1), T(NORM_EPS)
 
     @kernel
     def load(statistics, running, ld):
@@ -279,7 +278,7 @@ def update_running(T: Any) -> Any:
     """running (2, ld): means and unbiased variances of a step's rows blended in; a single row has
     no variance and is left out. One that would not be finite keeps its value, and marks the layer.
     """
-    zero, momentum = T(0), T(MOMENTUM)
+    zero, momentum = T(0), T(NORM_MOMENTUM)
 
     @kernel
     def update_running(running, statistics, clock, ld, layer):

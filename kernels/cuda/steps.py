@@ -14,6 +14,7 @@ import numpy as np
 from numba import cuda
 
 from .. import codes
+from ..constants import nadam_momentum
 from ..structs import (
     STATUS_BAD_LOSS,
     STATUS_BAD_UPDATE,
@@ -29,13 +30,8 @@ from .sums import block_sum
 
 STATUS_LEVEL = 6  # the loss has been level for long enough: see LossPlateau
 NADAM, RADAM, MUON = (codes.OPTIMIZERS.index(name) for name in ("nadam", "radam", "muon"))
-NADAM_DECAY = 0.004
 
-
-@device
-def momentum_at(beta1, t):
-    """NAdam's momentum of step t, which warms up: mu_t = b1 (1 - 0.96^(0.004 t) / 2)."""
-    return beta1 * (1.0 - 0.5 * math.pow(0.96, t * NADAM_DECAY))
+momentum_at = device(nadam_momentum)
 
 
 @device

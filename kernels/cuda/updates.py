@@ -14,6 +14,7 @@ import numpy as np
 from numba import cuda
 
 from ..codes import OPTIMIZER_SLOTS
+from ..constants import CLIP_EPS
 from ..structs import STATUS_RUNNING, Float, Job
 from .jit import THREADS, device, for_type, kernel
 from .last import is_last_block
@@ -133,7 +134,7 @@ def clip_by_norm(numbers, squares, clock, floats, n_segments):
     total = block_sum(scratch, t, total)
     if t == 0:
         limit = floats[Float.CLIP_NORM]
-        numbers[Number.CLIP] = min(1.0, limit / (total**0.5 + 1e-6)) if limit > 0.0 else 1.0
+        numbers[Number.CLIP] = min(1.0, limit / (total**0.5 + CLIP_EPS)) if limit > 0.0 else 1.0
 
 
 @for_type

@@ -19,6 +19,7 @@ from fastmlp.engine.cuda.store import CudaStore, on_its_gpu, one_at_a_time
 from fastmlp.engine.descriptions import describe_conventions, describe_shuffle, describe_update
 from fastmlp.engine.results import NonFinite, Progress, TrainResult
 from fastmlp.kernels import structs
+from fastmlp.kernels.constants import nadam_momentum
 from fastmlp.kernels.cuda.launch import Answers
 from fastmlp.kernels.cuda.steps import STATUS_LEVEL
 from fastmlp.kernels.cuda.structs import N_HYPER, Clock, Number, Record
@@ -83,7 +84,7 @@ class CudaEngine(CudaStore):
             job[Job.STEPS_SEEN] = first_step
             program.numbers_host[Number.LOSS : Number.WEIGHT + 1] = seen[:2]
             program.numbers_host[Number.PER_LAYER + N_HYPER * program.n_layers :] = seen[2:]
-        program.numbers_host[Number.PRODUCT] = self._momentum_product(floats)
+        program.numbers_host[Number.PRODUCT] = self._momentum_product()
         self._prepare(program, learning_rates, n_epochs, stores, max_norm)
         per_epoch = -(-n_rows // batch_size)
 
@@ -109,13 +110,12 @@ class CudaEngine(CudaStore):
             self._version += 1
         return self._train_result(program, outcome, learning_rates, first_step, plateau)
 
-    def _momentum_product(self, floats: np.ndarray) -> float:
+    def _momentum_product(self) -> float:
         """mu_1 ... mu_n of the steps made, for nadam: see kernels/cpu/optimizers.py."""
         product = 1.0
         if self.rule == "nadam":
-            beta1 = self.hyper[0]
             for t in range(1, self.n_updates + 1):
-                product *= beta1 * (1.0 - 0.5 * 0.96 ** (t * 0.004))
+                product *= nadam_momentum(self.hyper[0], t)
         return product
 
     def _prepare(
