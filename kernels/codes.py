@@ -1,8 +1,12 @@
 """Integer codes shared by Python and the compiled loops: a code is a name's position here.
 
-The tables of functions in `kernels/cpu` (and `kernels/cuda`) are keyed by these names, and
-`jit.switch` refuses a table whose names differ from the tuple it serves.
+The tables of functions in `kernels/cpu` and `kernels/cuda` are keyed by these names, and
+`check_names` refuses a table whose names differ from the tuple that it serves.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterable
 
 ACTIVATIONS = (
     "identity",
@@ -75,3 +79,9 @@ SOURCE_TYPES = (
     "float32", "float64", "float16", "uint8", "int8", "uint16", "int16", "uint32", "int32",
     "uint64", "int64",
 )  # fmt: skip
+
+
+def check_names(what: str, table: Iterable[str], names: tuple[str, ...]) -> None:
+    """ImportError where a table of functions has other names, or has them in another order."""
+    if tuple(table) != names:
+        raise ImportError(f"{what}: the table has {tuple(table)}, the codes are {names}")

@@ -8,6 +8,7 @@ from typing import Any
 import numba
 
 from .cache import Cache
+from .codes import check_names
 from .compiler import Entry, Helper
 
 # No fastmath: reassociated sums may take a vector or a scalar path by run-time addresses, and the
@@ -69,8 +70,7 @@ def switch(name: str, table: dict[str, Any], names: tuple[str, ...], n_args: int
     An if-chain in generated source, since numba can neither cache a function that closes over
     a dispatcher nor index a tuple of functions by a run-time code.
     """
-    if tuple(table) != names:
-        raise ImportError(f"{name}: the table has {tuple(table)}, the codes are {names}")
+    check_names(name, table, names)
     args = ", ".join(f"a{i}" for i in range(n_args))
     lines = [f"def {name}(code, {args}):"]
     for code, key in enumerate(names[:-1]):

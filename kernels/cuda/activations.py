@@ -5,7 +5,9 @@
 
 import math
 
-from ..codes import ACTIVATIONS
+import numpy as np
+
+from ..codes import ACTIVATIONS, check_names
 from ..constants import (
     GELU_CUBIC,
     INV_SQRT_2PI,
@@ -114,6 +116,11 @@ def activations(T):
         a = sigmoid_of(z)
         return a, a * (one - a)
 
-    made = (identity, relu, leaky_relu, elu, selu, gelu, gelu_tanh, silu, mish, softplus,
-            hard_swish, tanh, sigmoid)  # fmt: skip
-    return dict(zip(ACTIVATIONS, made, strict=True))
+    return {
+        "identity": identity, "relu": relu, "leaky_relu": leaky_relu, "elu": elu, "selu": selu,
+        "gelu": gelu, "gelu_tanh": gelu_tanh, "silu": silu, "mish": mish, "softplus": softplus,
+        "hard_swish": hard_swish, "tanh": tanh, "sigmoid": sigmoid,
+    }  # fmt: skip
+
+
+check_names("activations", activations(np.float32), ACTIVATIONS)

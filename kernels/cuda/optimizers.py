@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..codes import OPTIMIZERS
+import numpy as np
+
+from ..codes import OPTIMIZERS, check_names
 from .jit import device, for_type
 
 
@@ -84,5 +86,11 @@ def rules(T: Any) -> dict[str, Any]:
         return w - step, first(g, s1, h1), s2, s3
 
     # muon: of what is not a matrix of a hidden layer; see muon.py for those.
-    made = (sgd, momentum, nesterov, adam, amsgrad, nadam, radam, rmsprop, adagrad, lion, adam)
-    return dict(zip(OPTIMIZERS, made, strict=True))
+    return {
+        "sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adam": adam, "amsgrad": amsgrad,
+        "nadam": nadam, "radam": radam, "rmsprop": rmsprop, "adagrad": adagrad, "lion": lion,
+        "muon": adam,
+    }  # fmt: skip
+
+
+check_names("rules", rules(np.float32), OPTIMIZERS)
