@@ -121,6 +121,7 @@ class ParameterStore:
     def set_training_parameters(self, plain: Parameters) -> None:
         """Set what training goes on from, and leave a moving average as it is."""
         self.plan.pack(self.params, plain)
+        self._version += 1
 
     def _used(self) -> np.ndarray:
         """What predicts: the moving average where there is one."""
@@ -222,7 +223,8 @@ class ParameterStore:
     def clear_optimizer(self) -> None:
         """Forget rule, state and moving average: another rule begins anew."""
         self.state, self.average = aligned_zeros(0, self.dtype), None
-        self.rule, self.n_updates, self.last_rate, self._folded = "", 0, 0.0, None
+        self.rule, self.n_updates, self.last_rate = "", 0, 0.0
+        self._version += 1
 
     def set_optimizer(
         self, rule: str, hyper: tuple[float, ...], options: UpdateOptions | None = None
@@ -237,12 +239,12 @@ class ParameterStore:
             self.rule, self.n_updates, self.last_rate = rule, 0, 0.0
         self.hyper = tuple(hyper) + (0.0,) * (N_HYPER - len(hyper))
         self.options = options or UpdateOptions()
-        self._version += 1
         if not self.options.ema:
             self.average = None
         elif self.average is None:
             self.average = aligned_zeros(self.plan.n_elems, self.dtype)
             self.average[:] = self.params
+        self._version += 1
 
     def _slot(self, number: int) -> np.ndarray:
         return self.state[number * self.plan.n_elems : (number + 1) * self.plan.n_elems]
