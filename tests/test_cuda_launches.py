@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fastmlp.engine.cuda.offline import launches_of
+from fastmlp.engine.cuda.workspace import OnDevice, Tables
 
 ROOT = Path(__file__).parents[1]
 SMALL, LARGE, NARROW = (4, 32, 32, 1), (784, 256, 128, 10), (128, *[64] * 5, 16)
@@ -58,3 +61,14 @@ def test_the_documents_have_the_counts():
         f"128-64x5-16 has {counts[2]}, and {many_rows} with minibatches of 262,144 rows"
     )
     assert sentence in (ROOT / "docs" / "design" / "gpu.md").read_text()
+
+
+@pytest.mark.parametrize("kind", [Tables, OnDevice])
+def test_what_a_program_is_given_is_read(kind):
+    read = {
+        node.attr
+        for path in (ROOT / "fastmlp" / "engine" / "cuda").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
+    assert {field.name for field in fields(kind)} <= read

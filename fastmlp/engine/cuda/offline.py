@@ -66,7 +66,7 @@ def launches_of(
         of_type, of_type, of_type, [0] * len(plan.layers),
     )  # fmt: skip
     data = Tables(
-        Typed(sent_type(np.dtype(table or dtype))), Typed(np.int32), of_type, of_type, 1000, 1,
+        Typed(sent_type(np.dtype(table or dtype))), Typed(np.int32), of_type, of_type, 1,
         spec.loss.is_classes and not soft, weights, (spec.sizes[0], 1),
     )  # fmt: skip
     training = "muon" if rule == "muon" and kind == "train" else kind

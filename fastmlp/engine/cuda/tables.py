@@ -53,7 +53,7 @@ class TableStore:
     def nothing(self) -> Tables:
         """Tables of no rows, with neither targets nor weights: rows to predict add their X."""
         empty = self._gpu.empty(0, self._dtype)
-        return Tables(None, empty, empty, empty, 0, 0, False, False, (1, 1))
+        return Tables(None, empty, empty, empty, 0, False, False, (1, 1))
 
     def get(self, data: Dataset, *, whole: bool = True) -> Tables:
         """The data set on the device; X only where `whole`, else an array of no meaning."""
@@ -89,7 +89,6 @@ class TableStore:
             # its own.
             targets=_column(gpu, targets, self._dtype),
             weights=_column(gpu, data.weights, self._dtype),
-            n_rows=len(X),
             n_targets=n_targets,
             has_labels=data.labels is not None,
             has_weights=data.weights is not None,

@@ -30,7 +30,6 @@ class Tables:
     labels: Any
     targets: Any
     weights: Any
-    n_rows: int
     n_targets: int
     has_labels: bool
     has_weights: bool
