@@ -57,7 +57,7 @@ gpu:  ## check and measure on a CUDA GPU, with what $(PYTHON) or gpu-kit/ has (9
 gpu-smoke:  ## the first checks on a CUDA GPU, likewise (150 seconds)
 	@$(PYTHON) -m benchmarks.gpu.smoke $(GPU_OPTIONS)
 
-gpu-kit: $(TEST)  ## pack all that a GPU machine without a network needs, into build/ (5 minutes)
+gpu-kit: $(TEST)  ## pack all that a GPU machine without a network needs, into build/ (10 minutes)
 	$(BIN)/python -m benchmarks.gpu.kit
 
 sklearn: $(BENCH)  ## time whole fits beside scikit-learn's, into the README (2 minutes)

@@ -42,13 +42,22 @@ _LEFT_OUT_SUFFIXES = (".pyi", ".pyc", ".a", ".pyx", ".pxd", ".pxi")
 _DATA = re.compile(r"[^/]+\.data/(purelib|platlib)/(.+)")
 
 # A folder on PYTHONPATH has none of its .pth files read; numba-cuda's takes the place of numba.cuda
-# by one.
-SITECUSTOMIZE = '''"""Read the .pth files of this folder, as of one that pip installs into."""
+# by one. numba-cuda 0.30 also asks NumPy for row_stack, which is gone in NumPy 2.5, and the machine
+# may have that.
+SITECUSTOMIZE = '''"""Read the .pth files of this folder, and give NumPy 2.5 its row_stack."""
 
 import os
 import site
 
 site.addsitedir(os.path.dirname(os.path.abspath(__file__)))
+
+try:
+    import numpy
+except ImportError:  # the first stage says so
+    pass
+else:
+    if not hasattr(numpy, "row_stack"):
+        numpy.row_stack = numpy.vstack
 '''
 
 

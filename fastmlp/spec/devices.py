@@ -190,7 +190,10 @@ def _package_trouble() -> str:
 
 def _import_trouble() -> str:
     try:
-        import numba.cuda  # noqa: F401
+        from numba.cuda.core import config
+
+        if not config.ENABLE_CUDASIM:
+            import numba.cuda.cudaimpl  # noqa: F401  what kernels are compiled with, read late
     except ModuleNotFoundError as error:
         return f"the package {error.name} is not installed; {INSTALL}"
     except Exception as error:  # CUDA's runtime is not found, or the versions do not fit

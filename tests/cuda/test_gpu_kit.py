@@ -118,13 +118,21 @@ def test_a_kit_works_where_it_is_unpacked(small_kit):
     assert modes["gpu-kit/cache/stamp"] == 0o755
     for name in ("kernel", "of_stages"):
         assert modes[f"gpu-kit/cache/stamp/{name}.cubin"] == 0o644
-    empty = small_kit / "empty"
+    empty, later = small_kit / "empty", small_kit / "later"
+    (later / "numpy").mkdir(parents=True)
+    (later / "numpy" / "__init__.py").write_text("def vstack(): pass\n")  # as NumPy 2.5
     assert (empty / "fastmlp" / "kernels" / "cuda" / "jit.py").is_file()
     done = subprocess.run(
         [sys.executable, "-c", "import a; print(a.A)"], capture_output=True, text=True, check=True,
         env={**os.environ, "PYTHONPATH": str(empty / "gpu-kit" / "site-packages")},
     )  # fmt: skip
     assert done.stdout == "2\n", "its .pth file was not read"
+    done = subprocess.run(
+        [sys.executable, "-c", "import numpy; print(numpy.row_stack is numpy.vstack)"], text=True,
+        capture_output=True, check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(
+            [str(empty / "gpu-kit" / "site-packages"), str(later)])},
+    )  # fmt: skip
+    assert done.stdout == "True\n"
 
 
 def test_a_step_that_fails_is_told(small_kit, monkeypatch, capsys):

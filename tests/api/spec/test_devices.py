@@ -78,10 +78,10 @@ def test_an_import_that_fails_is_told(machine, monkeypatch, error, sentence):
 
     class Finder:
         def find_spec(self, name, *others):
-            if name == "numba.cuda":
+            if name == "numba.cuda.cudaimpl":
                 raise error
 
-    monkeypatch.delitem(sys.modules, "numba.cuda")
+    monkeypatch.delitem(sys.modules, "numba.cuda.cudaimpl", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
     for told in (devices.trouble(0), devices.compiling_trouble()):
         assert sentence in told
