@@ -323,7 +323,11 @@ def as_probabilities(y: Any, n_rows: int, n_classes: int, dtype: str, name: str)
     return np.ascontiguousarray(array, dtype=dtype)
 
 
-def _balanced(indices: np.ndarray, n_classes: int) -> np.ndarray:
+def balanced(indices: np.ndarray, n_classes: int) -> np.ndarray:
+    """A factor (n_classes,): rows / (classes that occur * rows of the class), as in scikit-learn.
+
+    indices: (n,) the class of each row.
+    """
     counts = np.bincount(indices, minlength=n_classes)
     return len(indices) / (np.count_nonzero(counts) * np.maximum(counts, 1))
 
@@ -339,7 +343,7 @@ def weights_of_training(
     if indices is None:
         assert data.targets is not None
         indices = data.targets[:, 0].astype(np.int32)
-    factors = _balanced(indices, len(classes))
+    factors = balanced(indices, len(classes))
     return dict(zip(classes.tolist(), factors.tolist(), strict=True))
 
 
@@ -348,8 +352,8 @@ def class_weights(
 ) -> np.ndarray:
     """A factor (n_classes,) for the rows of each class.
 
-    "balanced": rows / (classes that occur * rows of the class), as in scikit-learn; else a
-    mapping from labels to weights >= 0, 1 for labels that it leaves out.
+    "balanced": see `balanced`; else a mapping from labels to weights >= 0, 1 for labels that it
+    leaves out.
     """
     if indices is None or classes is None:
         raise OptionError(
@@ -357,7 +361,7 @@ def class_weights(
             "targets; pass sample_weight instead"
         )
     if isinstance(class_weight, str) and class_weight == "balanced":
-        return _balanced(indices, len(classes))
+        return balanced(indices, len(classes))
     if not isinstance(class_weight, Mapping):
         raise OptionTypeError(
             "class_weight must be 'balanced' or a mapping from labels to weights, "

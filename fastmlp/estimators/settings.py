@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastmlp import registered
+from fastmlp.data.targets import balanced
 from fastmlp.optim import BY_NAME, LBFGS, SGD, Adam, Optimizer, as_optimizer
 from fastmlp.schedules.plateau import ReduceOnPlateau
 from fastmlp.spec import losses
@@ -166,13 +167,9 @@ def optimizer_of(estimator: Any) -> Optimizer:
 
 
 def weights_of_classes(class_weight: Any, codes: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """A factor for each class; codes: the class of each row.
-
-    Scikit-learn's "balanced": rows / (classes * rows of the class).
-    """
-    if isinstance(class_weight, str):
-        counts = np.bincount(codes, minlength=len(classes))
-        return len(codes) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    """A factor for each class; codes: the class of each row."""
+    if isinstance(class_weight, str):  # "balanced", as the constraints have it
+        return balanced(codes, len(classes))
     known = dict(zip(classes.tolist(), range(len(classes)), strict=True))
     factors = np.ones(len(classes))
     for label, factor in class_weight.items():

@@ -8,6 +8,8 @@ from sklearn.metrics import mean_pinball_loss
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor, losses, optim, schedules
+from fastmlp.data import targets
+from fastmlp.estimators import settings
 
 from .pairs import problem
 
@@ -91,6 +93,14 @@ def test_class_weights_are_sample_weights():
         by_hand = MLPClassifier(**FEW).fit(X, y, compute_sample_weight("balanced", y))
         for a, b in zip(balanced.coefs_, by_hand.coefs_, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-10)
+
+
+def test_balanced_classes_weigh_in_estimators_what_they_weigh_in_networks():
+    codes, classes = np.array([0, 3, 3, 0, 0, 1]), np.array(list("abcd"))  # without a "c"
+    here = settings.weights_of_classes("balanced", codes, classes)
+    there = targets.class_weights("balanced", classes, codes, losses.cross_entropy())
+    np.testing.assert_array_equal(here, there)
+    np.testing.assert_allclose(here, [2.0 / 3.0, 2.0, 2.0, 1.0])
 
 
 @pytest.mark.parametrize(
