@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import warnings
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,16 +34,35 @@ from fastmlp.cli.record import Record
 from fastmlp.cli.results import Results
 from fastmlp.cli.summary import Summary
 from fastmlp.cli.train_options import TrainOptions
-from fastmlp.cli.training_table import TrainingTable
+from fastmlp.cli.training_table import Part, TrainingTable
 from fastmlp.cli.watch import Watch, check_watched, metrics_for
 from fastmlp.errors import OptionError, TableError, TrainingInterruptedWarning
+from fastmlp.history import History
 from fastmlp.model.network import Network
-from fastmlp.optim import LBFGS
+from fastmlp.optim import LBFGS, Optimizer
+from fastmlp.preparation import Target
 from fastmlp.preparation.choice import choose
+from fastmlp.schedules import Schedule
 from fastmlp.spec.losses import Loss
+from fastmlp.training.scoring import Metric
 
 _INTERRUPTED = 130
 _WRITTEN = {"--log-csv": "log_csv", "--log-json": "log_json", "--checkpoint": "checkpoint"}
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What is settled before a folder is made and a row prepared."""
+
+    table: TrainingTable  # split, and its preparation learnt
+    network: Network  # which predicts a constant
+    optimizer: Optimizer
+    schedule: Schedule
+    watch: Watch
+    others: EvalTables
+    metrics: list[Metric]
+    class_weight: str | dict[Any, float] | None
+    batch_size: int
 
 
 class Job:
@@ -57,19 +78,32 @@ class Job:
             return self._run(until_end)
 
     def _run(self, until_end: ExitStack) -> int:
+        options, job = self._options, self._decide()
+        table, network = job.table, job.network
+        folder = until_end.enter_context(writable_folder(options.out or f"runs/{table.name}"))
+        self._check_written(folder)
+        train, validation, test = table.parts(folder, options.dtype)
+        parts = job.others.parts(table, folder, options.dtype)
+        if len(validation.y):
+            parts = {VALIDATION: validation, **parts}
+        # Its weights, and as much of an optimizer's state as two of theirs.
+        check_room(folder, 3 * network.n_parameters * np.dtype(options.dtype).itemsize)
+        check_scores(network, table.target, test, job.metrics)
+        summary = Summary(
+            self._output, table, network, job.watch.monitor, options.sample_weight is not None
+        )
+        summary.settings(
+            job.optimizer, job.batch_size, options.seed, job.others.sizes, options.device
+        )
+        history = self._fit(job, train, parts, summary)
+        self._write(job, folder, test, history, summary)
+        return _INTERRUPTED if history.stopped_by == "interrupt" else 0
+
+    def _decide(self) -> _Training:
+        """Read the table, and settle all of the training that does not need a folder."""
         options = self._options
         options.check()
-        optimizer = optimizer_for(
-            options.optimizer,
-            lr=options.lr,
-            weight_decay=options.weight_decay,
-            decay_biases=options.decay_biases,
-            clip_norm=options.clip_norm,
-            clip_value=options.clip_value,
-            max_norm=options.max_norm,
-            ema=options.ema,
-            layer_lr=layer_factors(options.layer_lr),
-        )
+        optimizer = self._optimizer()
         schedule = schedule_for(options.schedule, options.monitor)
         hidden = hidden_sizes(options.hidden)
         check_layer_lr(optimizer, hidden)
@@ -78,23 +112,14 @@ class Job:
         target = table.target
         split = table.split_rows(options.val_fraction, options.test_fraction, options.seed)
         loss = loss_for(options.loss, target.task, target.name)
-        if options.class_weight is not None and target.task != "classification":
-            raise OptionError(
-                f"--class-weight needs a target of classes, the target {target.name!r} holds "
-                "values; leave it out"
-            )
-        class_weight = class_weights_for(options.class_weight, target.values, target.name)
+        class_weight = self._class_weight(target)
         scale_target = target.task == "regression" and can_be_shifted(loss)
         _check_counts(table, loss)
         preparation = table.learn(scale_target)
         network = self._network(table, hidden, loss)
         preparation.begin(network)
         network.extra = preparation.to_extra()
-        batch_size = options.batch_size
-        if batch_size is None and isinstance(optimizer, LBFGS):
-            batch_size = len(split.train)
-        if batch_size is None:
-            batch_size = default_batch_size(len(split.train))
+        batch_size = self._batch_size(optimizer, len(split.train))
         y = preparation.outputs(target.values) if scale_target else target.values
         start_at_constant(network, y[split.train], class_weight)
         others = EvalTables(
@@ -107,7 +132,41 @@ class Job:
         )
         metrics = metrics_for(options.metrics, network, preparation)
         check_watched(options, network, metrics, others.names, len(split.test))
-        folder = until_end.enter_context(writable_folder(options.out or f"runs/{table.name}"))
+        return _Training(
+            table, network, optimizer, schedule, watch, others, metrics, class_weight, batch_size,
+        )  # fmt: skip
+
+    def _optimizer(self) -> Optimizer:
+        options = self._options
+        return optimizer_for(
+            options.optimizer,
+            lr=options.lr,
+            weight_decay=options.weight_decay,
+            decay_biases=options.decay_biases,
+            clip_norm=options.clip_norm,
+            clip_value=options.clip_value,
+            max_norm=options.max_norm,
+            ema=options.ema,
+            layer_lr=layer_factors(options.layer_lr),
+        )
+
+    def _class_weight(self, target: Target) -> str | dict[Any, float] | None:
+        options = self._options
+        if options.class_weight is not None and target.task != "classification":
+            raise OptionError(
+                f"--class-weight needs a target of classes, the target {target.name!r} holds "
+                "values; leave it out"
+            )
+        return class_weights_for(options.class_weight, target.values, target.name)
+
+    def _batch_size(self, optimizer: Optimizer, n_rows: int) -> int:
+        if self._options.batch_size is not None:
+            return self._options.batch_size
+        return n_rows if isinstance(optimizer, LBFGS) else default_batch_size(n_rows)
+
+    def _check_written(self, folder: Path) -> None:
+        """Refuse to write over what is read, and files that cannot be written."""
+        options = self._options
         self._record.check(folder, self._data)
         check_files(
             {name: getattr(options, key) for name, key in _WRITTEN.items()},
@@ -119,58 +178,57 @@ class Job:
             },
             folder,
         )
-        train, validation, test = table.parts(folder, options.dtype)
-        parts = others.parts(table, folder, options.dtype)
-        if len(validation.y):
-            parts = {VALIDATION: validation, **parts}
-        # Its weights, and as much of an optimizer's state as two of theirs.
-        check_room(folder, 3 * network.n_parameters * np.dtype(options.dtype).itemsize)
-        check_scores(network, target, test, metrics)
-        summary = Summary(
-            self._output, table, network, watch.monitor, options.sample_weight is not None
-        )
-        summary.settings(optimizer, batch_size, options.seed, others.sizes, options.device)
+
+    def _fit(
+        self, job: _Training, train: Part, parts: dict[str, Part], summary: Summary
+    ) -> History:
+        options = self._options
         with warnings.catch_warnings():
             # The summary says it in its own words.
             warnings.simplefilter("ignore", TrainingInterruptedWarning)
-            history = network.fit(
+            return job.network.fit(
                 train.X,
                 train.y,
-                optimizer=optimizer,
+                optimizer=job.optimizer,
                 epochs=options.epochs,
-                batch_size=batch_size,
+                batch_size=job.batch_size,
                 eval_set={name: (part.X, part.y, part.weights) for name, part in parts.items()},
-                metrics=metrics if metrics and parts else None,
+                metrics=job.metrics if job.metrics and parts else None,
                 # The summary comes last: what refuses has done so before it.
-                callbacks=[*watch.callbacks, summary],
+                callbacks=[*job.watch.callbacks, summary],
                 sample_weight=train.weights,
-                class_weight=class_weight,
-                schedule=schedule,
+                class_weight=job.class_weight,
+                schedule=job.schedule,
                 shuffle=options.shuffle_for_fit,
                 max_time_s=options.max_time,
                 verbose=options.progress and not self._output.as_json,
             )
+
+    def _write(
+        self, job: _Training, folder: Path, test: Part, history: History, summary: Summary
+    ) -> None:
+        """The model, its history and the run file, and what is said at the end."""
+        options, network, target = self._options, job.network, job.table.target
         results = Results(folder)
         path = results.write(MODEL, network.save)
-        score = held_back_score(network, preparation, test, metrics)
+        score = held_back_score(network, job.table.preparation, test, job.metrics)
         text = json.dumps(history.to_dict() | ({"test": score} if score else {})) + "\n"
         results.write(HISTORY, lambda file: file.write_text(text))
-        watched = watch.in_force()
+        watched = job.watch.in_force()
         settings = {
             "data": self._data,
             "out": str(folder),
             "target": target.name,
             "task": target.task,
-            "batch_size": batch_size,
+            "batch_size": job.batch_size,
             "block_shuffle": {"blocks": True, "rows": False}.get(history.shuffle or ""),
             **watched,
-            **functions_in_force(network, optimizer, schedule, watched["monitor"]),
+            **functions_in_force(network, job.optimizer, job.schedule, watched["monitor"]),
         }
         run_file = results.write(RUN_FILE, lambda file: self._record.write(file, settings))
         summary.end(history, score, path, run_file, self._data, options.header, options.functions)
         self._record.write_also(settings)
         results.check()
-        return _INTERRUPTED if history.stopped_by == "interrupt" else 0
 
     def _read(self) -> TrainingTable:
         options = self._options
