@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fastmlp.layout.parameters import CACHE_LINE_BYTES, ParameterPlan, round_up
+from fastmlp.layout.parameters import CACHE_LINE_BYTES, LayerPlan, ParameterPlan, round_up
 
 # Rows of a table's layer that should stay in a core's second-level cache while panels pass.
 ROW_BLOCK_BYTES = 256 * 1024
@@ -75,15 +76,8 @@ class WorkPlan:
         `forward`: no step goes back through the layers, so there is no W^T.
         """
         lanes, layers = parameters.lanes, parameters.layers
-        line = CACHE_LINE_BYTES // itemsize
-        at = 0
-
-        def take(n_elems: int) -> int:
-            nonlocal at
-            offset = at
-            at += round_up(n_elems, line)
-            return offset
-
+        room = _Room(CACHE_LINE_BYTES // itemsize)
+        take = room.take
         padded = [layers[0].in_pad] + [layer.out_pad for layer in layers]
         leading = tuple(leading_dimension(n, lanes, itemsize) for n in padded)
         activations = tuple(take(batch_size * ld) for ld in leading)
@@ -92,45 +86,21 @@ class WorkPlan:
             take(0 if forward else parameters.transposed_rows(i) * layer.out_pad)
             for i, layer in enumerate(layers)
         )
-        n_chunks = -(-batch_size // tile_rows)
-        normed, statistics, sums = [], [], []
-        for layer, ld in zip(layers, leading[1:], strict=True):
-            is_normed = layer.norm != "none"
-            of_chunks = n_chunks * 2 * layer.out_pad
-            each = 3 * layer.out_pad + of_chunks if layer.norm == "batch" else batch_size
-            normed.append(take(batch_size * ld) if is_normed else 0)
-            statistics.append(take(each) if is_normed else 0)
-            sums.append(take(of_chunks) if is_normed else 0)
-        # The layer before one with a residual connection gets its dA in two parts.
-        parts = (*residual, False)
-        wanted = [bool(parameters.embeddings)]
-        wanted += [here or after for here, after in itertools.pairwise(parts)]
-        da = [
-            take(batch_size * ld) if is_wanted else 0
-            for ld, is_wanted in zip(leading, wanted, strict=False)
-        ]
-        da += [0] * (len(leading) - len(da))
+        normed, statistics, sums = _normalised(room, layers, leading, batch_size, tile_rows)
+        da = _two_parts(room, parameters, leading, batch_size, residual)
         columns = columns_ld = input_mask = 0
         if parameters.embeddings:
             n_columns = layers[0].n_in - parameters.n_embedded + len(parameters.embeddings)
             columns_ld = leading_dimension(n_columns, lanes, itemsize)
             columns = take(batch_size * columns_ld)
             input_mask = take(batch_size * leading[0]) if input_dropout else 0
-        blocks = tuple(
-            max(ROW_BLOCK_BYTES // (ld * itemsize) // tile_rows, 1) * tile_rows for ld in leading
-        )
         target, row_loss = take(batch_size * padded[-1]), take(batch_size + lanes)
         row_weight, zeros = take(batch_size + lanes), take(max(2 * lanes, *padded))
         widest = max((table.width for table in parameters.embeddings), default=0)
-        scratch_elems = max((2 * lanes) ** 2, lanes * widest) + line
+        scratch_elems = max((2 * lanes) ** 2, lanes * widest) + room.line
         scratch = take(n_threads * scratch_elems)
-        gradient_elems = round_up(parameters.n_elems, line)
-        banded = (
-            not forward
-            and pays_in_bands(batch_size, gradient_elems * itemsize)
-            and not parameters.embeddings
-            and all(layer.norm != "batch" for layer in layers)
-        )
+        gradient_elems = round_up(parameters.n_elems, room.line)
+        banded = not forward and _is_banded(parameters, batch_size, gradient_elems * itemsize)
         packs_dz = tuple(
             not (forward or banded)
             and ld * itemsize >= PACKED_ROW_BYTES
@@ -140,26 +110,121 @@ class WorkPlan:
         )
         packed_elems = 2 * lanes * batch_size if any(packs_dz) else 0
         packed = take(n_threads * packed_elems)
-        # Whole tiles of rows, and so whole chunks of those that normalised layers sum.
-        band_rows = round_up(BAND_ROWS, tile_rows) if banded else 0
-        n_groups = max(LEAST_GROUPS, PARTIAL_BYTES // (gradient_elems * itemsize))
-        least_rows = -(-batch_size // min(n_groups, MOST_GROUPS))
-        group_rows = round_up(least_rows, band_rows) if banded else 0
+        band_rows = group_rows = 0
+        if banded:
+            band_rows, group_rows = _bands(batch_size, tile_rows, gradient_elems * itemsize)
         partials = take(-(-batch_size // group_rows) * gradient_elems if banded else 0)
-        tall = square = 0
+        muon = _orthogonalised(room, parameters, leading, orthogonalises)
+        return cls(
+            batch_size=batch_size,
+            n_threads=n_threads,
+            leading=leading,
+            activations=activations,
+            dz=dz,
+            weight_t=weight_t,
+            normed=normed,
+            statistics=statistics,
+            sums=sums,
+            da=da,
+            columns=columns,
+            columns_ld=columns_ld,
+            input_mask=input_mask,
+            blocks=tuple(
+                max(ROW_BLOCK_BYTES // (ld * itemsize) // tile_rows, 1) * tile_rows
+                for ld in leading
+            ),
+            target=target,
+            target_ld=padded[-1],
+            row_loss=row_loss,
+            row_weight=row_weight,
+            zeros=zeros,
+            scratch=scratch,
+            scratch_elems=scratch_elems,
+            packs_dz=packs_dz,
+            packed=packed,
+            packed_elems=packed_elems,
+            band_rows=band_rows,
+            group_rows=group_rows,
+            partials=partials,
+            muon=muon,
+            n_elems=room.n_elems,
+        )
+
+
+class _Room:
+    """Arrays one behind the other, each from the beginning of a cache line of `line` elements."""
+
+    def __init__(self, line: int) -> None:
+        self.line, self.n_elems = line, 0
+
+    def take(self, n_elems: int) -> int:
+        """The offset of an array of so many elements."""
+        offset = self.n_elems
+        self.n_elems += round_up(n_elems, self.line)
+        return offset
+
+
+def _normalised(
+    room: _Room, layers: Sequence[LayerPlan], leading: tuple[int, ...], batch_size: int,
+    tile_rows: int,
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:  # fmt: skip
+    """Offsets of each layer's normalised values, statistics and sums over chunks; 0 for none."""
+    n_chunks = -(-batch_size // tile_rows)
+    offsets = []
+    for layer, ld in zip(layers, leading[1:], strict=True):
+        if layer.norm == "none":
+            offsets.append((0, 0, 0))
+            continue
+        of_chunks = n_chunks * 2 * layer.out_pad
+        each = 3 * layer.out_pad + of_chunks if layer.norm == "batch" else batch_size
+        offsets.append((room.take(batch_size * ld), room.take(each), room.take(of_chunks)))
+    normed, statistics, sums = zip(*offsets, strict=True)
+    return normed, statistics, sums
+
+
+def _two_parts(
+    room: _Room, parameters: ParameterPlan, leading: tuple[int, ...], batch_size: int,
+    residual: tuple[bool, ...],
+) -> tuple[int, ...]:  # fmt: skip
+    """Offsets of dA, which the layer before one with a residual connection gets in two parts."""
+    wanted = [bool(parameters.embeddings)]
+    wanted += [here or after for here, after in itertools.pairwise((*residual, False))]
+    da = [
+        room.take(batch_size * ld) if is_wanted else 0
+        for ld, is_wanted in zip(leading, wanted, strict=False)
+    ]
+    return (*da, *[0] * (len(leading) - len(da)))
+
+
+def _is_banded(parameters: ParameterPlan, batch_size: int, gradient_bytes: int) -> bool:
+    return (
+        pays_in_bands(batch_size, gradient_bytes)
+        and not parameters.embeddings
+        and all(layer.norm != "batch" for layer in parameters.layers)
+    )
+
+
+def _bands(batch_size: int, tile_rows: int, gradient_bytes: int) -> tuple[int, int]:
+    """Rows of a band, and of a group of bands."""
+    # Whole tiles of rows, and so whole chunks of those that normalised layers sum.
+    band_rows = round_up(BAND_ROWS, tile_rows)
+    n_groups = max(LEAST_GROUPS, PARTIAL_BYTES // gradient_bytes)
+    least_rows = -(-batch_size // min(n_groups, MOST_GROUPS))
+    return band_rows, round_up(least_rows, band_rows)
+
+
+def _orthogonalised(
+    room: _Room, parameters: ParameterPlan, leading: tuple[int, ...], orthogonalises: bool
+) -> tuple[int, int, int, int]:
+    """Offsets of Y twice, its Gram matrix and the polynomial, for the largest hidden layer."""
+    tall = square = 0
+    if orthogonalises:
+        layers = parameters.layers
         for layer, ld_in, ld_out in zip(layers[:-1], leading[:-2], leading[1:-1], strict=True):
             wide = layer.n_out > layer.n_in
             tall = max(tall, layer.out_pad * ld_in if wide else layer.in_pad * ld_out)
             square = max(square, min(layer.in_pad, layer.out_pad) ** 2)
-        sizes = (tall, tall, square, square) if orthogonalises else (0, 0, 0, 0)
-        y, after, gram, polynomial = map(take, sizes)
-        return cls(
-            batch_size, n_threads, leading, activations, dz, weight_t, tuple(normed),
-            tuple(statistics), tuple(sums), tuple(da), columns, columns_ld, input_mask, blocks,
-            target, padded[-1], row_loss, row_weight, zeros, scratch, scratch_elems,
-            packs_dz, packed, packed_elems, band_rows, group_rows, partials,
-            (y, after, gram, polynomial), at,
-        )  # fmt: skip
+    return room.take(tall), room.take(tall), room.take(square), room.take(square)
 
 
 def pays_in_bands(batch_size: int, gradient_bytes: int) -> bool:
