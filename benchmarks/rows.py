@@ -19,6 +19,7 @@ import numpy as np
 from fastmlp.data.inputs import Dataset
 from fastmlp.data.shuffle import Blocks, name_of
 from fastmlp.engine import make_engine
+from fastmlp.engine.train_job import TrainJob
 from fastmlp.spec.network import NetworkSpec
 
 TABLES = {"float32x20": ("float32", 20), "uint8x784": ("uint8", 784)}
@@ -44,10 +45,10 @@ def sample_ns(engine, data, shuffle, samples: int, first_epoch: int) -> float:
     left = max(0, n_steps - samples // BATCH_SIZE) if n_epochs == 1 else 0
     n_made = n_epochs * n_steps - left
     start = time.perf_counter()
-    engine.train(
+    engine.train(TrainJob(
         data, batch_size=BATCH_SIZE, n_epochs=n_epochs, first_epoch=first_epoch, first_step=0,
         n_steps_left=left, learning_rates=np.full(n_made, 1e-6), shuffle=shuffle,
-    )  # fmt: skip
+    ))  # fmt: skip
     return (time.perf_counter() - start) / min(n_made * BATCH_SIZE, n_epochs * len(data.X)) * 1e9
 
 

@@ -31,16 +31,17 @@ import json, sys
 import numpy as np
 from benchmarks.cases import Case
 from benchmarks.gpu.timings import FastMLP
+from fastmlp.engine.train_job import TrainJob
 from fastmlp.kernels.cuda import binaries
 
 case = Case("c", (20, 64, 64, 3), 64)
 X, y = case.data(4)
 peer = FastMLP(case, X, y, 0)
 # Eight steps: nothing runs, so the clock stands still, and all of them are launched.
-peer.engine.train(
+peer.engine.train(TrainJob(
     peer.data, batch_size=64, n_epochs=2, first_epoch=0, first_step=0,
     learning_rates=np.full(8, 0.1), shuffle=True,
-)
+))
 peer.engine.predict(X)
 print(json.dumps([*binaries.counts(), peer.graph_trouble]))
 """

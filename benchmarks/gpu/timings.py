@@ -14,6 +14,7 @@ from benchmarks.cases import Case
 from benchmarks.gpu.torch_peers import BETAS, EPS, LR, PEERS
 from fastmlp.data.inputs import Dataset
 from fastmlp.engine.cuda.engine import CudaEngine
+from fastmlp.engine.train_job import TrainJob
 from fastmlp.optim import UpdateOptions
 from fastmlp.spec.network import NetworkSpec
 
@@ -68,11 +69,11 @@ class FastMLP:
     def train(self, n_steps: int, shuffle: bool) -> float:
         per_epoch = len(self.data.X) // self.case.batch_size
         n_epochs = -(-n_steps // per_epoch)
-        run = self.engine.train(
+        run = self.engine.train(TrainJob(
             self.data, batch_size=self.case.batch_size, n_epochs=n_epochs, first_epoch=0,
             first_step=0, learning_rates=np.full(n_steps, LR), shuffle=shuffle,
             n_steps_left=n_epochs * per_epoch - n_steps,
-        )  # fmt: skip
+        ))  # fmt: skip
         assert run.status == "done", run
         return float(run.loss[-1])
 

@@ -17,6 +17,7 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
+from fastmlp.engine.train_job import TrainJob
 from fastmlp.estimators import settings
 from fastmlp.estimators.listeners import Listeners
 from fastmlp.estimators.watched import EvalSet
@@ -222,12 +223,13 @@ class Stochastic:
                 est.best_loss_ - self.constant, est._no_improvement_count,
             )  # fmt: skip
         shuffle = bool(est.shuffle) and self.n_steps > 1
-        result = network.engine.train(
+        job = TrainJob(
             self.data, batch_size=self.batch_size, n_epochs=n, first_epoch=network.n_epochs_,
             first_step=0, learning_rates=self._rates(n, n_epochs), shuffle=shuffle,
             conventions=self.conventions, plateau=plateau, deadline_s=deadline_s,
             on_poll=listeners.poll,
         )  # fmt: skip
+        result = network.engine.train(job)
         begun = result.n_epochs_done + (result.n_steps_done % self.n_steps > 0)
         network.count(begun, result.n_steps_done)
         return result

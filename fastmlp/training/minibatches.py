@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastmlp.data.shuffle import chosen, name_of
+from fastmlp.engine.train_job import TrainJob
 from fastmlp.errors import GradientFlowWarning, OptionError, TrainingDivergedError
 from fastmlp.interrupts import held_back
 from fastmlp.schedules.base import Schedule, learning_rates
@@ -114,7 +115,7 @@ class Minibatches(Trainer):
                 n = min(n, every - self._counters.n_steps % every)
             # What was trained must be counted and recorded, whenever Ctrl-C comes.
             with held_back() as interrupts:
-                result = self._engine.train(
+                job = TrainJob(
                     self._data,
                     batch_size=self.batch_size,
                     n_epochs=n_epochs,
@@ -128,6 +129,7 @@ class Minibatches(Trainer):
                     on_poll=None if self._display is None else self._poll(done),
                     interrupted=partial(bool, interrupts),
                 )
+                result = self._engine.train(job)
                 self._record(result, rates, done, n_made)
             n_made, seen = n_made + result.n_steps_done, result.seen
             if result.status == "done" and self._intervals:

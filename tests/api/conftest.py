@@ -65,13 +65,13 @@ def same_weights():
 
 @pytest.fixture
 def calls(monkeypatch):
-    """The arguments of every call of the engine's train."""
+    """The job of every call of the engine's train."""
     seen = []
     train = CpuEngine.train
 
-    def spy(self, data, **arguments):
-        seen.append(arguments)
-        return train(self, data, **arguments)
+    def spy(self, job):
+        seen.append(job)
+        return train(self, job)
 
     monkeypatch.setattr(CpuEngine, "train", spy)
     return seen

@@ -9,6 +9,7 @@ import numpy as np
 from fastmlp.data.inputs import Dataset
 from fastmlp.engine.cpu.engine import CpuEngine
 from fastmlp.engine.cuda.engine import CudaEngine
+from fastmlp.engine.train_job import TrainJob
 from fastmlp.optim import UpdateOptions
 from fastmlp.spec.network import NetworkSpec
 
@@ -76,7 +77,9 @@ def train(made: Any, data: Dataset, *, batch_size: int = 8, n_epochs: int = 7, *
     # Rates that change, so that one of another step would show.
     rates = 1e-2 / (1.0 + 0.05 * np.arange(n_steps))
     settings = {"first_epoch": 0, "first_step": 0, "shuffle": True, "learning_rates": rates}
-    return made.train(data, batch_size=batch_size, n_epochs=n_epochs, **{**settings, **given})
+    return made.train(
+        TrainJob(data, batch_size=batch_size, n_epochs=n_epochs, **{**settings, **given})
+    )
 
 
 KINDS: dict[str, type] = {"cpu": CpuEngine, "cuda": CudaEngine}

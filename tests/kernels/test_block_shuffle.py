@@ -10,6 +10,7 @@ from fastmlp.data.inputs import Dataset
 from fastmlp.data.shuffle import Blocks
 from fastmlp.engine.block_order import BlockOrder
 from fastmlp.engine.cpu.read_ahead import Windows
+from fastmlp.engine.train_job import TrainJob
 from fastmlp.kernels.cpu import random, shuffle
 from tests.reference import random as reference
 
@@ -84,10 +85,10 @@ def test_the_engine_takes_rows_in_this_order(n, batch_size, n_threads):
         engine.set_optimizer("sgd", ())
         rates = np.zeros(-(-n // batch_size))
         rates[step] = 1.0
-        engine.train(
+        engine.train(TrainJob(
             data, batch_size=batch_size, n_epochs=1, first_epoch=epoch, first_step=0,
             learning_rates=rates, shuffle=blocks,
-        )  # fmt: skip
+        ))  # fmt: skip
         rows = wanted[first : first + batch_size]
         bias = engine.get_parameters()[1][0][0] * len(rows)
         assert round(bias) == sum(2**row for row in rows)
@@ -103,11 +104,11 @@ def trained(n_threads, pieces, block_bits=3):
                    "float32", rng.uniform(0.5, 1.0, 401))  # fmt: skip
     done, seen = 0, None
     for end in pieces:
-        result = engine.train(
+        result = engine.train(TrainJob(
             data, batch_size=41, n_epochs=1, first_epoch=7, first_step=done,
             n_steps_left=10 - end, seen=seen, learning_rates=np.full(end - done, 0.01),
             shuffle=Blocks(block_bits, 150),
-        )  # fmt: skip
+        ))  # fmt: skip
         done, seen = end, result.seen
     return engine.params, result.loss[0]
 

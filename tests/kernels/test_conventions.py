@@ -10,6 +10,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
+from fastmlp.engine.train_job import TrainJob
 from fastmlp.losses import Loss
 from fastmlp.spec.conventions import LossPlateau, scikit_learn
 
@@ -73,11 +74,11 @@ class Both:
 
     def train(self, rates, n_epochs=N_EPOCHS, **settings):
         n_steps = -(-N_ROWS // BATCH_SIZE)
-        return self.engine.train(
+        return self.engine.train(TrainJob(
             self.data, batch_size=BATCH_SIZE, n_epochs=n_epochs, first_epoch=0, first_step=0,
             learning_rates=np.repeat(rates, n_steps), shuffle=False,
             conventions=self.conventions, **settings,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def check(self, losses, tolerance):
         coefs, intercepts = self.engine.get_parameters()

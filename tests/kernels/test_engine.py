@@ -7,6 +7,7 @@ import pytest
 
 from fastmlp.engine import make_engine
 from fastmlp.engine.cpu.program import ensure_compiled
+from fastmlp.engine.train_job import TrainJob
 from fastmlp.kernels import codes
 from fastmlp.kernels.cpu.loop import run
 from fastmlp.optim import UpdateOptions
@@ -154,17 +155,17 @@ def test_steps_of_the_first_epoch_can_be_left_out(dtype):
     """The steps that are left out have no learning rate either, in a training of all of them."""
     (some, _, _, data), (all_steps, _, _, same) = make(dtype), make(dtype)
     n_left_out = 3
-    result = some.train(
+    result = some.train(TrainJob(
         data, batch_size=8, n_epochs=2, first_epoch=4, first_step=n_left_out, shuffle=True,
         learning_rates=np.full(10 - n_left_out, 0.01),
-    )  # fmt: skip
+    ))  # fmt: skip
     assert (result.n_epochs_done, result.n_steps_done) == (2, 10 - n_left_out)
     rates = np.full(10, 0.01)
     rates[:n_left_out] = 0.0
-    all_steps.train(
+    all_steps.train(TrainJob(
         same, batch_size=8, n_epochs=2, first_epoch=4, first_step=0, shuffle=True,
         learning_rates=rates,
-    )  # fmt: skip
+    ))  # fmt: skip
     np.testing.assert_array_equal(some.params, all_steps.params)
 
 
@@ -179,18 +180,18 @@ def test_a_training_in_pieces_is_bitwise_that_in_one(dtype, n_threads, cut):
     for engine in (whole, pieces):
         engine.set_optimizer("nadam", (0.9, 0.999, 1e-8))
     wanted = whole.train(
-        data, n_epochs=3, first_epoch=4, first_step=0, learning_rates=rates, **settings
+        TrainJob(data, n_epochs=3, first_epoch=4, first_step=0, learning_rates=rates, **settings)
     )
-    first = pieces.train(
+    first = pieces.train(TrainJob(
         data, n_epochs=3, first_epoch=4, first_step=0, n_steps_left=5 - cut,
         learning_rates=rates[: 10 + cut], **settings,
-    )  # fmt: skip
+    ))  # fmt: skip
     assert (first.status, first.n_epochs_done, first.n_steps_done) == ("done", 2, 10 + cut)
     np.testing.assert_array_equal(first.loss[:2], wanted.loss[:2])
-    last = pieces.train(
+    last = pieces.train(TrainJob(
         data, n_epochs=1, first_epoch=6, first_step=cut, seen=first.seen,
         learning_rates=rates[10 + cut :], **settings,
-    )  # fmt: skip
+    ))  # fmt: skip
     assert (last.status, last.n_epochs_done, last.n_steps_done) == ("done", 1, 5 - cut)
     np.testing.assert_array_equal(last.loss, wanted.loss[2:])
     np.testing.assert_array_equal(last.grad_norm, wanted.grad_norm[2:])

@@ -8,6 +8,7 @@ from scipy import stats
 
 from fastmlp.data.inputs import Dataset
 from fastmlp.engine.initial import philox as engine_philox
+from fastmlp.engine.train_job import TrainJob
 from fastmlp.kernels.cpu import random
 from fastmlp.kernels.cpu.simd import like, load, store
 from fastmlp.kernels.cpu.width import LANES
@@ -107,10 +108,10 @@ def test_the_engine_takes_rows_in_the_order_of_epoch_and_seed(n_threads, dtype):
         engine.set_optimizer("sgd", ())
         rates = np.zeros(n)
         rates[steps - 1] = 1.0
-        engine.train(
+        engine.train(TrainJob(
             data, batch_size=1, n_epochs=1, first_epoch=epoch, first_step=0,
             learning_rates=rates, shuffle=True,
-        )  # fmt: skip
+        ))  # fmt: skip
         orders.append(int(np.log2(engine.get_parameters()[1][0][0])))
     assert orders == [reference.shuffled(i, n, epoch, seed) for i in range(n)]
 

@@ -13,6 +13,7 @@ import pytest
 
 from fastmlp.engine.cpu import engine as cpu
 from fastmlp.engine.cpu import program
+from fastmlp.engine.train_job import TrainJob
 from fastmlp.kernels.structs import Sync
 from fastmlp.optim import UpdateOptions
 
@@ -90,10 +91,10 @@ def test_a_step_that_goes_wrong_ends_the_training_of_all(dtype, monkeypatch):
         engine, data = make(dtype, None)
         rates = np.full(400 * 6, 1e-3)
         rates[wrong:] = 1e300 if dtype == "float64" else 1e37
-        result = engine.train(
+        result = engine.train(TrainJob(
             data, batch_size=8, n_epochs=400, first_epoch=0, first_step=0, shuffle=False,
             learning_rates=rates,
-        )  # fmt: skip
+        ))  # fmt: skip
         assert result.status == "non_finite"
         assert wrong < result.non_finite.step < wrong + 8
         assert engine.n_steps_alone > 0

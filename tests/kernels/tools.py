@@ -11,6 +11,7 @@ import numpy as np
 
 from fastmlp.data.inputs import Dataset
 from fastmlp.engine import make_engine
+from fastmlp.engine.train_job import TrainJob
 from fastmlp.kernels import jit
 from fastmlp.kernels.cpu.width import LANES, TILE
 from fastmlp.losses import Loss
@@ -190,10 +191,10 @@ def train(engine, data: Dataset, *, batch_size: int, n_epochs: int, lr: float = 
     """Engine.train at a constant learning rate."""
     n_steps = -(-data.X.shape[0] // batch_size)
     arguments = {"first_epoch": 0, "first_step": 0, "shuffle": False} | settings
-    return engine.train(
+    return engine.train(TrainJob(
         data, batch_size=batch_size, n_epochs=n_epochs,
         learning_rates=np.full(n_epochs * n_steps, lr), **arguments,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def relative_error(found: np.ndarray, wanted: np.ndarray, least: float = 0.0) -> float:

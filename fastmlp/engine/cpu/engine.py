@@ -9,7 +9,6 @@ import numpy as np
 
 from fastmlp import names
 from fastmlp.data.inputs import Dataset
-from fastmlp.data.shuffle import Blocks
 from fastmlp.engine.cpu.crew import n_cores, run_crew
 from fastmlp.engine.cpu.few_rows import MAX_ELEMS, MAX_ROWS, FewRows
 from fastmlp.engine.cpu.program import (
@@ -20,12 +19,13 @@ from fastmlp.engine.cpu.program import (
 )
 from fastmlp.engine.cpu.read_ahead import Windows, reading_ahead
 from fastmlp.engine.descriptions import describe_conventions, describe_shuffle, describe_update
-from fastmlp.engine.results import NonFinite, Progress, TrainResult
+from fastmlp.engine.results import NonFinite, TrainResult
 from fastmlp.engine.store import ParameterStore
+from fastmlp.engine.train_job import TrainJob, never
 from fastmlp.kernels import structs
 from fastmlp.kernels.structs import Job, Program, Sync
 from fastmlp.layout.parameters import Parameters, aligned_zeros
-from fastmlp.spec.conventions import FASTMLP, Conventions, LossPlateau
+from fastmlp.spec.conventions import FASTMLP, Conventions
 from fastmlp.spec.network import NetworkSpec
 
 # A step with less work than this for each thread is faster on fewer threads.
@@ -125,7 +125,7 @@ class CpuEngine(ParameterStore):
         flops: int,
         deadline_s: float | None = None,
         on_poll: Callable[[], None] | None = None,
-        interrupted: Callable[[], bool] = lambda: False,
+        interrupted: Callable[[], bool] = never,
     ) -> str:
         self.compile()
         n_threads = int(program.job[Job.N_THREADS])
@@ -139,39 +139,13 @@ class CpuEngine(ParameterStore):
 
         return run_crew(start, n_threads, stop, deadline_s, on_poll, interrupted)
 
-    def train(
-        self,
-        data: Dataset,
-        *,
-        batch_size: int,
-        n_epochs: int,
-        first_epoch: int,
-        first_step: int,
-        learning_rates: np.ndarray,
-        shuffle: bool | Blocks,
-        n_steps_left: int = 0,
-        seen: np.ndarray | None = None,
-        conventions: Conventions = FASTMLP,
-        plateau: LossPlateau | None = None,
-        deadline_s: float | None = None,
-        on_poll: Callable[[Progress], None] | None = None,
-        interrupted: Callable[[], bool] = lambda: False,
-    ) -> TrainResult:
-        """Epochs of minibatch steps in one compiled call.
-
-        first_epoch numbers the epoch for shuffle and dropout; first_step steps of it are skipped,
-        and n_steps_left of the last one left. A call that goes on there with the `seen` of this
-        call's result trains and records bitwise what one call would. learning_rates: one a step
-        trained. Ends early once `interrupted()` says so, which is asked some twenty times a
-        second, and after the epoch with which the loss has been level for long enough (`plateau`).
-        See results.TrainResult.
-        """
-        n_rows = data.X.shape[0]
-        batch_size = min(batch_size, n_rows)
-        n_steps = -(-n_rows // batch_size)
+    def train(self, job: TrainJob) -> TrainResult:
+        """Epochs of minibatch steps in one compiled call; see `TrainJob` and `TrainResult`."""
+        data, n_rows, n_epochs = job.data, job.n_rows, job.n_epochs
+        batch_size, n_steps = job.minibatch_rows, job.epoch_steps
         with self._workspace("train", batch_size, 3, n_rows * n_epochs) as workspace:
             self.n_threads_used = workspace.plan.n_threads
-            describe_update(self, workspace.floats, conventions)
+            describe_update(self, workspace.floats, job.conventions)
             program = workspace.program(
                 self.params,
                 structs.KIND_TRAIN,
@@ -182,41 +156,39 @@ class CpuEngine(ParameterStore):
                 labels=data.labels,
                 targets=data.targets,
                 weights=data.weights,
-                learning_rates=np.ascontiguousarray(learning_rates, np.float64),
+                learning_rates=np.ascontiguousarray(job.learning_rates, np.float64),
                 n_epochs=n_epochs,
             )
-            job, sync = program.job, program.sync
-            describe_table(data.X, job)
-            job[Job.FIRST_EPOCH], job[Job.FIRST_STEP] = first_epoch, first_step
-            job[Job.STEPS_LEFT] = n_steps_left
-            if seen is not None:
-                job[Job.STEPS_SEEN], program.seen[:] = first_step, seen
-            job[Job.UPDATES_DONE] = self.n_updates
-            job[Job.BY_COLUMNS] = workspace.splits_columns(job)
-            describe_conventions(job, workspace.floats, conventions, plateau)
-            describe_shuffle(shuffle, job)
-            job[Job.RULE] = names.OPTIMIZERS.index(self.rule)
-            job[Job.N_SLOTS] = names.OPTIMIZER_SLOTS[self.rule]
-            job[Job.DECAY_BIASES] = self.options.decay_biases
+            fields, sync = program.job, program.sync
+            describe_table(data.X, fields)
+            fields[Job.FIRST_EPOCH], fields[Job.FIRST_STEP] = job.first_epoch, job.first_step
+            fields[Job.STEPS_LEFT] = job.n_steps_left
+            if job.seen is not None:
+                fields[Job.STEPS_SEEN], program.seen[:] = job.first_step, job.seen
+            fields[Job.UPDATES_DONE] = self.n_updates
+            fields[Job.BY_COLUMNS] = workspace.splits_columns(fields)
+            describe_conventions(fields, workspace.floats, job.conventions, job.plateau)
+            describe_shuffle(job.shuffle, fields)
+            fields[Job.RULE] = names.OPTIMIZERS.index(self.rule)
+            fields[Job.N_SLOTS] = names.OPTIMIZER_SLOTS[self.rule]
+            fields[Job.DECAY_BIASES] = self.options.decay_biases
 
             def report() -> None:
-                if on_poll is not None:
-                    loss_sum, weight_sum = program.seen[:2]
-                    # From one word: epoch and step are then of the same moment.
-                    done = int(sync[Sync.STEP]) + first_step
-                    epoch = min(done // n_steps, n_epochs - 1)
-                    loss = loss_sum / weight_sum if weight_sum > 0 else float("nan")
-                    on_poll(Progress(epoch, done - epoch * n_steps, n_steps, float(loss)))
+                # From one word: epoch and step are then of the same moment.
+                loss_sum, weight_sum = program.seen[:2]
+                job.report(int(sync[Sync.STEP]), loss_sum, weight_sum)
 
             flops = self._flops(n_rows * n_epochs, 3) + n_steps * n_epochs * self._update_flops()
-            windows = Windows(data.X, batch_size, shuffle, self.spec.seed, first_epoch, n_epochs)
+            windows = Windows(
+                data.X, batch_size, job.shuffle, self.spec.seed, job.first_epoch, n_epochs
+            )
             mapped = (data.X, data.targets, data.weights)
             try:
-                with reading_ahead(mapped, windows, lambda: int(sync[Sync.STEP]) + first_step):
-                    outcome = self._run(program, flops, deadline_s, report, interrupted)
+                with reading_ahead(mapped, windows, lambda: int(sync[Sync.STEP]) + job.first_step):
+                    outcome = self._run(program, flops, job.deadline_s, report, job.interrupted)
             finally:
                 self._version += 1
-            return self._train_result(program, outcome, first_step, plateau)
+            return self._train_result(program, outcome, job)
 
     def _stored_gradient(self) -> np.ndarray | None:
         """Where dW is kept for clipping by the global norm and Muon: they need all of it first."""
@@ -226,13 +198,9 @@ class CpuEngine(ParameterStore):
             self._grads = aligned_zeros(self.plan.n_elems, self.dtype)
         return self._grads
 
-    def _train_result(
-        self, program: Program, outcome: str, first_step: int, plateau: LossPlateau | None
-    ) -> TrainResult:
-        job, sync = program.job, program.sync
+    def _train_result(self, program: Program, outcome: str, job: TrainJob) -> TrainResult:
+        sync = program.sync
         self.n_steps_alone = int(sync[Sync.N_ALONE])
-        n_epochs = int(job[Job.N_EPOCHS])
-        n_steps = -(-int(job[Job.N_ROWS]) // int(job[Job.BATCH_SIZE]))
         status, done = int(sync[Sync.STATUS]), int(sync[Sync.STEP])
         n_updates = done - (status in (structs.STATUS_BAD_LOSS, structs.STATUS_ABORTED))
         self.n_updates += n_updates
@@ -240,7 +208,7 @@ class CpuEngine(ParameterStore):
             self.last_rate = float(program.learning_rates[n_updates - 1])
         n_epochs_done = int(sync[Sync.EPOCH])
         seen = done - (status == structs.STATUS_ABORTED)
-        begun = min(n_epochs, -(-(first_step + seen) // n_steps))
+        begun = min(job.n_epochs, -(-(job.first_step + seen) // job.epoch_steps))
         bad = status in (structs.STATUS_BAD_LOSS, structs.STATUS_BAD_UPDATE)
         known = program.grad_norms[:begun]
         known = known[known.any(axis=1)]
@@ -256,7 +224,7 @@ class CpuEngine(ParameterStore):
             grad_norm=program.grad_norms[:begun],
             seconds=program.seconds[:begun],
             seen=program.seen.copy(),
-            plateau=plateau and plateau.after(program.losses[:n_epochs_done].tolist()),
+            plateau=job.plateau and job.plateau.after(program.losses[:n_epochs_done].tolist()),
             non_finite=self._non_finite(program, done, begun - 1) if bad else None,
         )
 

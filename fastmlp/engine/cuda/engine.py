@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,13 +10,13 @@ import numpy as np
 
 from fastmlp.data.gpu_arrays import GpuArray
 from fastmlp.data.inputs import Dataset
-from fastmlp.data.shuffle import Blocks
 from fastmlp.engine.cuda.arrays import on_host, table_of
 from fastmlp.engine.cuda.feed import Feed
 from fastmlp.engine.cuda.program import CudaProgram
 from fastmlp.engine.cuda.store import CudaStore, on_its_gpu, one_at_a_time
 from fastmlp.engine.descriptions import describe_conventions, describe_shuffle, describe_update
-from fastmlp.engine.results import NonFinite, Progress, TrainResult
+from fastmlp.engine.results import NonFinite, TrainResult
+from fastmlp.engine.train_job import TrainJob
 from fastmlp.kernels import structs
 from fastmlp.kernels.constants import nadam_momentum
 from fastmlp.kernels.cuda.launch import Answers
@@ -25,7 +24,7 @@ from fastmlp.kernels.cuda.steps import STATUS_LEVEL
 from fastmlp.kernels.cuda.structs import N_HYPER, Clock, Number, Record
 from fastmlp.kernels.structs import Job
 from fastmlp.layout.parameters import Parameters, aligned_zeros
-from fastmlp.spec.conventions import FASTMLP, Conventions, LossPlateau
+from fastmlp.spec.conventions import FASTMLP, Conventions
 
 # Rows that predict, evaluate and loss_and_gradients take at a time.
 CHUNK_ROWS = 16384
@@ -43,27 +42,9 @@ class CudaEngine(CudaStore):
     # ---- training ----------------------------------------------------------------------------
 
     @on_its_gpu
-    def train(
-        self,
-        data: Dataset,
-        *,
-        batch_size: int,
-        n_epochs: int,
-        first_epoch: int,
-        first_step: int,
-        learning_rates: np.ndarray,
-        shuffle: bool | Blocks,
-        n_steps_left: int = 0,
-        seen: np.ndarray | None = None,
-        conventions: Conventions = FASTMLP,
-        plateau: LossPlateau | None = None,
-        deadline_s: float | None = None,
-        on_poll: Callable[[Progress], None] | None = None,
-        interrupted: Callable[[], bool] = lambda: False,
-    ) -> TrainResult:
-        """Epochs of minibatch steps, launched ahead; see `CpuEngine.train`."""
-        n_rows = data.X.shape[0]
-        batch_size = min(batch_size, n_rows)
+    def train(self, job: TrainJob) -> TrainResult:
+        """Epochs of minibatch steps, launched ahead; see `TrainJob` and `TrainResult`."""
+        data, batch_size = job.data, job.minibatch_rows
         feed = self._feeds.of("train", data, batch_size, self.spec.seed)
         kind = "muon" if self.rule == "muon" else "train"
         stores = bool(self.options.clip_norm) or kind == "muon"
@@ -73,42 +54,34 @@ class CudaEngine(CudaStore):
         program = self._program(
             "train", feed.tables, batch_size, kind, "params", self._loss(data), variant=variant
         )
-        job, floats = program.job_host, program.floats_host
-        describe_update(self, floats, conventions)
-        self._describe_job(program, feed.tables, data, first_epoch, first_step, n_epochs)
-        job[Job.STEPS_LEFT] = n_steps_left
-        describe_conventions(job, floats, conventions, plateau)
-        describe_shuffle(shuffle, job)
+        fields, floats = program.job_host, program.floats_host
+        describe_update(self, floats, job.conventions)
+        self._describe_job(
+            program, feed.tables, data, job.first_epoch, job.first_step, job.n_epochs
+        )
+        fields[Job.STEPS_LEFT] = job.n_steps_left
+        describe_conventions(fields, floats, job.conventions, job.plateau)
+        describe_shuffle(job.shuffle, fields)
         program.numbers_host[:] = 0.0
-        if seen is not None:
-            job[Job.STEPS_SEEN] = first_step
-            program.numbers_host[Number.LOSS : Number.WEIGHT + 1] = seen[:2]
-            program.numbers_host[Number.PER_LAYER + N_HYPER * program.n_layers :] = seen[2:]
+        if job.seen is not None:
+            fields[Job.STEPS_SEEN] = job.first_step
+            program.numbers_host[Number.LOSS : Number.WEIGHT + 1] = job.seen[:2]
+            program.numbers_host[Number.PER_LAYER + N_HYPER * program.n_layers :] = job.seen[2:]
         program.numbers_host[Number.PRODUCT] = self._momentum_product()
-        self._prepare(program, learning_rates, n_epochs, stores, max_norm)
-        per_epoch = -(-n_rows // batch_size)
-
-        def report() -> None:
-            if on_poll is not None:
-                done = int(program.clock_host[Clock.DONE]) + first_step
-                epoch = min(done // per_epoch, n_epochs - 1)
-                loss, weight = program.numbers_host[Number.LOSS : Number.WEIGHT + 1]
-                mean = loss / weight if weight > 0 else math.nan
-                on_poll(Progress(epoch, done - epoch * per_epoch, per_epoch, float(mean)))
-
+        self._prepare(program, job.learning_rates, job.n_epochs, stores, max_norm)
+        launch = feed.launcher(
+            program, job.shuffle, job.first_epoch, job.first_step, job.epoch_steps
+        )
         written = [m for m in map(self._mirrors.get, _WRITTEN) if m is not None]
         try:
             for mirror in written:
                 mirror.lend()
-            outcome = self._run_steps(
-                program, feed.launcher(program, shuffle, first_epoch, first_step, per_epoch),
-                len(learning_rates), report, deadline_s, interrupted,
-            )  # fmt: skip
+            outcome = self._run_steps(program, launch, job)
         finally:
             for mirror in written:
                 mirror.changed()
             self._version += 1
-        return self._train_result(program, outcome, learning_rates, first_step, plateau)
+        return self._train_result(program, outcome, job)
 
     def _momentum_product(self) -> float:
         """mu_1 ... mu_n of the steps made, for nadam: see kernels/cpu/optimizers.py."""
@@ -140,17 +113,11 @@ class CudaEngine(CudaStore):
         gpu.launch([program.begin()])
 
     def _run_steps(
-        self,
-        program: CudaProgram,
-        launch: Callable[[int, int], None],
-        n_steps: int,
-        report: Callable[[], None],
-        deadline_s: float | None,
-        interrupted: Callable[[], bool],
+        self, program: CudaProgram, launch: Callable[[int, int], None], job: TrainJob
     ) -> str:
         """Launch all steps, in groups that take about _POLL_S; "done", "interrupted" or
         "deadline"."""
-        done, group = 0, 1
+        done, group, n_steps = 0, 1, len(job.learning_rates)
         while done < n_steps:
             group = min(group, n_steps - done)
             began_s = time.perf_counter()
@@ -161,21 +128,19 @@ class CudaEngine(CudaStore):
             if program.clock_host[Clock.STATUS] != structs.STATUS_RUNNING:
                 return "done"
             self.gpu.read(program.numbers, program.numbers_host)
-            report()
-            if interrupted():
+            loss_sum, weight_sum = program.numbers_host[Number.LOSS : Number.WEIGHT + 1]
+            job.report(int(program.clock_host[Clock.DONE]), loss_sum, weight_sum)
+            if job.interrupted():
                 return "interrupted"
-            if deadline_s is not None and time.perf_counter() >= deadline_s:
+            if job.deadline_s is not None and time.perf_counter() >= job.deadline_s:
                 return "deadline"
             # A first group compiles kernels: no more than twice as many come next.
             wanted = int(group * _POLL_S / max(took_s, 1e-6))
             group = max(1, min(2 * group, wanted, _MOST_STEPS))
         return "done"
 
-    def _train_result(
-        self, program: CudaProgram, outcome: str, rates: np.ndarray, first_step: int,
-        plateau: LossPlateau | None,
-    ) -> TrainResult:  # fmt: skip
-        job, n_layers = program.job_host, program.n_layers
+    def _train_result(self, program: CudaProgram, outcome: str, job: TrainJob) -> TrainResult:
+        n_layers = program.n_layers
         self.gpu.read(program.clock, program.clock_host)
         self.gpu.read(program.numbers, program.numbers_host)
         clock, numbers = program.clock_host, program.numbers_host
@@ -183,10 +148,9 @@ class CudaEngine(CudaStore):
         n_updates = done - (status == structs.STATUS_BAD_LOSS)
         self.n_updates += n_updates
         if n_updates:
-            self.last_rate = float(rates[n_updates - 1])
-        n_epochs, width = int(job[Job.N_EPOCHS]), program.record_elems
-        n_steps = -(-int(job[Job.N_ROWS]) // int(job[Job.BATCH_SIZE]))
-        begun = min(n_epochs, -(-(first_step + done) // n_steps))
+            self.last_rate = float(job.learning_rates[n_updates - 1])
+        width = program.record_elems
+        begun = min(job.n_epochs, -(-(job.first_step + done) // job.epoch_steps))
         if status == structs.STATUS_RUNNING and begun > int(clock[Clock.EPOCHS_DONE]):
             self.gpu.launch([program.record_now()])
         history = np.zeros(max(1, begun) * width)
@@ -208,7 +172,7 @@ class CudaEngine(CudaStore):
             grad_norm=norms,
             seconds=records[:, Record.SECONDS].copy(),
             seen=np.concatenate((numbers[Number.LOSS : Number.WEIGHT + 1], squares)),
-            plateau=plateau and plateau.after(losses[:n_epochs_done].tolist()),
+            plateau=job.plateau and job.plateau.after(losses[:n_epochs_done].tolist()),
             non_finite=self._non_finite(clock, done, begun - 1, losses) if bad else None,
         )
 

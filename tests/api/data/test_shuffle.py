@@ -66,7 +66,7 @@ def test_the_history_says_what_was_done(
     net = fitted(mapped if is_mapped else X, y, shuffle=got)
     assert net.history_.shuffle == net.history_.to_dict()["shuffle"] == wanted
     engine_got = {"rows": True, "none": False, "blocks": Blocks.of(X)}[wanted]
-    assert [call["shuffle"] for call in calls] == [engine_got]
+    assert [job.shuffle for job in calls] == [engine_got]
 
 
 def test_half_of_the_free_memory_is_the_limit(X, y, mapped, monkeypatch):

@@ -16,6 +16,7 @@ from fastmlp.data.shuffle import Blocks
 from fastmlp.engine import make_engine
 from fastmlp.engine.cpu import read_ahead
 from fastmlp.engine.cpu.read_ahead import WINDOWS_AHEAD, Windows, reading_ahead
+from fastmlp.engine.train_job import TrainJob
 from fastmlp.spec.network import NetworkSpec
 
 PAGE = mmap.PAGESIZE
@@ -126,10 +127,10 @@ def trained(X, shuffle):
     engine = make_engine(spec)
     engine.set_optimizer("adam", (0.9, 0.999, 1e-8))
     data = Dataset(X, labels=np.arange(40, dtype=np.int32) % 3)
-    engine.train(
+    engine.train(TrainJob(
         data, batch_size=4, n_epochs=3, first_epoch=0, first_step=0,
         learning_rates=np.full(30, 0.001), shuffle=shuffle,
-    )  # fmt: skip
+    ))  # fmt: skip
     return engine.params
 
 

@@ -117,9 +117,9 @@ def test_shuffle_can_be_switched_off(X, y, same_weights):
 
 def test_epochs_go_in_one_call_where_nobody_asks(X, y, calls):
     classifier().fit(X, y, epochs=7, batch_size=16)
-    assert [call["n_epochs"] for call in calls] == [7]
-    assert len(calls[0]["learning_rates"]) == 28
-    assert calls[0]["on_poll"] is None
+    assert [job.n_epochs for job in calls] == [7]
+    assert len(calls[0].learning_rates) == 28
+    assert calls[0].on_poll is None
 
 
 @pytest.mark.parametrize("asks", [{"callbacks": [lambda run: None]}, {"eval_set": True}])
@@ -127,8 +127,8 @@ def test_epochs_go_one_by_one_where_somebody_asks(X, y, calls, asks):
     if "eval_set" in asks:
         asks = {"eval_set": [(X, y)]}
     classifier().fit(X, y, epochs=3, **asks)
-    assert [call["n_epochs"] for call in calls] == [1, 1, 1]
-    assert [call["first_epoch"] for call in calls] == [0, 1, 2]
+    assert [job.n_epochs for job in calls] == [1, 1, 1]
+    assert [job.first_epoch for job in calls] == [0, 1, 2]
 
 
 def test_the_table_of_learning_rates_is_bounded(X, y, calls, monkeypatch, same_weights):
@@ -137,13 +137,13 @@ def test_the_table_of_learning_rates_is_bounded(X, y, calls, monkeypatch, same_w
     monkeypatch.setattr(minibatches, "_TABLE_STEPS", 13)
     net = classifier()
     net.fit(X, y, epochs=10, batch_size=16, schedule=fastmlp.schedules.Cosine())
-    assert [call["n_epochs"] for call in calls] == [10, 3, 3, 3, 1]
+    assert [job.n_epochs for job in calls] == [10, 3, 3, 3, 1]
     assert same_weights(net, whole)
     assert net.history_.lr == whole.history_.lr
     # An epoch longer than the table goes alone.
     monkeypatch.setattr(minibatches, "_TABLE_STEPS", 1)
     net.fit(X, y, epochs=2, batch_size=16)
-    assert [call["n_epochs"] for call in calls[-2:]] == [1, 1]
+    assert [job.n_epochs for job in calls[-2:]] == [1, 1]
 
 
 def test_a_history_before_its_first_epoch_says_so():
