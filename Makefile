@@ -17,7 +17,7 @@ PLOT := $(VENV)/.installed-plot
 CUDA_TESTS := NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest tests/cuda
 
 .DEFAULT_GOAL := help
-.PHONY: help train test trust lint types format bench gpu gpu-smoke gpu-kit sklearn asv defaults pictures clean
+.PHONY: help train test trust lint types format bench gpu gpu-smoke gpu-kit sklearn asv defaults functions pictures clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ asv: $(BENCH)  ## a short asv run on the working tree
 
 defaults: $(BASE)  ## measure the default settings over 20 seeds, into the README
 	$(BIN)/python -m benchmarks.defaults --seeds 20 --into README.md
+
+functions: $(TEST)  ## write the tables of docs/functions.md from the records of kernels/
+	$(BIN)/python -m tests.functions_page
 
 pictures: $(PLOT)  ## draw docs/pictures, from the code's imports and from training runs
 	$(BIN)/python -m tests.imports_picture docs/pictures/imports.png

@@ -8,21 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-ACTIVATIONS = (
-    "identity",
-    "relu",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "gelu",
-    "gelu_tanh",
-    "silu",
-    "mish",
-    "softplus",
-    "hard_swish",
-    "tanh",
-    "sigmoid",
-)
+from . import activations
+
+ACTIVATIONS = tuple(activations.TABLE)
 
 LOSSES = (
     "squared_error",

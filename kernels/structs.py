@@ -96,7 +96,7 @@ class Layer(NamedTuple):
     residual: int  # 1: act_in is added to act_out
     da: int  # in work, (batch_size, ld_out): dA where it is wanted beside dZ, else 0
     da_in: int  # da of the layer before, or of the input
-    keeps_slope: int  # 0: f'(Z) is not stored, as act_out > 0 says it (relu)
+    keeps_slope: int  # 0: f'(Z) is not stored, as act_out > 0 says it
     packs_dz: int  # 1: a thread copies a panel of dZ together before it sums dW
 
 

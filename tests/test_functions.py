@@ -15,6 +15,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 import fastmlp
 from fastmlp import optim, schedules
 from fastmlp.names import ACTIVATIONS, INITIALIZERS, LOSSES, NORMS, OPTIMIZERS
+from tests import functions_page
 from tests.reference import activations as activation_reference
 from tests.reference import losses as loss_reference
 from tests.reference import optimizers as optimizer_reference
@@ -43,6 +44,17 @@ def expression(cell: str) -> str | None:
     """The Python that a cell hides behind its formula."""
     found = re.search(r"<!-- (.*) -->", cell)
     return found and found[1]
+
+
+def test_the_page_is_what_the_command_writes():
+    assert functions_page.page(TEXT) == TEXT, "make functions writes docs/functions.md"
+
+
+def test_the_command_writes_every_row_of_the_tables_that_it_owns():
+    for section in functions_page.TABLES:
+        emptied = functions_page.with_rows(TEXT, section, [("`none`",)])
+        assert emptied != TEXT
+        assert functions_page.page(emptied) == TEXT
 
 
 @pytest.mark.parametrize(

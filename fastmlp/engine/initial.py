@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fastmlp.kernels import activations
 from fastmlp.kernels.counters import (
     MASK32,
     MULTIPLIER_0,
@@ -16,11 +17,6 @@ from fastmlp.kernels.counters import (
 )
 from fastmlp.layout.parameters import ParameterPlan
 from fastmlp.spec.network import ARRAYS, NetworkSpec
-
-# Units that pass about half of their input on.
-RECTIFYING = (
-    "relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "hard_swish",
-)  # fmt: skip
 
 # Weights drawn at a time: the numbers on the way to them stay in the second-level cache.
 _BLOCK_ELEMS = 1 << 14
@@ -63,10 +59,10 @@ def standard_normal(n: int, layer: int, seed: int, first: int = 0) -> np.ndarray
 
 
 def rule_for(activation: str | None) -> str:
-    """What "auto" draws for a layer by its activation, None for the output layer."""
-    if activation == "selu":
-        return "lecun_normal"  # keeps its fixed point (Klambauer et al. 2017)
-    return "he_uniform" if activation in RECTIFYING else "glorot_uniform"
+    """What "auto" draws for a layer by its activation, a user's own or None (the output layer)
+    among them."""
+    record = activations.TABLE.get(activation or "")
+    return record.init if record else "glorot_uniform"
 
 
 def orthogonal(n_in: int, n_out: int, layer: int, seed: int) -> np.ndarray:
@@ -124,7 +120,7 @@ def _weight_blocks(
     if rule in ("zeros", ARRAYS):
         return
     if rule == "orthogonal":
-        gain = np.sqrt(2.0) if activation in RECTIFYING else 1.0
+        gain = np.sqrt(2.0) if rule_for(activation) == "he_uniform" else 1.0
         yield slice(0, n_in), gain * orthogonal(n_in, n_out, layer, spec.seed)
         return
     variance = {

@@ -29,9 +29,9 @@ class Network(Inference):
     sizes : sequence of int
         Number of inputs, of units of every hidden layer, of outputs; ``[4, 3]`` is a linear model.
     activation : str or sequence of str
-        "identity", "relu", "leaky_relu", "elu", "selu", "gelu", "gelu_tanh", "silu", "mish",
-        "softplus", "hard_swish", "tanh", "sigmoid" or one of `fastmlp.register_activation`, for all
-        hidden layers or one for each.
+        A name in `fastmlp.names.ACTIVATIONS` ("relu", "gelu", "silu", "tanh" and others, all in
+        docs/functions.md) or one of `fastmlp.register_activation`, for all hidden layers or one
+        for each.
     loss : str or Loss
         For values "squared_error", "absolute_error", "huber", "poisson", "quantile", "quantiles"
         or "gaussian_nll"; for classes, one output each, "cross_entropy" or "focal";

@@ -2,7 +2,7 @@
 
 The forward pass stores f'(Z) where the backward pass will put dZ, so that a backward epilogue is
 one multiplication, whatever the activation: dZ = f'(Z) * dA. A new activation is one function
-here and its name in `codes.ACTIVATIONS`.
+here, its twin in kernels/cuda/activations.py and its record in kernels/activations.py.
 """
 
 from .. import codes

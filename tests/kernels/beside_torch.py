@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from fastmlp.kernels import activations
 from fastmlp.optim import UpdateOptions
 from tests.reference.optimizers import HYPER
 
@@ -28,12 +30,16 @@ from .tools import (
 N_STEPS = 50
 F = torch.nn.functional
 
+
+def module_of(expression: str) -> torch.nn.Module:
+    """The module that a record's `pytorch` names: a class of torch.nn, or a call of one."""
+    found = eval(expression, {"nn": torch.nn})
+    return found() if inspect.isclass(found) else found
+
+
 ACTIVATIONS = {
-    "identity": lambda z: z, "relu": torch.relu, "leaky_relu": F.leaky_relu, "elu": F.elu,
-    "selu": F.selu, "gelu": F.gelu, "gelu_tanh": lambda z: F.gelu(z, approximate="tanh"),
-    "silu": F.silu, "mish": F.mish, "softplus": F.softplus, "hard_swish": F.hardswish,
-    "tanh": torch.tanh, "sigmoid": torch.sigmoid,
-}  # fmt: skip
+    name: module_of(record.pytorch) for name, record in activations.TABLE.items() if record.pytorch
+}
 
 
 def quantile_rows(values, y, q):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastmlp.kernels import codes
+from fastmlp.kernels import activations, codes
 from fastmlp.kernels.cpu.activations import activate
 from fastmlp.kernels.cpu.gemm import activate_block
 from fastmlp.kernels.cpu.simd import lanes_of, load, store
@@ -16,20 +16,6 @@ from .tools import DTYPES, Memory, compiled, nans, straddling
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 each_activation = pytest.mark.parametrize("name", codes.ACTIVATIONS)
-
-INF, (ALPHA, SCALE) = np.inf, reference.selu_constants()
-# How far value and derivative may be off, in eps (1 + |f|): 1 - s cancels where a gate s is near 1.
-LIMIT = {"gelu_tanh": 30.0, "mish": 20.0, "silu": 12.0}
-# f(-inf), f(inf), f'(-inf), f'(inf). On the left a gate that closes is 0 and NaN follows, or the
-# smallest number, and -inf does.
-LIMITS = {
-    "identity": (-INF, INF, 1.0, 1.0), "relu": (0.0, INF, 0.0, 1.0),
-    "leaky_relu": (-INF, INF, 0.01, 1.0), "elu": (-1.0, INF, 0.0, 1.0),
-    "selu": (-ALPHA * SCALE, INF, 0.0, SCALE), "gelu": (np.nan, INF), "gelu_tanh": (-INF, INF),
-    "silu": (-INF, INF), "mish": (-INF, INF), "softplus": (0.0, INF, 0.0, 1.0),
-    "hard_swish": (np.nan, INF, 0.0, 1.0), "tanh": (-1.0, 1.0, 0.0, 0.0),
-    "sigmoid": (0.0, 1.0, 0.0, 0.0),
-}  # fmt: skip
 
 
 @compiled
@@ -60,7 +46,7 @@ def test_value_and_derivative_are_those_of_the_definition(name, dtype):
         float((np.abs(f - w) / (1.0 + np.abs(w))).max() / np.finfo(dtype).eps)
         for f, w in zip(found, wanted, strict=True)
     ]
-    assert max(errors) <= LIMIT.get(name, 8.0), (
+    assert max(errors) <= reference.ORACLES[name].rounding, (
         f"{errors} in eps (1 + |f|), of value and derivative"
     )
 
@@ -76,7 +62,7 @@ def test_derivative_is_that_of_the_value(name, dtype):
         evaluate(name, z),
     )
     differences = (high.astype(np.float64) - low) / (2.0 * float(h))
-    kinks = [np.abs(z - kink) <= h for kink in reference.KINKS.get(name, ())]
+    kinks = [np.abs(z - kink) <= h for kink in reference.ORACLES[name].kinks]
     no_kink = ~np.any([np.zeros(len(z), bool), *kinks], axis=0)
     tolerance = {"float32": 1e-3, "float64": 1e-8}[dtype]
     assert np.abs(slope - differences)[no_kink].max() <= tolerance
@@ -90,10 +76,21 @@ def test_nan_stays_nan_and_infinities_have_their_limits(name, dtype):
     with np.errstate(invalid="ignore"):
         a, slope = evaluate(name, z)
     assert np.isnan(a[0])
-    left, right, *slopes = LIMITS[name]
+    left, right, *slopes = reference.ORACLES[name].limits
     np.testing.assert_allclose(a[1:3], [left, right], atol=4 * np.finfo(dtype).eps)
     if slopes:
         np.testing.assert_allclose(slope[1:3], slopes, atol=4 * np.finfo(dtype).eps)
+
+
+@each_dtype
+@each_activation
+def test_the_output_tells_the_slope_where_the_record_says_so(name, dtype):
+    z = np.concatenate([np.linspace(-9, 9, 640), [0.0, np.inf, -np.inf]]).astype(dtype)
+    z = np.concatenate([z, np.zeros(-len(z) % 64, dtype)])
+    with np.errstate(invalid="ignore"):
+        a, slope = evaluate(name, z)
+    told = np.array_equal(slope, (a > 0.0).astype(dtype))
+    assert told == activations.TABLE[name].output_tells_slope
 
 
 @each_dtype

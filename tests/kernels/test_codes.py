@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from fastmlp.kernels import activations as records
 from fastmlp.kernels import codes
 from fastmlp.kernels.cpu import activations, losses, optimizers
+from tests.reference import activations as oracles
 
 
 @pytest.mark.parametrize(
@@ -26,3 +28,8 @@ def test_a_table_with_other_names_is_refused_with_both(table):
     with pytest.raises(ImportError) as raised:
         codes.check_names("rules", dict.fromkeys(table), ("sgd", "adam"))
     assert str(raised.value) == f"rules: the table has {table}, the codes are ('sgd', 'adam')"
+
+
+def test_every_activation_has_an_oracle_and_a_rule_for_its_first_weights():
+    codes.check_names("oracles", oracles.ORACLES, codes.ACTIVATIONS)
+    assert {record.init for record in records.TABLE.values()} <= set(codes.INITIALIZERS) - {"auto"}

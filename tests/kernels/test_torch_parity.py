@@ -7,7 +7,7 @@ import pytest
 from fastmlp.kernels import codes
 from fastmlp.optim import UpdateOptions
 
-from .beside_torch import N_STEPS, Case
+from .beside_torch import ACTIVATIONS, N_STEPS, Case
 from .tools import DTYPES
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
@@ -99,6 +99,14 @@ def test_every_rule_takes_the_steps_of_pytorch_through_normalised_layers(
         around={"norm": norm, "residual": [False, True], "embeddings": {3: (6, 2)}},
     )  # fmt: skip
     error = case.error(dtype)
+    record_property(FIGURE.format(dtype), error)
+    assert error <= TOLERANCE[dtype]
+
+
+@each_dtype
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_that_pytorch_has_trains_as_there(activation, dtype, record_property):
+    error = Case((6, 18, 12, 4), (activation, activation), "squared_error", "sgd").error(dtype)
     record_property(FIGURE.format(dtype), error)
     assert error <= TOLERANCE[dtype]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 from scipy import special
 
@@ -81,19 +84,43 @@ def hard_swish(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return z * np.clip(z + 3.0, 0.0, 6.0) / 6.0, slope
 
 
-# name -> function of z that gives f(z) and f'(z)
-TABLE = {
-    "identity": identity, "relu": relu, "leaky_relu": leaky_relu, "elu": elu, "selu": selu,
-    "gelu": gelu, "gelu_tanh": gelu_tanh, "silu": silu, "mish": mish, "softplus": softplus,
-    "hard_swish": hard_swish, "tanh": tanh, "sigmoid": sigmoid,
-}  # fmt: skip
+class Oracle(NamedTuple):
+    """`function`: of z, gives f(z) and f'(z).
 
-# Where f' or its slope jumps.
-KINKS = {
-    "relu": (0.0,), "leaky_relu": (0.0,), "elu": (0.0,), "selu": (0.0,), "hard_swish": (-3.0, 3.0),
-}  # fmt: skip
+    limits : f(-inf), f(inf) and, where they are numbers, f'(-inf), f'(inf). On the left a gate that
+        closes is 0 and NaN follows, or the smallest number, and -inf does.
+    kinks : where f' or its slope jumps.
+    rounding : how far value and derivative of a kernel may be off, in eps (1 + |f|).
+    """
+
+    function: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    limits: tuple[float, ...]
+    kinks: tuple[float, ...] = ()
+    rounding: float = 8.0
 
 
-def kink_sides(name: str, z: np.ndarray) -> np.ndarray:
-    """How many kinks lie below, elementwise: two points with the same answer have none between."""
-    return sum((z > kink).astype(int) for kink in KINKS[name])
+INF, (ALPHA, SCALE) = np.inf, selu_constants()
+# 1 - s cancels where a gate s is near 1, so that gates round more.
+ORACLES = {
+    "identity": Oracle(identity, (-INF, INF, 1.0, 1.0)),
+    "relu": Oracle(relu, (0.0, INF, 0.0, 1.0), kinks=(0.0,)),
+    "leaky_relu": Oracle(leaky_relu, (-INF, INF, 0.01, 1.0), kinks=(0.0,)),
+    "elu": Oracle(elu, (-1.0, INF, 0.0, 1.0), kinks=(0.0,)),
+    "selu": Oracle(selu, (-ALPHA * SCALE, INF, 0.0, SCALE), kinks=(0.0,)),
+    "gelu": Oracle(gelu, (np.nan, INF)),
+    "gelu_tanh": Oracle(gelu_tanh, (-INF, INF), rounding=30.0),
+    "silu": Oracle(silu, (-INF, INF), rounding=12.0),
+    "mish": Oracle(mish, (-INF, INF), rounding=20.0),
+    "softplus": Oracle(softplus, (0.0, INF, 0.0, 1.0)),
+    "hard_swish": Oracle(hard_swish, (np.nan, INF, 0.0, 1.0), kinks=(-3.0, 3.0)),
+    "tanh": Oracle(tanh, (-1.0, 1.0, 0.0, 0.0)),
+    "sigmoid": Oracle(sigmoid, (0.0, 1.0, 0.0, 0.0)),
+}
+TABLE = {name: oracle.function for name, oracle in ORACLES.items()}
+
+
+def kink_sides(name: str, z: np.ndarray) -> np.ndarray | None:
+    """How many kinks lie below, elementwise: two points with the same answer have none between.
+    None where the function has no kink."""
+    kinks = ORACLES[name].kinks
+    return sum((z > kink).astype(int) for kink in kinks) if kinks else None

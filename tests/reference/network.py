@@ -141,9 +141,9 @@ class Network:
         """On which side of every kink of the loss this network lies."""
         a, layers = self.forward(X)
         sides = [
-            activations.kink_sides(name, layer.inner)
+            of_layer
             for name, layer in zip(self.activations, layers, strict=True)
-            if name in activations.KINKS
+            if (of_layer := activations.kink_sides(name, layer.inner)) is not None
         ]
         if self.loss in losses.KINK_SIDES:
             sides.append(losses.KINK_SIDES[self.loss](a[-1], y, self.parameters))

@@ -14,6 +14,7 @@ from fastmlp.engine.descriptions import keep_threshold
 from fastmlp.engine.store import ParameterStore
 from fastmlp.interrupts import never_lost
 from fastmlp.kernels import structs
+from fastmlp.kernels.activations import output_tells_slope
 from fastmlp.kernels.cpu.loop import run
 from fastmlp.kernels.cpu.random import SHUFFLE_LANES
 from fastmlp.kernels.cpu.width import TILE
@@ -194,10 +195,12 @@ class Workspace:
         return np.array(rows, np.int64)
 
     def _keeps_slope(self, number: int) -> bool:
-        """Whether f'(Z) of a hidden layer is stored: relu's output tells it as well, unless dropout
-        scales it, another array is added to the output, or dA is wanted beside dZ."""
+        """Whether f'(Z) of a hidden layer is stored: where the output tells it as well (relu's
+        does), it is not, unless dropout scales it, another array is added to the output, or dA is
+        wanted beside dZ."""
         spec, plain = self.spec, self.parameters.layers[number].norm == "none"
-        said = spec.activations[number] == "relu" and plain and not spec.dropout[number]
+        told = output_tells_slope(spec.activations[number])
+        said = told and plain and not spec.dropout[number]
         return not (said and not spec.residual[number] and not self.plan.da[number + 1])
 
     def program(

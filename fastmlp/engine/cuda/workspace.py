@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.engine.cuda.plan import CudaPlan, n_blocks
+from fastmlp.kernels.activations import output_tells_slope
 from fastmlp.kernels.cuda import losses, muon, norms
 from fastmlp.kernels.cuda.jit import THREADS
 from fastmlp.kernels.cuda.launch import Gpu
@@ -144,11 +145,11 @@ class CudaWorkspace:
 
     def slope(self, i: int) -> str:
         """How the backward pass knows f' of hidden layer `i`: see gemm.backward. What a residual
-        layer adds hides the sign of relu's value."""
+        layer adds hides the sign of f's value."""
         if self.kind == "predict":
             return ""
-        by_sign = self.net.activations[i] == "relu" and not self.net.spec.residual[i]
-        return "by sign" if by_sign else "stored"
+        told = output_tells_slope(self.net.spec.activations[i])
+        return "by sign" if told and not self.net.spec.residual[i] else "stored"
 
     @cached_property
     def zeros(self) -> Any:

@@ -1,0 +1,84 @@
+"""Writes the tables of docs/functions.md whose rows are records.
+
+python -m tests.functions_page [docs/functions.md]
+
+A section's first table gets the rows that its records give; the sentences around it, and the tables
+that have no records, are written by hand and stay as they are.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from fastmlp.kernels import activations
+
+PAGE = Path(__file__).parents[1] / "docs" / "functions.md"
+NONE = "\N{EN DASH}"
+
+
+def peer(expression: str) -> str:
+    """`nn.GELU(approximate="tanh")` as a cell has it: the class, then what it is called with."""
+    name, _, arguments = expression.removesuffix(")").partition("(")
+    with_arguments = f" with `{arguments}`" if arguments else ""
+    return f"`{name}`{with_arguments}" if name else NONE
+
+
+def of_activations() -> Iterable[tuple[str, ...]]:
+    for name, a in activations.TABLE.items():
+        others = (a.sklearn or NONE, peer(a.pytorch), a.keras or NONE)
+        yield (f"`{name}`", a.value, a.slope, a.source, *others)
+
+
+def what_auto_draws() -> str:
+    """The cell of `auto` among the initialisers, glorot_uniform left to "else"."""
+    rules: dict[str, list[str]] = {}
+    for name, record in activations.TABLE.items():
+        rules.setdefault(record.init, []).append(name)
+    del rules["glorot_uniform"]
+    named = "".join(f"`{rule}` for {', '.join(rules[rule])}; " for rule in sorted(rules))
+    rest = "else, and for the output layer, `glorot_uniform`"
+    return f"the rule that fits the activation: {named}{rest}"
+
+
+# The sections whose rows are records.
+TABLES: dict[str, Callable[[], Iterable[tuple[str, ...]]]] = {"Activations": of_activations}
+
+
+def with_rows(text: str, section: str, rows: Iterable[tuple[str, ...]]) -> str:
+    """The page with these rows under the first header of a table in a section."""
+    before, heading, rest = text.partition(f"\n## {section}\n")
+    assert heading, f"the page has no section {section}"
+    lines = "".join(f"| {' | '.join(cells)} |\n".replace("|  |", "| |") for cells in rows)
+    made, n = re.subn(
+        r"(^\|---.*\n)(?:\|.*\n)+", lambda found: found[1] + lines, rest, count=1, flags=re.M
+    )
+    assert n == 1, f"the section {section} has no table"
+    return before + heading + made
+
+
+def with_cell(text: str, name: str, cell: str) -> str:
+    """The page with this second cell in the row of a name."""
+    made, n = re.subn(
+        rf"(^\| `{name}` \| )[^|]*( \|)", lambda found: found[1] + cell + found[2], text, flags=re.M
+    )
+    assert n == 1, f"{name} has {n} rows"
+    return made
+
+
+def page(text: str) -> str:
+    """The page, its tables written anew from the records."""
+    for section, rows in TABLES.items():
+        text = with_rows(text, section, rows())
+    return with_cell(text, "auto", what_auto_draws())
+
+
+def main() -> None:
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else PAGE
+    path.write_text(page(path.read_text()))
+
+
+if __name__ == "__main__":
+    main()
