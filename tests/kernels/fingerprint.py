@@ -61,14 +61,23 @@ TRAININGS += (
 
 
 def fingerprint(training, dtype: str, n_threads: int) -> str:
-    """Three shuffled epochs with dropout and weights: all parameters, states and figures."""
+    """Of one of TRAININGS, with what stands around its layers."""
+    n_hidden = len(training[0]) - 2
+    around = KINDS.get(TRAININGS.index(training), {})
+    activations, dropout = ["mish", "gelu", "relu"][:n_hidden], [0.3, 0.1, 0.5][:n_hidden]
+    return hash_of(
+        training, dtype, n_threads, {"activation": activations, "dropout": dropout, **around}
+    )
+
+
+def hash_of(training, dtype: str, n_threads: int, layers: dict) -> str:
+    """Three shuffled epochs with weights: all parameters, states and figures; `layers`: settings of
+    the network."""
     sizes, loss, rule, n_rows, batch_size, options = training
-    rng, around = np.random.default_rng(8), KINDS.get(TRAININGS.index(training), {})
+    rng = np.random.default_rng(8)
     spec = make_spec(
-        sizes, activation=["mish", "gelu", "relu"][: len(sizes) - 2], loss=loss, dtype=dtype,
-        dropout=[0.3, 0.1, 0.5][: len(sizes) - 2], l1=1e-4, l2=1e-3, seed=5,
-        n_threads=n_threads, **around,
-    )  # fmt: skip
+        sizes, loss=loss, dtype=dtype, l1=1e-4, l2=1e-3, seed=5, n_threads=n_threads, **layers
+    )
     engine = make_engine_with(spec, *random_parameters(rng, spec.layer_sizes))
     engine.set_optimizer(rule, HYPER[rule], UpdateOptions(**options))
     X, y = random_inputs(rng, spec, n_rows, "float64"), random_targets(rng, loss, n_rows, sizes[-1])

@@ -9,18 +9,41 @@ import sys
 
 import pytest
 
+from fastmlp import names
 from tests.conftest import ROOT
 
-from .fingerprint import THREADS, TRAININGS, fingerprint
-from .tools import DTYPES
+from .fingerprint import THREADS, TRAININGS, fingerprint, hash_of
+from .tools import DTYPES, outputs_for
 
 N_PROCESSES = 5
+# Every name of a kind, one at a time.
+FUNCTIONS = [
+    (kind, name)
+    for kind, known in (
+        ("activation", names.ACTIVATIONS),
+        ("loss", names.LOSSES),
+        ("rule", names.OPTIMIZERS),
+        ("norm", names.NORMS),
+    )
+    for name in known
+]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("training", TRAININGS, ids=lambda t: f"{t[2]}-{t[1]}")
 def test_bits_do_not_depend_on_the_number_of_threads(training, dtype):
     assert len({fingerprint(training, dtype, n_threads) for n_threads in THREADS}) == 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("kind", "name"), FUNCTIONS)
+def test_bits_of_every_function_do_not_depend_on_the_number_of_threads(kind, name, dtype):
+    chosen = {"activation": "tanh", "loss": "huber", "rule": "adam", "norm": "none"} | {kind: name}
+    loss = chosen["loss"]
+    sizes = (9, 33, 33, outputs_for(loss, 6))
+    training = (sizes, loss, chosen["rule"], 77, 20, {"clip_norm": 0.5})
+    layers = {"activation": chosen["activation"], "norm": chosen["norm"], "dropout": 0.1}
+    assert len({hash_of(training, dtype, n_threads, layers) for n_threads in (1, 2, 3)}) == 1
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
