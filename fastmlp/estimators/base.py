@@ -106,7 +106,7 @@ class EngineMLP(NetworkBehind):
             self.__dict__.update(before)
             if network is not None and state is not None:
                 network.engine.restore_training_state(state)
-                network.count(counted[0] - network.n_epochs_, counted[1] - network.n_steps_)
+                network.counters.set(*counted)
             raise
         finally:
             self.solver = solver

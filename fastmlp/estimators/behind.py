@@ -80,7 +80,7 @@ class NetworkBehind(Callbacks):
         self._hold()
         if old is not None:
             network.engine.set_optimizer_state(old.engine.get_optimizer_state())
-            network.count(old.n_epochs_, old.n_steps_)
+            network.counters.set(old.n_epochs_, old.n_steps_)
         return network
 
     def _synchronised(self) -> Network:

@@ -14,7 +14,7 @@ from fastmlp.history import History
 from fastmlp.training.progress import make_display
 
 if TYPE_CHECKING:
-    from fastmlp.engine import Progress, Snapshot, TrainResult
+    from fastmlp.engine import Snapshot, TrainResult
     from fastmlp.estimators.watched import EvalSet
     from fastmlp.model.network import Network
     from fastmlp.spec.conventions import Conventions
@@ -39,7 +39,7 @@ class Listeners:
         est = fit.est
         self._fit, self._est = fit, est
         self._prints = not isinstance(est.verbose, str) and bool(est.verbose)
-        self._display = make_display(True) if est.verbose == settings.PROGRESS else None
+        self.display = make_display(True) if est.verbose == settings.PROGRESS else None
         self._callbacks: list[Callback] = as_callbacks(list(est.callbacks or ()))
         self._steps = [c for c in self._callbacks if c.every_n_steps is not None]
         if self._steps:
@@ -49,7 +49,7 @@ class Listeners:
             )
         self.every_epoch = bool(
             self._prints
-            or self._display
+            or self.display
             or self._callbacks
             or fit.eval_sets
             or (est._task is not None and est._task.is_heard)
@@ -76,8 +76,8 @@ class Listeners:
         return ["val"] if n == 1 else [f"eval{i}" for i in range(n)]
 
     def begin(self) -> None:
-        if self._display is not None:
-            self._display.begin(1 if self._fit.incremental else self._est.max_iter,
+        if self.display is not None:
+            self.display.begin(1 if self._fit.incremental else self._est.max_iter,
                                 self._fit.n_steps)  # fmt: skip
         if self._est._task is not None:
             self._est._task.begin(self._est.max_iter)
@@ -87,10 +87,6 @@ class Listeners:
     def begin_epoch(self) -> None:
         if self._est._task is not None:
             self._est._task.begin_epoch()
-
-    def poll(self, progress: Progress) -> None:
-        if self._display is not None:
-            self._display.step(self._est.n_iter_, progress.step, progress.loss)
 
     def epoch(self, result: TrainResult) -> bool:
         """After the epochs of a call; whether a callback ends the fit."""
@@ -108,8 +104,8 @@ class Listeners:
         self._run.epoch, self._run.step = self._fit.network.n_epochs_, self._fit.network.n_steps_
         self._run.logs = logs
         self.history.append(self._run.epoch, logs)
-        if self._display is not None:
-            self._display.epoch(est.n_iter_ - 1, logs)
+        if self.display is not None:
+            self.display.epoch(est.n_iter_ - 1, logs)
         stop = False
         for callback in self._callbacks:
             stop |= asks_to_stop(callback.on_epoch_end(self._run))
@@ -174,5 +170,5 @@ class Listeners:
             for callback in self._callbacks:
                 callback.on_fit_end(self._run)
         finally:
-            if self._display is not None:
-                self._display.end(self._stopped_by)
+            if self.display is not None:
+                self.display.end(self._stopped_by)

@@ -17,27 +17,28 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from fastmlp.engine.train_job import TrainJob
+from fastmlp import schedules
 from fastmlp.estimators import settings
 from fastmlp.estimators.listeners import Listeners
 from fastmlp.estimators.watched import EvalSet
 from fastmlp.schedules.base import learning_rates
 from fastmlp.spec.conventions import LossPlateau
+from fastmlp.training.epochs import EpochLoop, LoopState, Piece
 
 if TYPE_CHECKING:
-    from fastmlp.engine import TrainResult
     from fastmlp.model.network import Network
 
-# Steps whose learning rates are laid out at a time.
-_TABLE_STEPS = 250_000
 _NEVER = 1 << 60
 
 
-class Schedule:
+class CurrentRate:
     """The learning rate now, as scikit-learn's optimizers keep it in `learning_rate`."""
 
     def __init__(self, learning_rate: float) -> None:
         self.learning_rate = learning_rate
+
+
+Schedule = CurrentRate  # the name by which pickles of fastmlp 0.1.0 ask for it
 
 
 class Stochastic:
@@ -117,58 +118,52 @@ class Stochastic:
         est, network = self.est, self.network
         network.use_optimizer(self.optimizer)
         if not self.incremental or not hasattr(est, "_optimizer"):
-            est._optimizer = Schedule(self.optimizer.lr)
+            est._optimizer = CurrentRate(self.optimizer.lr)
         if not hasattr(est, "loss_curve_"):
             # A warm start after L-BFGS, which has none of these.
             est.loss_curve_, est.best_loss_, est._no_improvement_count = [], math.inf, 0
             est.validation_scores_ = est.best_validation_score_ = None
         est.loss_curve_ = list(est.loss_curve_)
-        listeners = Listeners(self)
+        self.listeners = Listeners(self)
         if self.eval_sets and est.validation_scores_ is None:
             est.validation_scores_ = []
         with est._training_on(network), network.being_trained():
-            listeners.begin()
+            self.listeners.begin()
             try:
-                self._train(listeners)
+                self._train()
             except KeyboardInterrupt:
                 warnings.warn("Training interrupted by user.", stacklevel=6)
             finally:
-                listeners.end()
+                self.listeners.end()
 
     # ---- epochs ------------------------------------------------------------------------------
 
-    def _train(self, listeners: Listeners) -> None:
+    def _train(self) -> None:
+        """Train to the end, as the policy of an `EpochLoop`."""
         est = self.est
-        n_epochs = 1 if self.incremental else est.max_iter
-        deadline_s = None if est.max_time_s is None else time.perf_counter() + est.max_time_s
         est.n_iter_ = 0
-        while est.n_iter_ < n_epochs:
-            n = self._group(n_epochs - est.n_iter_, listeners.every_epoch)
-            listeners.begin_epoch()
-            result = self._call(n, n_epochs, deadline_s, listeners)
-            n_noted = result.n_epochs_done
-            if result.status == "deadline" and est.n_iter_ == n_noted == 0:
-                n_noted = len(result.loss)  # its first epoch, as far as it came
-            self._note(result, n_noted)
-            if result.status == "non_finite":
-                if self.monitored is not None:
-                    self._diverged(listeners)
-                    return
-                raise ValueError(
-                    "Solver produced non-finite parameter weights. The input data may"
-                    " contain large values and need to be preprocessed."
-                )
-            if result.status == "interrupted":
-                raise KeyboardInterrupt
-            if n_noted:
-                stop = listeners.epoch(result)
-                if self._is_level() and self._stops():
-                    return
-                if stop:
-                    return
-            if result.status == "deadline":
-                return
-        if not self.incremental:
+        self.loop = self._make_loop()
+        ending = self.loop.run()
+        if ending == "interrupted":
+            raise KeyboardInterrupt
+        if ending == "non_finite" and self.monitored is None:
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may"
+                " contain large values and need to be preprocessed."
+            )
+        if ending == "non_finite":
+            # The weights of the best epoch remain; scikit-learn goes on with nan until max_iter.
+            est.n_iter_ += 1
+            est.loss_ = math.nan
+            est.loss_curve_.append(math.nan)
+            self.listeners.record_nan()
+            warnings.warn(
+                f"the loss became nan or infinite in epoch {est.n_iter_}; the weights with the "
+                "best validation score are kept. Try a lower learning_rate_init, or scale X.",
+                ConvergenceWarning,
+                stacklevel=7,
+            )
+        if ending == "epochs" and not self.incremental:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) "
                 "reached and the optimization hasn't converged yet.",
@@ -176,33 +171,37 @@ class Stochastic:
                 stacklevel=7,
             )
 
-    def _diverged(self, listeners: Listeners) -> None:
-        """The weights of the best epoch remain; scikit-learn goes on with nan until max_iter."""
-        est = self.est
-        est.n_iter_ += 1
-        est.loss_ = math.nan
-        est.loss_curve_.append(math.nan)
-        listeners.record_nan()
-        warnings.warn(
-            f"the loss became nan or infinite in epoch {est.n_iter_}; the weights with the best "
-            "validation score are kept. Try a lower learning_rate_init, or scale X.",
-            ConvergenceWarning,
-            stacklevel=8,
+    def _make_loop(self) -> EpochLoop:
+        est, patience = self.est, self.est.n_iter_no_change
+        plateau = None
+        if self.monitored is None:
+            plateau = LossPlateau(
+                float(est.tol), _NEVER if math.isinf(patience) else int(patience),
+                est.best_loss_ - self.constant, est._no_improvement_count,
+            )  # fmt: skip
+        return EpochLoop(
+            self.network.engine,
+            self.data,
+            self,
+            LoopState(self.network.counters, plateau=plateau),
+            n_epochs=1 if self.incremental else est.max_iter,
+            batch_size=self.batch_size,
+            shuffle=bool(est.shuffle) and self.n_steps > 1,
+            conventions=self.conventions,
+            deadline_s=None if est.max_time_s is None else time.perf_counter() + est.max_time_s,
+            every_epoch=self.listeners.every_epoch,
+            by_function=not isinstance(est.learning_rate, str | schedules.Schedule),
+            display=self.listeners.display,
         )
 
-    def _group(self, n_left: int, every_epoch: bool) -> int:
-        """Epochs of the next call."""
-        if every_epoch:
-            return 1
-        return min(n_left, max(1, _TABLE_STEPS // self.n_steps))
-
-    def _rates(self, n: int, n_epochs: int) -> np.ndarray:
-        """Learning rates of the steps of the next n epochs."""
+    def next_epochs(self, done: int, n: int) -> np.ndarray:
+        """Learning rates of the `n` epochs after `done`."""
         est = self.est
+        self.listeners.begin_epoch()
         if callable(est.learning_rate):
             return learning_rates(
-                est.learning_rate, self.optimizer.lr, est.n_iter_ * self.n_steps,
-                n * self.n_steps, n_epochs * self.n_steps,
+                est.learning_rate, self.optimizer.lr, done * self.n_steps,
+                n * self.n_steps, self.loop.n_epochs * self.n_steps,
             )  # fmt: skip
         rates = np.full(n, est._optimizer.learning_rate)
         if est.learning_rate == "invscaling" and est._true_solver == "sgd":
@@ -211,32 +210,20 @@ class Stochastic:
             rates[1:] = float(est.learning_rate_init) / (seen + 1.0) ** est.power_t
         return np.repeat(rates, self.n_steps)
 
-    def _call(
-        self, n: int, n_epochs: int, deadline_s: float | None, listeners: Listeners
-    ) -> TrainResult:
-        est, network = self.est, self.network
-        plateau = None
-        if self.monitored is None:
-            patience = est.n_iter_no_change
-            plateau = LossPlateau(
-                float(est.tol), _NEVER if math.isinf(patience) else int(patience),
-                est.best_loss_ - self.constant, est._no_improvement_count,
-            )  # fmt: skip
-        shuffle = bool(est.shuffle) and self.n_steps > 1
-        job = TrainJob(
-            self.data, batch_size=self.batch_size, n_epochs=n, first_epoch=network.n_epochs_,
-            first_step=0, learning_rates=self._rates(n, n_epochs), shuffle=shuffle,
-            conventions=self.conventions, plateau=plateau, deadline_s=deadline_s,
-            on_poll=listeners.poll,
-        )  # fmt: skip
-        result = network.engine.train(job)
-        begun = result.n_epochs_done + (result.n_steps_done % self.n_steps > 0)
-        network.count(begun, result.n_steps_done)
-        return result
+    @staticmethod
+    def _n_kept(piece: Piece) -> int:
+        """How many epochs of it the estimator's attributes know: whole ones.
 
-    def _note(self, result: TrainResult, n: int) -> None:
-        """What the first n epochs of a call leave in the estimator's attributes."""
-        est = self.est
+        Of a fit that ends in its first epoch, that one, as far as it came.
+        """
+        result = piece.result
+        if result.status == "deadline" and piece.done == result.n_epochs_done == 0:
+            return len(result.loss)
+        return result.n_epochs_done
+
+    def record(self, piece: Piece) -> None:
+        """What a piece leaves in the estimator's attributes."""
+        est, result, n = self.est, piece.result, self._n_kept(piece)
         if not n:
             return
         losses = [float(loss) + self.constant for loss in result.loss[:n]]
@@ -251,6 +238,13 @@ class Stochastic:
             est._optimizer.learning_rate = (
                 float(est.learning_rate_init) / (est.t_ + 1) ** est.power_t
             )
+
+    def after_epochs(self, piece: Piece) -> bool:
+        """Tell the listeners; whether nothing improves any more, or one of them ends the fit."""
+        if piece.result.status in ("non_finite", "interrupted") or not self._n_kept(piece):
+            return False
+        stop = self.listeners.epoch(piece.result)
+        return (self._is_level() and self._stops()) or stop
 
     def _is_level(self) -> bool:
         return self.est._no_improvement_count > self.est.n_iter_no_change
@@ -268,6 +262,8 @@ class Stochastic:
         if adaptive and est._optimizer.learning_rate > 1e-6:
             est._optimizer.learning_rate /= 5.0
             est._no_improvement_count = 0
+            if self.loop.state.plateau is not None:
+                self.loop.state.plateau = dataclasses.replace(self.loop.state.plateau, n_bad=0)
             ending = f" Setting learning rate to {est._optimizer.learning_rate:f}"
         elif adaptive:
             ending = " Learning rate too small. Stopping."

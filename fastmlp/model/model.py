@@ -77,10 +77,10 @@ class Model:
         self._optimizer = optimizer
         self._engine.set_optimizer(optimizer.rule, optimizer.hyper, optimizer.options)
 
-    def count(self, n_epochs: int, n_steps: int) -> None:
-        """Add what an engine has trained: the random numbers count on from there."""
-        self._counters.n_epochs += n_epochs
-        self._counters.n_steps += n_steps
+    @property
+    def counters(self) -> Counters:
+        """How far it has been trained, for modules of fastmlp that drive the engine themselves."""
+        return self._counters
 
     @contextmanager
     def being_trained(self) -> Iterator[None]:

@@ -14,3 +14,7 @@ class Counters:
 
     n_epochs: int = 0
     n_steps: int = 0
+
+    def set(self, n_epochs: int, n_steps: int) -> None:
+        """Stand where another training does."""
+        self.n_epochs, self.n_steps = n_epochs, n_steps

@@ -185,9 +185,11 @@ class FullBatch(Trainer):
             stop = self._steps_stop()
             self._evaluate()
             self._show_epoch(self._n_done - 1)
-            stop |= self._epoch_stops(self._n_done)
+            stop |= self._epoch_stops()
         except StopIteration as error:
             raise _RaisedError(error) from error
+        if not stop and self._n_done < self._options.epochs and self._out_of_time():
+            self.history.stopped_by, stop = "max_time", True
         if stop:
             raise _EndedError
         self._since_s = time.perf_counter()

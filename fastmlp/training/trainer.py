@@ -5,6 +5,7 @@ How the weights change in between is up to its two kinds: minibatches.py and ful
 
 from __future__ import annotations
 
+import inspect
 import time
 import warnings
 from typing import TYPE_CHECKING
@@ -29,6 +30,10 @@ from fastmlp.training.progress import Display
 if TYPE_CHECKING:
     from fastmlp.callbacks.trained import Trained
     from fastmlp.engine import Engine
+
+
+# Callers from `Trainer.run` up to the user's line: `Network.fit`, and that line.
+_ABOVE_RUN = 2
 
 
 class Trainer:
@@ -117,12 +122,11 @@ class Trainer:
         if first_error is not None:
             raise first_error
         if self.history.stopped_by == "interrupt":
-            warnings.warn(
+            self._warn(
                 f"training was interrupted in epoch {max(1, len(self.history))} of "
                 f"{self._options.epochs}; the network keeps {self._kept('its weights')} and can be "
                 "used; another fit goes on from here",
                 TrainingInterruptedWarning,
-                stacklevel=3,
             )
         return self.history
 
@@ -147,11 +151,17 @@ class Trainer:
         """Say so, once a fit: what was trained until then is worth more than a score."""
         if not self._metrics_failed:
             self._metrics_failed = True
-            warnings.warn(
+            self._warn(
                 f"epoch {self._run.epoch}: {error}; it is nan where it cannot be computed",
                 MetricWarning,
-                stacklevel=6,
             )
+
+    def _warn(self, message: str, category: type[Warning]) -> None:
+        """Warn of the line that called `fit`, from however deep below `run`."""
+        frame, level = inspect.currentframe(), 1
+        while frame is not None and frame.f_code is not Trainer.run.__code__:
+            frame, level = frame.f_back, level + 1
+        warnings.warn(message, category, stacklevel=level + _ABOVE_RUN)
 
     def _out_of_time(self) -> bool:
         return self._deadline_s is not None and time.perf_counter() >= self._deadline_s
@@ -171,18 +181,13 @@ class Trainer:
             self.history.stopped_by = "callback"
         return stop
 
-    def _epoch_stops(self, done: int) -> bool:
-        """Call back after a whole epoch, `done` being over; whether the fit shall end."""
+    def _epoch_stops(self) -> bool:
+        """Call back after a whole epoch; whether the fit shall end."""
         for callback in self._options.callbacks:
             if asks_to_stop(callback.on_epoch_end(self._run)):
                 early = isinstance(callback, EarlyStopping)
                 self.history.stopped_by = "early_stopping" if early else "callback"
-        if self.history.stopped_by in ("early_stopping", "callback"):
-            return True
-        if done < self._options.epochs and self._out_of_time():
-            self.history.stopped_by = "max_time"
-            return True
-        return False
+        return self.history.stopped_by in ("early_stopping", "callback")
 
     def _diverged(
         self,

@@ -217,7 +217,11 @@ def test_a_time_limit_and_a_bar(capsys):
     short = MLPClassifier([300, 300], batch_size=1, max_iter=9, max_time_s=0.01, random_state=0)
     short.fit(X, y)
     assert (short.n_iter_, len(short.loss_curve_), short.loss_ > 0.0) == (1, 1, True)
+    # Epochs shorter than the engine's looks at the time end by it too.
     X, y = problem("multiclass")
+    asked = MLPClassifier(**{**FEW, "max_iter": 10**7, "tol": 0.0, "n_iter_no_change": np.inf},
+                          callbacks=[lambda run: None], max_time_s=0.1).fit(X, y)  # fmt: skip
+    assert 0 < asked.n_iter_ < 10**7
     MLPClassifier(**FEW, verbose="progress").fit(X, y)
     assert "epoch" in capsys.readouterr().err
 

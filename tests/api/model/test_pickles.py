@@ -37,6 +37,20 @@ def test_a_new_process_reads_one(net, X):
     assert done.stdout == net.predict_proba(X).tobytes() + optimizer.lr.hex().encode()
 
 
+def test_an_estimator_trains_on_from_one(X, y):
+    model = fastmlp.MLPClassifier([5], solver="sgd", learning_rate="invscaling", random_state=0)
+    model.partial_fit(X, y, classes=[0, 1, 2])
+    found = pickle.dumps(model, protocol=0)
+    now, then = b"cfastmlp.estimators.stochastic\nCurrentRate\n", b"stochastic\nSchedule\n"
+    assert now in found
+    loaded = pickle.loads(found.replace(now, b"cfastmlp.estimators." + then))
+    assert type(loaded._optimizer) is type(model._optimizer)
+    for each in (model, loaded):
+        each.partial_fit(X, y)
+    assert loaded._optimizer.learning_rate == model._optimizer.learning_rate
+    assert loaded.loss_curve_ == model.loss_curve_
+
+
 @pytest.mark.parametrize("name", ["Muon", "LBFGS", "Adam"])
 def test_an_optimizer_is_named_where_users_import_it_from(name):
     made = getattr(fastmlp.optim, name)()

@@ -90,7 +90,7 @@ def test_the_rate_of_a_step_is_the_one_used(X, y):
 
 
 def test_a_schedule_that_fails_late_names_the_step_and_keeps_the_record(X, y, monkeypatch):
-    monkeypatch.setattr("fastmlp.training.minibatches._FUNCTION_STEPS", 8)
+    monkeypatch.setattr("fastmlp.training.epochs.FUNCTION_STEPS", 8)
     net = fastmlp.Network([4, 3], loss="cross_entropy")
     with pytest.raises(errors.OptionError, match="inf at step 9 of 16"):
         net.fit(X, y, epochs=4, batch_size=16, schedule=lambda s, n: math.inf if s == 9 else 1.0)

@@ -23,12 +23,22 @@ def test_a_metric_that_fails_later_is_nan_and_said_once():
             X, y, eval_set=[(X - 3, y)], metrics=["mean_squared_log_error"], **settings
         )
     assert [str(w.message).split(": ")[0] for w in caught] == [f"epoch {first_nan(history)}"]
+    assert caught[0].filename == __file__
     assert "the metric 'mean_squared_log_error' must fit the targets" in str(caught[0].message)
     plain.fit(X, y, **settings)
     np.testing.assert_array_equal(net.weights[0], plain.weights[0])
     assert np.isfinite(history["val_loss"]).all()
     with pytest.raises(OptionError, match="must fit the targets"):
         net.evaluate(X - 3, y, metrics=["mean_squared_log_error"])
+
+
+def test_an_iteration_of_lbfgs_warns_of_the_line_that_called_fit():
+    X = np.linspace(-1, 1, 80, dtype="f")[:, None]
+    y = np.where(X[:, 0] > 0, 5.0, 0.0)
+    net = fastmlp.Network([1, 1], init=[[[0.0]]])
+    with pytest.warns(MetricWarning) as caught:
+        net.fit(X, y, eval_set=[(X - 3, y)], metrics=["mean_squared_log_error"], optimizer="lbfgs")
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def first_nan(history) -> int:

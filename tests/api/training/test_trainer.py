@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import fastmlp
+from fastmlp import errors
 from fastmlp.optim import SGD, Adam
-from fastmlp.training import minibatches
+from fastmlp.training import epochs
 
 
 def classifier(**settings):
@@ -134,16 +135,24 @@ def test_epochs_go_one_by_one_where_somebody_asks(X, y, calls, asks):
 def test_the_table_of_learning_rates_is_bounded(X, y, calls, monkeypatch, same_weights):
     whole = classifier()
     whole.fit(X, y, epochs=10, batch_size=16, schedule=fastmlp.schedules.Cosine())
-    monkeypatch.setattr(minibatches, "_TABLE_STEPS", 13)
+    monkeypatch.setattr(epochs, "TABLE_STEPS", 13)
     net = classifier()
     net.fit(X, y, epochs=10, batch_size=16, schedule=fastmlp.schedules.Cosine())
     assert [job.n_epochs for job in calls] == [10, 3, 3, 3, 1]
     assert same_weights(net, whole)
     assert net.history_.lr == whole.history_.lr
     # An epoch longer than the table goes alone.
-    monkeypatch.setattr(minibatches, "_TABLE_STEPS", 1)
+    monkeypatch.setattr(epochs, "TABLE_STEPS", 1)
     net.fit(X, y, epochs=2, batch_size=16)
     assert [job.n_epochs for job in calls[-2:]] == [1, 1]
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 16}, {"callbacks": [lambda run: None]}])
+def test_a_warning_of_gradients_names_the_line_that_called_fit(X, y, settings):
+    deep = fastmlp.Network([4, *[8] * 40, 3], activation="sigmoid", loss="cross_entropy")
+    with pytest.warns(errors.GradientFlowWarning) as caught:
+        deep.fit(X, y, epochs=3, **settings)
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_a_history_before_its_first_epoch_says_so():

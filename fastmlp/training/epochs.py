@@ -1,0 +1,242 @@
+"""The loop over the epochs of a fit in minibatch steps, whoever asks for the fit.
+
+It lays out learning rates, lets the engine train as many epochs in one call as need no question in
+between, counts them, and ends at the last one, at a deadline, on Ctrl-C, or where the numbers are
+finite no longer. What a rate is, what is recorded, and what else ends a fit is up to its `Policy`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from fastmlp.data.inputs import Dataset
+from fastmlp.data.shuffle import Blocks
+from fastmlp.engine.train_job import TrainJob, never
+from fastmlp.interrupts import held_back
+from fastmlp.spec.conventions import FASTMLP, Conventions, LossPlateau
+from fastmlp.training.counters import Counters
+from fastmlp.training.progress import Display
+
+if TYPE_CHECKING:
+    from fastmlp.engine.results import Progress, TrainResult
+
+# Steps whose learning rates are laid out at a time: 2 MB. A function of the user's is asked step
+# by step, so fewer of them pass before training goes on.
+TABLE_STEPS = 250_000
+FUNCTION_STEPS = 65_536
+# Very short epochs: this many are written to the history in some 20 ms.
+TABLE_EPOCHS = 10_000
+# A display is told of finished epochs about this often; shorter epochs are trained in groups.
+DISPLAY_S = 0.2
+
+
+@dataclass
+class LoopState:
+    """Where a loop stands between two calls of the engine: with it another loop would go on.
+
+    counters: epochs and steps of the network, over all fits.
+    done: epochs of this fit that are over.
+    step: steps made of the epoch after them.
+    seen: sums of that epoch so far, as in `TrainJob`; None where `step` is 0.
+    plateau: of the training loss, where the engine watches it.
+    """
+
+    counters: Counters
+    done: int = 0
+    step: int = 0
+    seen: np.ndarray | None = None
+    plateau: LossPlateau | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """What one call of the engine trained: steps of one epoch or more, all of them or some.
+
+    done: epochs of the fit that were over before it.
+    step: steps of the epoch after them that earlier pieces made.
+    first_epoch: number of that epoch over all fits, from 0.
+    n_begun: epochs that have steps in it or, of the first one, before it; the last of them may
+        have been cut short.
+    rates: learning rates of the steps from the beginning of its first epoch on.
+    """
+
+    done: int
+    step: int
+    first_epoch: int
+    n_begun: int
+    rates: np.ndarray
+    result: TrainResult
+
+
+class Policy(Protocol):
+    """What a fit decides and records, in the order in which the loop asks for it."""
+
+    def next_epochs(self, done: int, n: int) -> np.ndarray:
+        """Told that `n` epochs come after `done`: the learning rates of all their steps."""
+
+    def record(self, piece: Piece) -> None:
+        """Keep what was trained, which has been counted; a Ctrl-C waits for the end of this."""
+
+    def after_epochs(self, piece: Piece) -> bool:
+        """Whether the fit ends, once epochs that were laid out together are over or cut short."""
+
+
+class Trains(Protocol):
+    """The part of an engine that the loop needs."""
+
+    def compile(self) -> None: ...
+    def train(self, job: TrainJob) -> TrainResult: ...
+
+
+@dataclass(eq=False)
+class EpochLoop:
+    """The epochs of one fit; `run` trains them.
+
+    n_epochs: how many there are at most, with those that are over in `state`.
+    batch_size, shuffle, conventions, deadline_s: as in `TrainJob`.
+    every_epoch: whether the policy has to be asked after each epoch.
+    by_function: whether rates come from a function of the user's.
+    intervals: `after_steps` is called whenever all steps counted are a multiple of one of them;
+        it says whether the fit ends there.
+    display: told of the steps while they are made.
+    """
+
+    engine: Trains
+    data: Dataset
+    policy: Policy
+    state: LoopState
+    _: KW_ONLY
+    n_epochs: int
+    batch_size: int
+    shuffle: bool | Blocks
+    conventions: Conventions = FASTMLP
+    deadline_s: float | None = None
+    every_epoch: bool = False
+    by_function: bool = False
+    intervals: Sequence[int] = ()
+    after_steps: Callable[[], bool] = never
+    display: Display | None = None
+
+    def __post_init__(self) -> None:
+        self.epoch_steps = -(-len(self.data.X) // self.batch_size)
+        self.last: Piece | None = None
+        # Of the epochs laid out together, from `_first` on; None between two such groups.
+        self._rates: np.ndarray | None = None
+        self._first = 0
+        self._epoch_s = DISPLAY_S  # seconds of the last epoch, at first a guess
+
+    def run(self) -> str:
+        """Train to the end.
+
+        Returns how it came: "epochs", all are done; "stopped" by `after_steps` or the policy;
+        "deadline", "interrupted" or "non_finite", as the engine says. `last` is the last piece.
+        Ctrl-C is raised, unless its handler returns or the main thread is another one.
+        """
+        self.engine.compile()  # where Ctrl-C still ends it at once
+        while self.state.done < self.n_epochs:
+            self.lay_out()
+            piece = self.last = self._train()
+            ending = self._ending(piece)
+            if ending is not None:
+                return ending
+        return "epochs"
+
+    def lay_out(self) -> None:
+        """Have the learning rates of the next epochs, which the policy may refuse to give."""
+        if self._rates is None:
+            self._first = self.state.done
+            self._rates = self.policy.next_epochs(self._first, self._group())
+
+    def _group(self) -> int:
+        """How many epochs to lay out together."""
+        if self.every_epoch:
+            return 1
+        n_steps = FUNCTION_STEPS if self.by_function else TABLE_STEPS
+        n = min(max(1, n_steps // self.epoch_steps), TABLE_EPOCHS, self.n_epochs - self.state.done)
+        if self.display is not None:
+            n = min(n, max(1, int(DISPLAY_S / max(self._epoch_s, 1e-9))))
+        return n
+
+    def _train(self) -> Piece:
+        """Train, count and record steps until somebody has to be asked."""
+        assert self._rates is not None
+        state = self.state
+        at = (state.done - self._first) * self.epoch_steps + state.step
+        n = len(self._rates) - at
+        for every in self.intervals:
+            n = min(n, every - state.counters.n_steps % every)
+        # What was trained must be counted and recorded, whenever Ctrl-C comes.
+        with held_back() as interrupts:
+            job = self._job(self._rates[at : at + n], partial(bool, interrupts))
+            result = self.engine.train(job)
+            piece = self._count(result, self._rates[at - state.step :])
+            if result.status == "plateau" or at + result.n_steps_done == len(self._rates):
+                self._rates = None
+            self.policy.record(piece)
+        return piece
+
+    def _job(self, rates: np.ndarray, interrupted: Callable[[], bool]) -> TrainJob:
+        state = self.state
+        n_steps = state.step + len(rates)
+        n_epochs = -(-n_steps // self.epoch_steps)
+        return TrainJob(
+            self.data,
+            batch_size=self.batch_size,
+            n_epochs=n_epochs,
+            first_epoch=state.counters.n_epochs - (state.step > 0),
+            first_step=state.step,
+            n_steps_left=n_epochs * self.epoch_steps - n_steps,
+            seen=state.seen,
+            learning_rates=rates,
+            shuffle=self.shuffle,
+            conventions=self.conventions,
+            plateau=state.plateau,
+            deadline_s=self.deadline_s,
+            on_poll=None if self.display is None else partial(self._show, self.display, state.done),
+            interrupted=interrupted,
+        )
+
+    @staticmethod
+    def _show(display: Display, done: int, progress: Progress) -> None:
+        display.step(done + progress.epoch, progress.step, progress.loss)
+
+    def _count(self, result: TrainResult, rates: np.ndarray) -> Piece:
+        """Count what was trained; an epoch that was cut short counts."""
+        state, counters = self.state, self.state.counters
+        n_made = state.step + result.n_steps_done
+        n_whole, n_over = divmod(n_made, self.epoch_steps)
+        first_epoch = counters.n_epochs - (state.step > 0)
+        piece = Piece(state.done, state.step, first_epoch, n_whole + (n_over > 0), rates, result)
+        counters.n_epochs = first_epoch + piece.n_begun
+        counters.n_steps += result.n_steps_done
+        state.done, state.step = state.done + n_whole, n_over
+        state.seen = result.seen if n_over else None
+        state.plateau = result.plateau
+        if len(result.seconds):
+            self._epoch_s = float(result.seconds[-1])
+        return piece
+
+    def _ending(self, piece: Piece) -> str | None:
+        """How the fit ends with this piece; None where it goes on."""
+        status, stop = piece.result.status, False
+        if status == "done":
+            if self.intervals:
+                stop = self.after_steps()
+            # A short piece is over before the engine looks at the time.
+            if not (stop or self._rates is None or self._out_of_time()):
+                return None
+        stop |= self.policy.after_epochs(piece)
+        if status not in ("done", "plateau"):
+            return status
+        if stop:
+            return "stopped"
+        return "deadline" if self.state.done < self.n_epochs and self._out_of_time() else None
+
+    def _out_of_time(self) -> bool:
+        return self.deadline_s is not None and time.perf_counter() >= self.deadline_s
