@@ -47,7 +47,7 @@ def measure_here(case: Case, n_rows: int) -> dict[str, Any]:
     y = np.arange(n_rows) % n_classes if n_classes > 1 else X[:, 0].copy()
     net.fit(X, y, epochs=1, batch_size=case.batch_size, verbose=False)
     peak = peak_mb()
-    engine: Any = net._engine
+    engine: Any = net.engine
     arena = engine.params.nbytes + engine.state.nbytes
     arena += sum(workspace.n_bytes for workspace in engine._spare.values())
     data_mb, arena_mb = (X.nbytes + y.nbytes) / MB, arena / MB

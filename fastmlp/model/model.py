@@ -1,4 +1,4 @@
-"""The side of a network that needs no data: what it is, its parameters, saving and copying."""
+"""What a network is and has learnt, and its file: all of it that needs no data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from fastmlp.checks import shown
 from fastmlp.data import targets
-from fastmlp.engine import OptimizerState, Snapshot, make_engine
+from fastmlp.engine import Snapshot, make_engine
 from fastmlp.errors import (
     DeviceError,
     FastmlpError,
@@ -23,17 +23,10 @@ from fastmlp.errors import (
     ShapeError,
 )
 from fastmlp.history import History
+from fastmlp.model.content import carry, classes_in, content_of, counters_in
 from fastmlp.model.file import ModelState, damaged, read_model, write_model
-from fastmlp.model.parameters import (
-    checked_embeddings,
-    checked_layers,
-    checked_parameters,
-    checked_running,
-    checked_scales,
-    summary,
-)
-from fastmlp.names import OPTIMIZER_SLOTS
-from fastmlp.optim import LBFGS, Optimizer, optimizer_from_dict
+from fastmlp.model.parameters import checked_embeddings, checked_layers, checked_scales, summary
+from fastmlp.optim import LBFGS, Optimizer
 from fastmlp.spec import devices
 from fastmlp.spec.losses import Loss
 from fastmlp.spec.network import NetworkSpec
@@ -44,13 +37,32 @@ if TYPE_CHECKING:
 
 
 class Model:
-    """The base of `Network`: everything but training and use."""
+    """A description of a network, its parameters, and all else that a further fit needs.
+
+    It is what files and pickles hold. `inference` and `fit` work on it; `Network` is one with
+    these as its methods.
+
+    Attributes
+    ----------
+    classes_ : ndarray or None
+        The class labels in the order of their probabilities.
+    history_ : History or None
+        Of the last fit.
+    extra : dict
+        Plain values that are saved with it.
+
+    Examples
+    --------
+    >>> from fastmlp.spec.network import NetworkSpec
+    >>> Model(NetworkSpec.make(sizes=[4, 8, 3], loss="cross_entropy")).task
+    'multiclass'
+    """
 
     classes_: np.ndarray | None
     history_: History | None
     extra: dict[str, Any]
 
-    def _begin(self, spec: NetworkSpec) -> None:
+    def __init__(self, spec: NetworkSpec) -> None:
         self._spec = spec
         self._task = targets.task_of(spec.loss, spec.sizes[-1])
         try:
@@ -72,10 +84,18 @@ class Model:
         """What trains and predicts, for modules of fastmlp that drive it themselves."""
         return self._engine
 
+    @property
+    def counters(self) -> Counters:
+        """How far it has been trained, for modules of fastmlp that count on from there."""
+        return self._counters
+
     def use_optimizer(self, optimizer: Optimizer) -> None:
-        """Train with it from now on; the state of the same rule stays."""
+        """Train with it from now on; the state of the same rule stays. LBFGS keeps none."""
         self._optimizer = optimizer
-        self._engine.set_optimizer(optimizer.rule, optimizer.hyper, optimizer.options)
+        if isinstance(optimizer, LBFGS):
+            self._engine.clear_optimizer()
+        else:
+            self._engine.set_optimizer(optimizer.rule, optimizer.hyper, optimizer.options)
 
     @property
     def counters(self) -> Counters:
@@ -282,7 +302,7 @@ class Model:
         >>> fastmlp.Network.load(path).extra["columns"][0]
         'a'
         """
-        write_model(path, self._state(self.extra if extra is None else extra))
+        write_model(path, self._content(self.extra if extra is None else extra))
 
     def to(self, device: str) -> Self:
         """Move the network to another device with all that it has learnt; returns the network.
@@ -300,7 +320,7 @@ class Model:
             if spec != self._spec:
                 self._engine.check_functions()
                 engine = make_engine(spec)
-                self._carry(engine, self._state(self.extra))
+                carry(self._content(self.extra), engine)
                 self._spec, self._engine = spec, engine
         return self
 
@@ -314,10 +334,10 @@ class Model:
         NotRegisteredError where it needs a function of `fastmlp.register_activation` or
         `fastmlp.register_loss` that this process does not have.
         """
-        state = read_model(path)
+        content = read_model(path)
         model = cls.__new__(cls)
         try:
-            model._restore(state, device)
+            model._restore(content, device)
         except (DeviceError, NotRegisteredError):
             raise
         except (FastmlpError, KeyError, TypeError, ValueError) as error:
@@ -325,76 +345,21 @@ class Model:
         return model
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"model": self._state(self.extra), "history": self.history_}
+        return {"model": self._content(self.extra), "history": self.history_}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._restore(state["model"])
         self.history_ = state["history"]
 
-    def _state(self, extra: dict[str, Any]) -> ModelState:
-        optimizer_state = self._engine.get_optimizer_state()
-        slots = optimizer_state.slots
-        if self._optimizer is not None and self._optimizer.ema is not None:
-            # The parameters proper are the averages; training goes on from these.
-            slots = [*slots, self._engine.get_training_parameters()]
-        values = {
-            "spec": self._spec.to_dict(),
-            "n_epochs": self._counters.n_epochs,
-            "n_steps": self._counters.n_steps,
-            "optimizer": None if self._optimizer is None else self._optimizer.to_dict(),
-            "optimizer_steps": optimizer_state.n_steps,
-            "optimizer_rate": optimizer_state.last_rate,
-            "extra": extra,
-        }
-        return ModelState(
-            values, self._engine.parameters(), self.classes_, slots, self._engine.get_running()
-        )
+    def _content(self, extra: dict[str, Any]) -> ModelState:
+        return content_of(self._engine, self._counters, self._optimizer, self.classes_, extra)
 
-    def _restore(self, state: ModelState, device: str | None = None) -> None:
-        values = state.values
+    def _restore(self, content: ModelState, device: str | None = None) -> None:
+        values = content.values
         saved = values["spec"].get("device", devices.CPU)
         wanted = devices.or_cpu(saved) if device is None else device
-        self._begin(NetworkSpec.from_dict({**values["spec"], "device": wanted}))
-        self._counters = Counters(_count(values, "n_epochs"), _count(values, "n_steps"))
-        n_classes = targets.n_classes_of(self._task, self.sizes[-1])
-        if state.classes is not None and state.classes.shape != (n_classes,):
-            raise ValueError(f"{state.classes.shape} classes for {n_classes}")
-        self.classes_ = state.classes
+        Model.__init__(self, NetworkSpec.from_dict({**values["spec"], "device": wanted}))
+        self._counters = counters_in(content)
+        self.classes_ = classes_in(content, targets.n_classes_of(self._task, self.sizes[-1]))
         self.extra = dict(values["extra"])
-        self._optimizer = self._carry(self._engine, state)
-
-    def _carry(self, engine: Engine, state: ModelState) -> Optimizer | None:
-        """Give an engine all that a state has learnt; returns the optimizer."""
-        values = state.values
-        engine.set_all_parameters(checked_parameters(self._spec, state.parameters))
-        engine.set_running(checked_running(self._spec, state.running))
-        if values["optimizer"] is None:
-            return None
-        optimizer = optimizer_from_dict(values["optimizer"])
-        averaged = optimizer.ema is not None
-        # LBFGS, which has no kernel, keeps nothing from one fit to the next.
-        if len(state.slots) != OPTIMIZER_SLOTS.get(optimizer.rule, 0) + averaged:
-            raise ValueError(f"{len(state.slots)} state arrays of {optimizer.rule}")
-        if isinstance(optimizer, LBFGS):
-            return optimizer
-        slots = [
-            checked_parameters(self._spec, slot, prefix=f"optimizer.slot{i}.")
-            for i, slot in enumerate(state.slots)
-        ]
-        n_steps = _count(values, "optimizer_steps")
-        training = slots.pop() if averaged else None
-        # Files written before do not have it.
-        last_rate = float(values.get("optimizer_rate", 0.0))
-        engine.set_optimizer_state(OptimizerState(optimizer.rule, n_steps, slots, last_rate))
-        engine.set_optimizer(optimizer.rule, optimizer.hyper, optimizer.options)
-        if training is not None:
-            engine.set_training_parameters(training)
-        return optimizer
-
-
-def _count(values: dict[str, Any], name: str) -> int:
-    """A counter of a model file; ValueError where the engine could not count on from it."""
-    count = int(values[name])
-    if not 0 <= count < 2**62:
-        raise ValueError(f"{name} is {count}")
-    return count
+        self._optimizer = carry(content, self._engine)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastmlp.checks import is_sequence, shown
-from fastmlp.data import targets
-from fastmlp.data.eval_sets import eval_parts
+import numpy as np
+
+from fastmlp.checks import is_sequence
 from fastmlp.errors import OptionError
 from fastmlp.history import History
-from fastmlp.model.inference import Inference
-from fastmlp.optim import LBFGS, Adam, Optimizer, as_optimizer
+from fastmlp.layout.parameters import Parameters
+from fastmlp.model import inference
+from fastmlp.model.fit import Fit
+from fastmlp.model.model import Model
+from fastmlp.optim import Optimizer
 from fastmlp.spec.losses import Loss
 from fastmlp.spec.network import ARRAYS, NetworkSpec
-from fastmlp.training.full_batch import FullBatch
-from fastmlp.training.minibatches import Minibatches
-from fastmlp.training.options import FitOptions
-from fastmlp.training.progress import make_display
 
 
-class Network(Inference):
+class Network(Model):
     """A multilayer perceptron.
 
     Parameters
@@ -123,7 +121,7 @@ class Network(Inference):
             own, init = init, ARRAYS
         elif init == ARRAYS:
             raise OptionError(f"init={ARRAYS!r} is no rule; pass a list of the arrays themselves")
-        self._begin(
+        super().__init__(
             NetworkSpec.make(
                 sizes=sizes,
                 activation=activation,
@@ -237,44 +235,95 @@ class Network(Inference):
         >>> history.epochs
         [1, 2, 3]
         """
-        started_s = time.perf_counter()
-        last = self._optimizer or Adam()
-        chosen = last if optimizer is None else as_optimizer(optimizer)
-        options = FitOptions.make(
-            optimizer=chosen,
+        fit = Fit.make(
+            self,
+            X,
+            y,
+            optimizer=optimizer,
             epochs=epochs,
             batch_size=batch_size,
+            eval_set=eval_set,
+            metrics=metrics,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
             schedule=schedule,
             callbacks=callbacks,
             shuffle=shuffle,
             max_time_s=max_time_s,
+            verbose=verbose,
         )
-        if not (isinstance(verbose, bool) or (isinstance(verbose, str) and verbose == "auto")):
-            raise OptionError(f"verbose must be True, False or 'auto', got {shown(verbose)}")
-        data, classes = self._dataset(X, y, sample_weight, self.classes_, class_weight=class_weight)
-        eval_weight = targets.weights_of_training(class_weight, data, classes)
-        eval_sets = {
-            name: self._dataset(*part, classes, f" of {where}", eval_weight)[0]
-            for name, where, part in eval_parts(eval_set)
-        }
-        scoring = self._scoring(metrics, classes)
-        if metrics is not None and not eval_sets:
-            raise OptionError(
-                f"metrics are computed of eval sets, got {shown(metrics)} and no eval_set; "
-                "pass eval_set=[(X, y)] too, or call evaluate after the fit"
-            )
-        display = make_display(verbose)
-        kind = FullBatch if isinstance(chosen, LBFGS) else Minibatches
-        trainer = kind(
-            self, self._engine, self._counters, data, eval_sets, scoring, options, display,
-            started_s,
-        )  # fmt: skip
         with self.being_trained():
-            trainer.prepare()
-            # Nothing refuses from here on.
-            self.classes_, self._optimizer, self.history_ = classes, chosen, trainer.history
-            if isinstance(chosen, LBFGS):
-                self._engine.clear_optimizer()
-            else:
-                self.use_optimizer(chosen)
-            return trainer.run()
+            return fit.begin().run()
+
+    def predict(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
+        """Class labels (n,), 0 or 1 (n, outputs) for several yes-or-no outputs, or values.
+
+        Values are (n,) for one output, else (n, outputs); rates ``exp(z)`` for poisson. Before
+        the first fit labels are class indices. `out`, an array or a memory map of that shape, is
+        filled and returned; a table larger than memory is read a block at a time. For X on the GPU
+        of the network the answer is an array of the same library there, unless it is text. Raises
+        ShapeError, DataError or DataTypeError; OptionError or OptionTypeError for `out`.
+        """
+        return inference.predict(self, X, out)
+
+    def predict_proba(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
+        """Probabilities (n, classes) in the order of `classes_`, in `out` if given.
+
+        With several yes-or-no outputs, (n, outputs): the probability of each yes. Raises
+        OptionError for a loss without classes, and as `predict`.
+        """
+        return inference.predict_proba(self, X, out)
+
+    def predict_std(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
+        """Standard deviations in the shape of `predict`, for a network with loss gaussian_nll.
+
+        Raises OptionError for other losses, and as `predict`.
+        """
+        return inference.predict_std(self, X, out)
+
+    def evaluate(
+        self, X: Any, y: Any, sample_weight: Any = None, metrics: Sequence[Any] | None = None
+    ) -> dict[str, float]:
+        """Mean loss and scores on data, weighted where there are sample weights.
+
+        Returns {"loss", "accuracy"} for classes, {"loss", "r2"} for values, or loss and `metrics`
+        as in `fit`. Penalties are left out of the loss. Raises as `fit`.
+
+        >>> import fastmlp
+        >>> net = fastmlp.Network([1, 1], init="zeros")
+        >>> net.evaluate([[0.0], [1.0]], [1.0, -1.0], metrics=["mean_absolute_error"])
+        {'loss': 0.5, 'mean_absolute_error': 1.0}
+        """
+        return inference.evaluate(self, X, y, sample_weight, metrics)
+
+    def loss_and_gradients(
+        self, X: Any, y: Any, sample_weight: Any = None
+    ) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
+        """Mean loss and penalty over all rows, without dropout, and the gradients of their sum.
+
+        Returns (loss, dweights, dbiases): lists of (in, out) and (out,); `loss_and_all_gradients`
+        has those of scales and embeddings too. Batch normalisation takes the statistics of these
+        rows. Raises as `fit`.
+        """
+        return inference.loss_and_gradients(self, X, y, sample_weight)
+
+    def loss_and_all_gradients(
+        self, X: Any, y: Any, sample_weight: Any = None
+    ) -> tuple[float, Parameters]:
+        """As `loss_and_gradients`: the loss, and the gradients in the shapes of all parameters.
+
+        >>> import numpy as np, fastmlp
+        >>> net = fastmlp.Network([2, 3, 1], norm="layer")
+        >>> _, gradients = net.loss_and_all_gradients(np.eye(2), [0, 1])
+        >>> gradients.scales[0].shape
+        (3,)
+        """
+        return inference.loss_and_all_gradients(self, X, y, sample_weight)
+
+    def trace(self, X: Any) -> list[np.ndarray]:
+        """What every layer puts out for these rows: (n, size) each, the input of the first layer
+        first.
+
+        The last one is the raw output: logits for the entropies, the log of the rate for poisson.
+        """
+        return inference.trace(self, X)

@@ -36,8 +36,8 @@ def state_of():
     """A function that gives everything of a network that a refused call must not change."""
 
     def state_of(net):
-        optimizer = net._engine.get_optimizer_state()
-        arrays = list(net._engine.parameters().named().values())
+        optimizer = net.engine.get_optimizer_state()
+        arrays = list(net.engine.parameters().named().values())
         for slot in optimizer.slots:
             arrays += slot.named().values()
         return (

@@ -50,7 +50,7 @@ def test_training_in_pieces_is_bitwise_the_same(X, y, same_weights, optimizer, e
     steps = Steps(every)
     pieces.fit(X, y, callbacks=[steps], **fit)
     assert same_weights(whole, pieces)
-    a, b = whole._engine.get_training_parameters(), pieces._engine.get_training_parameters()
+    a, b = whole.engine.get_training_parameters(), pieces.engine.get_training_parameters()
     assert all(np.array_equal(a.named()[name], b.named()[name]) for name in a.named())
     a, b = whole.history_, pieces.history_
     assert (a.loss, a.grad_norm, a.lr, a.epochs) == (b.loss, b.grad_norm, b.lr, b.epochs)

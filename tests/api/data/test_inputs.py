@@ -12,6 +12,7 @@ import pytest
 import fastmlp
 from fastmlp import errors
 from fastmlp.data.inputs import as_inputs, as_weights, check_finite
+from fastmlp.model.datasets import dataset_for
 
 
 def trained(X, y, **settings):
@@ -117,7 +118,7 @@ def test_memory_maps_and_frames_of_one_block_are_read_in_place(X, tmp_path):
 def test_targets_and_weights_of_the_right_kind_are_not_copied(X):
     net = fastmlp.Network([4, 2])
     y, weights = X[:, :2].copy(), np.ones(60, np.float32)
-    data, _ = net._dataset(X, y, weights, None)
+    data, _ = dataset_for(net, X, y, weights, None)
     assert np.shares_memory(data.targets, y)
     assert np.shares_memory(data.weights, weights)
     assert np.shares_memory(data.X, X)

@@ -140,7 +140,7 @@ def test_rows_with_more_columns_than_a_kept_job_takes():
     net = fastmlp.Network([MAX_ELEMS + 1, 1])
     X = np.ones((1, MAX_ELEMS + 1), np.float32)
     assert net.predict(X) == pytest.approx(net.weights[0].sum(), rel=1e-3, abs=1e-3)
-    assert net._engine._spare_few == []
+    assert net.engine._spare_few == []
 
 
 def test_threads_that_predict_rows_during_a_fit(X, network):
@@ -170,19 +170,19 @@ def test_threads_that_predict_rows_during_a_fit(X, network):
 
 def test_nothing_is_allocated_anew_for_a_further_row(X, network):
     network.predict(X[:1])
-    kept = list(network._engine._spare_few)
+    kept = list(network.engine._spare_few)
     for n in (1, 5, 1):
         network.predict(X[:n])
-    assert network._engine._spare_few == kept
+    assert network.engine._spare_few == kept
     assert len(kept) == 1
 
 
 def test_large_workspaces_are_given_back():
     net = fastmlp.Network([4, 40_000, 2])
     net.predict(np.zeros((1, 4)))
-    assert len(net._engine._spare_few) == 1
-    net._engine.release()
-    assert sum(few.n_bytes for few in net._engine._spare_few) <= 64 * 1024**2
+    assert len(net.engine._spare_few) == 1
+    net.engine.release()
+    assert sum(few.n_bytes for few in net.engine._spare_few) <= 64 * 1024**2
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

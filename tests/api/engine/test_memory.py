@@ -17,7 +17,7 @@ SLACK_BYTES = 4 * 1024**2
 
 def arena_bytes(net) -> int:
     """Parameters, optimizer state, and room to work in, of training and of evaluating."""
-    engine = net._engine
+    engine = net.engine
     return engine.params.nbytes + engine.state.nbytes + sum(WORKSPACES)
 
 

@@ -11,7 +11,7 @@ from fastmlp.optim import SGD
 CHANGES = {
     "clear_optimizer": lambda engine: engine.clear_optimizer(),
     "set_training_parameters": lambda engine: engine.set_training_parameters(
-        fastmlp.Network([5, 6, 2], norm="batch", seed=2)._engine.parameters()
+        fastmlp.Network([5, 6, 2], norm="batch", seed=2).engine.parameters()
     ),
     "another optimizer": lambda engine: engine.set_optimizer("adam", (0.9, 0.999, 1e-8)),
 }
@@ -24,7 +24,7 @@ def test_predictions_follow_every_change_of_what_predicts(change, ema):
     X, y = rng.standard_normal((64, 5)), rng.standard_normal((64, 2))
     net = fastmlp.Network([5, 6, 2], norm="batch", loss="squared_error", seed=1)
     net.fit(X, y, epochs=2, batch_size=16, optimizer=SGD(lr=0.1, ema=ema))
-    engine = net._engine
+    engine = net.engine
     before = net.predict(X)  # which keeps a fold
     CHANGES[change](engine)
     found = net.predict(X)

@@ -70,7 +70,7 @@ def activations_of(net: fastmlp.Network, X: np.ndarray) -> list[np.ndarray]:
 
 def everything(net: fastmlp.Network) -> dict[str, np.ndarray]:
     """All that a further training depends on, under names."""
-    engine = net._engine
+    engine = net.engine
     found = dict(engine.get_training_parameters().named())
     found |= {f"average {name}": a for name, a in engine.parameters().named().items()}
     for i, slot in enumerate(engine.get_optimizer_state().slots):

@@ -177,7 +177,7 @@ def test_early_stopping_puts_everything_back_that_predicts(kind, ema):
     (X, y), net, seen = table(100), make(kind), []
 
     def remember(run):
-        seen.append((net._engine.parameters().named(), run.network.running_statistics))
+        seen.append((net.engine.parameters().named(), run.network.running_statistics))
 
     # The loss falls, so that the first epoch is the "best" one.
     stopping = EarlyStopping(monitor="val_loss", mode="max", patience=3)
@@ -187,7 +187,7 @@ def test_early_stopping_puts_everything_back_that_predicts(kind, ema):
     )  # fmt: skip
     assert history.stopped_by == "early_stopping"
     best, running = seen[history.best_epoch - 1]
-    for name, values in net._engine.parameters().named().items():
+    for name, values in net.engine.parameters().named().items():
         np.testing.assert_array_equal(values, best[name], err_msg=name)
     for i, statistics in net.running_statistics.items():
         for found, wanted in zip(statistics, running[i], strict=True):
@@ -197,10 +197,10 @@ def test_early_stopping_puts_everything_back_that_predicts(kind, ema):
 
 def test_the_engine_puts_back_everything_that_predicts():
     net, (X, _) = trained("all", optim.Adam(lr=0.01, ema=0.9)), table(70)
-    wanted, snapshot = net.predict_proba(X), net._engine.snapshot()
+    wanted, snapshot = net.predict_proba(X), net.engine.snapshot()
     net.fit(*table(100), epochs=2)
     assert (net.predict_proba(X) != wanted).any()
-    net._engine.restore(snapshot)
+    net.engine.restore(snapshot)
     np.testing.assert_array_equal(net.predict_proba(X), wanted)
 
 

@@ -243,9 +243,9 @@ def changes(optimizer, **settings):
     net = make("all", dtype="float64", dropout=0.0, input_dropout=0.0, **settings)
     # Scales of 1 that start with biases of 0 would hide a decay of biases.
     net.biases = [b + 0.5 for b in net.biases]
-    before = net._engine.parameters().named()
+    before = net.engine.parameters().named()
     net.fit(*table(100), epochs=1, batch_size=100, optimizer=optimizer, shuffle=False)
-    after = net._engine.parameters().named()
+    after = net.engine.parameters().named()
     return before, {name: after[name] - before[name] for name in before}
 
 
@@ -317,7 +317,7 @@ def test_rates_of_layers_are_those_of_scales_and_the_first_one_that_of_embedding
 def test_loss_and_all_gradients_have_the_shapes_of_the_parameters_and_those_of_old(kind):
     (X, y), net = table(100), trained(kind)
     loss, gradients = net.loss_and_all_gradients(X, y)
-    named, parameters = gradients.named(), net._engine.parameters().named()
+    named, parameters = gradients.named(), net.engine.parameters().named()
     assert {name: g.shape for name, g in named.items()} == {
         name: values.shape for name, values in parameters.items()
     }
@@ -333,7 +333,7 @@ def test_loss_and_gradients_of_batch_normalisation_take_the_statistics_of_the_ro
     net, (X, y) = trained("batch", dtype="float64"), table(700)
     loss, _, _ = net.loss_and_gradients(X, y)
     shifted = [(mean + 5.0, 3.0 * variance) for mean, variance in net.running_statistics.values()]
-    net._engine.set_running(dict(enumerate(shifted)))
+    net.engine.set_running(dict(enumerate(shifted)))
     assert net.loss_and_gradients(X, y)[0] == loss
     assert net.evaluate(X, y)["loss"] != pytest.approx(loss)
 

@@ -63,7 +63,7 @@ def test_a_copy_goes_on_as_the_one_it_was_made_of(
     for each in (net, other):
         each.fit(X, y, epochs=2, batch_size=16)
     assert same_weights(net, other)
-    trained, its = (each._engine.get_training_parameters().named() for each in (net, other))
+    trained, its = (each.engine.get_training_parameters().named() for each in (net, other))
     for name in trained:
         np.testing.assert_array_equal(trained[name], its[name])
 
@@ -97,7 +97,7 @@ def test_weights_that_are_set_are_averaged_from_there(X, y, same_weights):
     net.fit(X, y, epochs=2, batch_size=16, optimizer=optimizer)
     net.set_parameters([w * 0 for w in net.weights], [b * 0 for b in net.biases])
     assert all((w == 0).all() for w in [*net.weights, *net.biases])
-    assert all((w == 0).all() for w in net._engine.get_training_parameters().named().values())
+    assert all((w == 0).all() for w in net.engine.get_training_parameters().named().values())
 
 
 @pytest.mark.parametrize("ema", [None, 0.9])

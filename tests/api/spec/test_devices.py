@@ -123,7 +123,7 @@ def saved_on_gpu(path):
     """A model file as a network on a GPU writes it."""
     network = fastmlp.Network([2, 3, 1], seed=5)
     network.fit([[0.0, 1.0]], [1.0], epochs=3, verbose=False)
-    state = network._state({})
+    state = network._content({})
     state.values["spec"]["device"] = "cuda:99"
     fastmlp.model.file.write_model(path, state)
     return network
@@ -145,7 +145,7 @@ def test_a_model_of_a_gpu_that_is_not_here_comes_to_the_cpu_with_a_warning(tmp_p
 @pytest.mark.parametrize("device", [5, None, ["cpu"], "tpu", "cuda", "cuda:-1", "cuda:1_0"])
 def test_a_file_with_no_device_of_ours_is_a_damaged_one(device, tmp_path):
     network = fastmlp.Network([2, 3, 1])
-    state = network._state({})
+    state = network._content({})
     state.values["spec"]["device"] = device
     fastmlp.model.file.write_model(tmp_path / "m.safetensors", state)
     with pytest.raises(fastmlp.errors.ModelFileError, match="damaged"):
@@ -173,7 +173,7 @@ def test_the_command_says_so_in_a_line(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["train", "iris", "--epochs", "1", "--out", str(tmp_path), "--json"])
     network = fastmlp.Network.load(tmp_path / "model.safetensors")
-    state = network._state(network.extra)
+    state = network._content(network.extra)
     state.values["spec"]["device"] = "cuda:99"
     fastmlp.model.file.write_model(tmp_path / "model.safetensors", state)
     capsys.readouterr()

@@ -32,7 +32,7 @@ class Screen:
 @pytest.fixture
 def screen(monkeypatch):
     screen = Screen()
-    monkeypatch.setattr("fastmlp.model.network.make_display", lambda verbose: screen)
+    monkeypatch.setattr("fastmlp.model.fit.make_display", lambda verbose: screen)
     return screen
 
 

@@ -233,14 +233,14 @@ def test_divergence_keeps_finite_weights():
 def test_other_optimizers_before_and_after(X, y):
     net = classifier()
     net.fit(X, y, optimizer=optim.Adam(lr=0.01, ema=0.9), epochs=3)
-    trained = net._engine.get_training_parameters()
+    trained = net.engine.get_training_parameters()
     net.fit(X, y, optimizer="lbfgs", epochs=1, max_time_s=1e-9)
     # Without its average the network goes on from the weights proper.
     np.testing.assert_array_equal(net.weights[0], trained.weights[0])
     net.fit(X, y, epochs=4)
     assert net.optimizer == LBFGS()
     net.fit(X, y, optimizer="adam", epochs=2, batch_size=30)
-    assert net._engine.get_optimizer_state().n_steps == 4
+    assert net.engine.get_optimizer_state().n_steps == 4
 
 
 COPIES = {

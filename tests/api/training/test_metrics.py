@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score, r2_score
 
 import fastmlp
+from fastmlp.model.datasets import dataset_for
 from fastmlp.training import metrics
 
 
@@ -58,8 +59,8 @@ def test_constant_targets_as_in_scikit_learn(X):
 
 def test_out_of_time_gives_nothing(X, y):
     net = fastmlp.Network([4, 3], loss="cross_entropy")
-    data, _ = net._dataset(X, y, None, None)
-    assert metrics.evaluate(net._engine, data, metrics.Scoring("multiclass"), lambda: True) is None
+    data, _ = dataset_for(net, X, y, None, None)
+    assert metrics.evaluate(net.engine, data, metrics.Scoring("multiclass"), lambda: True) is None
 
 
 def test_r2_keeps_its_digits_far_from_zero(monkeypatch):

@@ -95,9 +95,9 @@ def test_another_rate_keeps_the_state_and_another_rule_does_not(X, y):
     net.fit(X, y, epochs=2, batch_size=16)
     net.fit(X, y, epochs=1, batch_size=16, optimizer=Adam(lr=0.1))
     assert net.optimizer == Adam(lr=0.1)
-    assert net._engine.get_optimizer_state().n_steps == 12
+    assert net.engine.get_optimizer_state().n_steps == 12
     net.fit(X, y, epochs=1, batch_size=16, optimizer="sgd")
-    assert net._engine.get_optimizer_state().n_steps == 4
+    assert net.engine.get_optimizer_state().n_steps == 4
     assert (net.n_epochs_, net.n_steps_) == (4, 16)
 
 
