@@ -5,10 +5,10 @@ from fastmlp.kernels.codes import (
     INITIALIZERS,
     LOSSES,
     NORMS,
-    OPTIMIZER_SLOTS,
     OPTIMIZERS,
     SOURCE_TYPES,
 )
+from fastmlp.kernels.rules import RULES
 
 __all__ = [
     "ACTIVATIONS",
@@ -16,6 +16,6 @@ __all__ = [
     "LOSSES",
     "NORMS",
     "OPTIMIZERS",
-    "OPTIMIZER_SLOTS",
+    "RULES",
     "SOURCE_TYPES",
 ]

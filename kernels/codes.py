@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from . import activations
+from .rules import RULES
 
 ACTIVATIONS = tuple(activations.TABLE)
 
@@ -26,25 +27,7 @@ LOSSES = (
     "binary_cross_entropy",
 )
 
-OPTIMIZERS = (
-    "sgd",
-    "momentum",
-    "nesterov",
-    "adam",
-    "amsgrad",
-    "nadam",
-    "radam",
-    "rmsprop",
-    "adagrad",
-    "lion",
-    "muon",
-)
-
-# How many state arrays of the parameters' size each update rule keeps.
-OPTIMIZER_SLOTS = {
-    "sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "amsgrad": 3, "nadam": 2, "radam": 2,
-    "rmsprop": 2, "adagrad": 1, "lion": 1, "muon": 2,
-}  # fmt: skip
+OPTIMIZERS = tuple(RULES)
 
 # Of the sums of a hidden layer, before its activation.
 NORMS = ("none", "layer", "rms", "batch")

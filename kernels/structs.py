@@ -204,7 +204,7 @@ SHUFFLE_NONE, SHUFFLE_ROWS, SHUFFLE_BLOCKS = 0, 1, 2
 class _Float(NamedTuple):
     """Fields of `Program.floats`."""
 
-    HYPER: int = 0  # three of them: see kernels/cpu/optimizers.py
+    HYPER: int = 0  # a rule's first three numbers: see kernels/rules.py
     DECAY: int = 3  # decoupled weight decay
     L1: int = 4
     L2: int = 5
@@ -213,9 +213,13 @@ class _Float(NamedTuple):
     AVERAGE: int = 8  # what a step leaves of the moving average
     MAX_NORM: int = 9  # 0: none
     INPUT_SCALE: int = 10  # 1 / (1 - p) of dropout of the inputs
-    # Six of muon: momentum, what M is of O (momentum for nesterov, else 1), iterations, least norm,
-    # 1 to match Adam's steps, Adam's rate / lr.
-    MUON: int = 11
+    # Numbers that only some rules have, each named as in kernels/rules.py: those of muon.
+    MOMENTUM: int = 11
+    NESTEROV_MOMENTUM: int = 12  # what M is of O: the momentum, or 1 without nesterov
+    N_ITERATIONS: int = 13
+    LEAST_NORM: int = 14
+    MATCHES_ADAM: int = 15  # 1: steps as large as Adam's
+    ADAM_RATE: int = 16  # of what takes Adam, over lr
     GRADIENT_FACTOR: int = 17  # of fastmlp/spec/conventions.py, as the next one
     LOSS_FACTOR: int = 18
     LAST_RATE: int = 19  # learning rate of the step before this job's first one

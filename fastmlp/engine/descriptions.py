@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastmlp.data.shuffle import Blocks
+from fastmlp.kernels.rules import N_PLAIN, number_at
 from fastmlp.kernels.structs import SHUFFLE_BLOCKS, SHUFFLE_NONE, SHUFFLE_ROWS, Float, Job
 from fastmlp.spec.conventions import Conventions, LossPlateau
 
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
 def describe_update(store: ParameterStore, floats: np.ndarray, conventions: Conventions) -> None:
     """The numbers of the optimizer into a workspace's floats."""
-    options, hyper = store.options, store.hyper
-    floats[Float.HYPER : Float.HYPER + 3] = hyper[:3]
-    floats[Float.MUON : Float.MUON + len(hyper) - 3] = hyper[3:]
+    options = store.options
+    floats[Float.HYPER : Float.HYPER + N_PLAIN] = 0.0
+    for name, value in store.numbers.items():
+        floats[number_at(store.rule, name)] = value
     floats[Float.DECAY], floats[Float.AVERAGE] = options.weight_decay, options.ema
     floats[Float.CLIP_NORM], floats[Float.CLIP_VALUE] = options.clip_norm, options.clip_value
     floats[Float.MAX_NORM] = options.max_norm

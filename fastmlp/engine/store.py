@@ -12,6 +12,7 @@ from fastmlp.engine.initial import initialise
 from fastmlp.engine.results import OptimizerState, Snapshot
 from fastmlp.kernels.constants import NORM_EPS
 from fastmlp.kernels.cpu.width import LANES
+from fastmlp.kernels.rules import Rule
 from fastmlp.layout.parameters import ParameterPlan, Parameters, aligned_zeros
 from fastmlp.optim import UpdateOptions
 from fastmlp.spec.conventions import Conventions
@@ -23,8 +24,6 @@ _BLOCK_ELEMS = 1 << 16
 _TRAINED = (
     "params", "state", "average", "running", "rule", "n_updates", "last_rate", "hyper", "options",
 )  # fmt: skip
-
-N_HYPER = 9  # the most numbers that a rule has, with lr apart: those of muon
 
 
 class ParameterStore:
@@ -63,7 +62,7 @@ class ParameterStore:
         for _, (_, variances) in self._running_views():
             variances[...] = 1.0
         self.rule = ""
-        self.hyper: tuple[float, ...] = (0.0,) * N_HYPER
+        self.hyper: tuple[float, ...] = ()
         self.options = UpdateOptions()
         self.average: np.ndarray | None = None
         self.state = aligned_zeros(0, self.dtype)
@@ -226,18 +225,29 @@ class ParameterStore:
         self.rule, self.n_updates, self.last_rate = "", 0, 0.0
         self._version += 1
 
+    @property
+    def _record(self) -> Rule:
+        """What the rule keeps, reads and needs: nothing where there is none."""
+        return names.RULES[self.rule] if self.rule else Rule()
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The rule's numbers by name."""
+        return self._record.by_name(self.hyper)
+
     def set_optimizer(
         self, rule: str, hyper: tuple[float, ...], options: UpdateOptions | None = None
     ) -> None:
         """Another rule begins with a zero state; the same rule goes on with the one it has.
 
-        A moving average begins at the weights as they are.
+        hyper: the rule's numbers in the order of its record. A moving average begins at the
+        weights as they are.
         """
         if rule != self.rule:
-            n_slots = names.OPTIMIZER_SLOTS[rule]
-            self.state = aligned_zeros(n_slots * self.plan.n_elems, self.dtype)
+            n_states = len(names.RULES[rule].states)
+            self.state = aligned_zeros(n_states * self.plan.n_elems, self.dtype)
             self.rule, self.n_updates, self.last_rate = rule, 0, 0.0
-        self.hyper = tuple(hyper) + (0.0,) * (N_HYPER - len(hyper))
+        self.hyper = tuple(hyper)
         self.options = options or UpdateOptions()
         if not self.options.ema:
             self.average = None
@@ -250,8 +260,8 @@ class ParameterStore:
         return self.state[number * self.plan.n_elems : (number + 1) * self.plan.n_elems]
 
     def get_optimizer_state(self) -> OptimizerState:
-        n_slots = names.OPTIMIZER_SLOTS.get(self.rule, 0)
-        slots = [self.plan.unpack(self._slot(number)) for number in range(n_slots)]
+        n_states = len(self._record.states)
+        slots = [self.plan.unpack(self._slot(number)) for number in range(n_states)]
         return OptimizerState(self.rule, self.n_updates, slots, self.last_rate)
 
     def set_optimizer_state(self, state: OptimizerState) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 from fastmlp.engine import OptimizerState
 from fastmlp.model.file import ModelState
 from fastmlp.model.parameters import checked_parameters, checked_running
-from fastmlp.names import OPTIMIZER_SLOTS
 from fastmlp.optim import LBFGS, Optimizer, optimizer_from_dict
 from fastmlp.training.counters import Counters
 
@@ -68,8 +67,7 @@ def carry(content: ModelState, engine: Engine) -> Optimizer | None:
         return None
     optimizer = optimizer_from_dict(values["optimizer"])
     averaged = optimizer.ema is not None
-    # LBFGS, which has no kernel, keeps nothing from one fit to the next.
-    if len(content.slots) != OPTIMIZER_SLOTS.get(optimizer.rule, 0) + averaged:
+    if len(content.slots) != optimizer.n_states + averaged:
         raise ValueError(f"{len(content.slots)} state arrays of {optimizer.rule}")
     if isinstance(optimizer, LBFGS):
         return optimizer

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastmlp.checks import flag, real, shown
 from fastmlp.errors import OptionTypeError
+from fastmlp.names import RULES
 
 # The smallest normal float32 is 1.2e-38: an eps below it would be zero there, and 0 / 0 follows.
 _SMALLEST_EPS = 1e-37
@@ -110,8 +111,17 @@ class Optimizer:
 
     @property
     def hyper(self) -> tuple[float, ...]:
-        """The numbers of the rule other than lr."""
-        raise NotImplementedError
+        """The numbers of the rule other than lr, in the order of its record; 0 where unused."""
+        return RULES[self.rule].in_order(self._numbers())
+
+    def _numbers(self) -> dict[str, Any]:
+        """The numbers of the rule by name: the fields of those names, unless a class says more."""
+        return vars(self)
+
+    @property
+    def n_states(self) -> int:
+        """How many arrays of the parameters' size the rule keeps."""
+        return len(RULES[self.rule].states)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, from which `optimizer_from_dict` makes an equal optimizer."""

@@ -67,3 +67,7 @@ class LBFGS(Optimizer):
     @property
     def hyper(self) -> tuple[float, ...]:
         return ()
+
+    @property
+    def n_states(self) -> int:
+        return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from fastmlp.checks import flag, integer, name_among, real
 from fastmlp.optim.base import Optimizer
@@ -82,17 +83,13 @@ class Muon(Optimizer):
     def rule(self) -> str:
         return "muon"
 
-    @property
-    def hyper(self) -> tuple[float, ...]:
-        """Adam's three, then those of kernels/cpu/muon.py; rates are lr times a factor there."""
-        return (
-            self.beta1,
-            self.beta2,
-            self.adam_eps,
-            self.momentum,
-            self.momentum if self.nesterov else 1.0,
-            float(self.ns_steps),
-            self.eps,
-            float(self.adjust_lr == "match_rms_adamw"),
-            self.adam_lr / self.lr,
-        )
+    def _numbers(self) -> dict[str, Any]:
+        """What kernels/cpu/muon.py reads; rates are lr times a factor there."""
+        return {
+            **vars(self),
+            "nesterov_momentum": self.momentum if self.nesterov else 1.0,
+            "n_iterations": float(self.ns_steps),
+            "least_norm": self.eps,
+            "matches_adam": float(self.adjust_lr == "match_rms_adamw"),
+            "adam_rate": self.adam_lr / self.lr,
+        }

@@ -7,10 +7,15 @@ from typing import Any
 
 from fastmlp.checks import flag, name_among, real, shown
 from fastmlp.errors import OptionError, OptionTypeError
-from fastmlp.optim.base import Optimizer as Optimizer
-from fastmlp.optim.base import UpdateOptions as UpdateOptions
-from fastmlp.optim.lbfgs import LBFGS as LBFGS
-from fastmlp.optim.muon import Muon as Muon
+from fastmlp.optim.base import Optimizer
+from fastmlp.optim.lbfgs import LBFGS
+from fastmlp.optim.muon import Muon
+
+# All optimizers, in the order in which users read them; `fastmlp.optim` has the same.
+__all__ = [  # noqa: RUF022
+    "SGD", "Adam", "AdamW", "AMSGrad", "NAdam", "RAdam", "RMSprop", "Adagrad", "Lion", "Muon",
+    "LBFGS",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,10 +51,6 @@ class SGD(Optimizer):
             return "sgd"
         return "nesterov" if self.nesterov else "momentum"
 
-    @property
-    def hyper(self) -> tuple[float, ...]:
-        return () if self.momentum == 0.0 else (self.momentum,)
-
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
@@ -80,10 +81,6 @@ class Adam(Optimizer):
     @property
     def rule(self) -> str:
         return "adam"
-
-    @property
-    def hyper(self) -> tuple[float, ...]:
-        return (self.beta1, self.beta2, self.eps)
 
 
 @dataclass(frozen=True)
@@ -174,10 +171,6 @@ class RMSprop(Optimizer):
     def rule(self) -> str:
         return "rmsprop"
 
-    @property
-    def hyper(self) -> tuple[float, ...]:
-        return (self.alpha, self.momentum, self.eps)
-
 
 @dataclass(frozen=True)
 class Adagrad(Optimizer):
@@ -200,10 +193,6 @@ class Adagrad(Optimizer):
     @property
     def rule(self) -> str:
         return "adagrad"
-
-    @property
-    def hyper(self) -> tuple[float, ...]:
-        return (0.0, 0.0, self.eps)
 
 
 @dataclass(frozen=True)
@@ -230,25 +219,8 @@ class Lion(Optimizer):
     def rule(self) -> str:
         return "lion"
 
-    @property
-    def hyper(self) -> tuple[float, ...]:
-        return (self.beta1, self.beta2)
 
-
-_CLASSES: tuple[type[Optimizer], ...] = (
-    SGD,
-    Adam,
-    AdamW,
-    AMSGrad,
-    NAdam,
-    RAdam,
-    RMSprop,
-    Adagrad,
-    Lion,
-    Muon,
-    LBFGS,
-)
-BY_NAME = {c.__name__.lower(): c for c in _CLASSES}
+BY_NAME: dict[str, type[Optimizer]] = {name.lower(): globals()[name] for name in __all__}
 
 
 def as_optimizer(optimizer: object) -> Optimizer:

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from ..jit import entry, njit
+from ..rules import NADAM
 from ..structs import (
     KIND_EVALUATE,
     KIND_GRADIENTS,
@@ -29,7 +30,7 @@ from ..structs import (
 )
 from .gemm import transpose_rows
 from .norms import update_running
-from .optimizers import NADAM, momentum_at, momentum_product
+from .optimizers import momentum_at, momentum_product
 from .records import layer_at, program_at, task_at
 from .rows import by_columns, rows_phase
 from .shuffle import domain_bits, next_rows_at, pick_rows

@@ -25,9 +25,9 @@ import numpy as np
 
 from ..constants import MUON_A, MUON_B, MUON_C
 from ..jit import njit
+from ..rules import MUON
 from ..structs import Float, Job, Sync
 from .gemm import backward_rows, transpose_panel, transpose_rows, weight_gradient
-from .optimizers import MUON
 from .records import layer_at, panel_vectors, task_at
 from .simd import fma, lanes_of, like, load, reduce_add, select, store
 from .sync import barrier
@@ -50,7 +50,7 @@ def momentum_block(p, at, n_elems, factor, layer):
 
     A momentum that is not finite keeps its value, and marks the layer as `update_block` does.
     """
-    mu, blend = p.floats[Float.MUON], p.floats[Float.MUON + 1]
+    mu, blend = p.floats[Float.MOMENTUM], p.floats[Float.NESTEROV_MOMENTUM]
     squares = faults = like(load(p.params, at), 0.0)
     for i in range(at, at + n_elems, lanes_of(p.params)):
         g, old = load(p.grads, i) * factor, load(p.state, i)
@@ -194,7 +194,7 @@ def iterate(p, layer, y, after, thread):
     gram, polynomial = job[Job.MUON_GRAM], job[Job.MUON_POLYNOMIAL]
     # np.int64: literals would be types of their own, and compile the products a second time.
     none, mode = np.int64(-1), np.int64(PLAIN)
-    for _ in range(int(p.floats[Float.MUON + 2])):
+    for _ in range(int(p.floats[Float.N_ITERATIONS])):
         symmetric_blocks(work, y, ld, m, k_pad, gram, none, thread, n_threads)
         barrier(p.sync, n_threads)
         symmetric_blocks(work, gram, ld, k, k_pad, polynomial, gram, thread, n_threads)
@@ -219,7 +219,7 @@ def orthogonal_step(p, thread, number, first, last, lr):
     for task in range(first, last):
         squares += p.norms[job[Job.N_TASKS] + task]
     # Divided by a norm beyond the largest number, O would be a step of zero: then this is NaN.
-    scale = 1.0 / max(math.sqrt(squares), floats[Float.MUON + 3]) + (squares - squares)
+    scale = 1.0 / max(math.sqrt(squares), floats[Float.LEAST_NORM]) + (squares - squares)
     t0 = first + (last - first) * thread // n_threads
     t1 = first + (last - first) * (thread + 1) // n_threads
     scratch_at = job[Job.SCRATCH] + thread * job[Job.SCRATCH_ELEMS]
@@ -228,7 +228,7 @@ def orthogonal_step(p, thread, number, first, last, lr):
     barrier(p.sync, n_threads)
     y = iterate(p, layer, job[Job.MUON_Y], job[Job.MUON_AFTER], thread)
     factor, decay = math.sqrt(max(1.0, layer.n_out / layer.n_in)), 1.0 - lr * floats[Float.DECAY]
-    if floats[Float.MUON + 4] != 0.0:
+    if floats[Float.MATCHES_ADAM] != 0.0:
         factor = 0.2 * math.sqrt(float(max(layer.n_in, layer.n_out)))
     for task in range(t0, t1):
         update_task(p, task, layer, y, ld, lr * factor, decay, scratch_at)

@@ -5,7 +5,7 @@
 g: the gradient of the mean loss and the penalties, clipped; s1 to s3: the rule's states (a rule
 with fewer passes the others through); h: `Hyper`. Formulas and their order of operations are
 PyTorch's. Decoupled weight decay is applied to w before any rule is called. A new rule is one
-function here, its name in `codes.OPTIMIZERS` and its number of states.
+function here, its twin for GPUs and its record in `kernels/rules.py`.
 """
 
 import math
@@ -14,18 +14,20 @@ from typing import NamedTuple
 from .. import codes
 from ..constants import nadam_momentum
 from ..jit import njit, switch
+from ..rules import NADAM, step_factors
 from .simd import fma, like, select, sqrt
-
-RADAM, NADAM, MUON = (codes.OPTIMIZERS.index(name) for name in ("radam", "nadam", "muon"))
 
 
 class Hyper(NamedTuple):
-    """What a rule reads in a step, in float64: scalars are rounded once, where they are used."""
+    """What a rule reads in a step, in float64: scalars are rounded once, where they are used.
+
+    a, b: see `step_factors` of kernels/rules.py.
+    """
 
     lr: float
-    h0: float  # momentum, beta1, alpha
-    h1: float  # beta2, momentum of rmsprop
-    h2: float  # eps, of adam and amsgrad times root_scale where it is added before the correction
+    h0: float  # the first number of the rule's record: momentum, beta1, alpha
+    h1: float  # the second: beta2, momentum of rmsprop
+    h2: float  # the third, eps: of adam, amsgrad times root_scale where added before the correction
     rate: float  # lr / (1 - beta1^t); quotients are taken here, once a step and not once a vector
     root_scale: float  # 1 / sqrt(1 - beta2^t)
     a: float  # radam: rectification * sqrt(1 - beta2^t), 0 while undefined; nadam: factor of g
@@ -79,7 +81,7 @@ def amsgrad(w, g, s1, s2, s3, h):
 
 @njit
 def nadam(w, g, s1, s2, s3, h):
-    """Dozat 2016: w -= (a g + b m) / (sqrt(v / (1 - b2^t)) + eps), a and b: see `hyper`."""
+    """Dozat 2016: w -= (a g + b m) / (sqrt(v / (1 - b2^t)) + eps), a and b: see `step_factors`."""
     m, v = moments(w, g, s1, s2, h)
     root = fma(sqrt(v), like(w, h.root_scale), like(w, h.h2))
     return w - fma(g, like(w, h.a), m * h.b) / root, m, v, s3
@@ -132,6 +134,7 @@ update = switch("update", TABLE, codes.OPTIMIZERS, 6)
 
 
 momentum_at = njit(nadam_momentum)
+step_factors_at = njit(step_factors)
 
 
 @njit
@@ -148,23 +151,12 @@ def momentum_product(rule, beta1, n_steps):
 def hyper(rule, lr, h0, h1, h2, t, product, carry, early):
     """The scalars of step t (from 1); product: mu_1 ... mu_t of nadam; carry: see `Hyper`; early:
     whether eps is added before the bias of v is corrected.
-
-    nadam: a = lr (1 - mu_t) / (1 - mu_1 ... mu_t), b = lr mu_(t+1) / (1 - mu_1 ... mu_(t+1)).
-    radam: a = sqrt(1 - b2^t) sqrt((r - 4)(r - 2) R / ((R - 4)(R - 2) r)) where r > 5, with
-    R = 2 / (1 - b2) - 1 and r = R - 2 t b2^t / (1 - b2^t).
     """
-    a = b = 0.0
     power2 = h1**t
+    now = later = 0.0
     if rule == NADAM:
-        later = momentum_at(h0, t + 1)
-        a = lr * (1.0 - momentum_at(h0, t)) / (1.0 - product)
-        b = lr * later / (1.0 - product * later)
-    if rule == RADAM:
-        top = 2.0 / (1.0 - h1) - 1.0
-        now = top - 2.0 * t * power2 / (1.0 - power2)
-        if now > 5.0:
-            ratio = (now - 4.0) * (now - 2.0) * top / ((top - 4.0) * (top - 2.0) * now)
-            a = math.sqrt(ratio * (1.0 - power2))
+        now, later = momentum_at(h0, t), momentum_at(h0, t + 1)
+    a, b = step_factors_at(rule, lr, h1, t, power2, product, now, later)
     root_scale = 1.0 / math.sqrt(1.0 - power2)
     eps = h2 * root_scale if early else h2
     return Hyper(lr, h0, h1, eps, lr / (1.0 - h0**t), root_scale, a, b, carry)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..constants import CLIP_EPS
 from ..jit import inlined, njit
+from ..rules import MUON
 from ..structs import KIND_GRADIENTS, Float, Job
 from .bands import sum_groups
 from .embedding import embedding_gradient
@@ -26,7 +27,6 @@ from .gemm import (
 )
 from .muon import momentum_block, orthogonal_steps, orthogonalises
 from .norms import CHUNK
-from .optimizers import MUON
 from .records import embedding_at, layer_at, panel_vectors, task_at
 from .shuffle import next_rows_at
 from .simd import lanes_of, like, load, reduce_add, select, sqrt, store

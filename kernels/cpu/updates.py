@@ -5,18 +5,20 @@ Squares and faults of a task's blocks are summed lane by lane, and over the lane
 """
 
 from ..jit import inlined, njit
+from ..rules import MUON, kept_momentum
 from ..structs import KIND_GRADIENTS, Float, Job, Sync
 from . import functions as fn
 from . import optimizers
-from .optimizers import MUON
 from .simd import lanes_of, like, load, reduce_add, select, store
+
+kept_momentum_at = njit(kept_momentum)
 
 
 @njit
 def learning_rate_at(p, layer, step):
     """Of one layer and step of the job."""
     lr = p.learning_rates[step] * p.floats[Float.PER_LAYER + 2 * layer + 1]
-    return lr * p.floats[Float.MUON + 5] if p.job[Job.RULE] == MUON else lr
+    return lr * p.floats[Float.ADAM_RATE] if p.job[Job.RULE] == MUON else lr
 
 
 @njit
@@ -27,9 +29,8 @@ def hyper_at(p, lr, step, t, product):
     h0, h1, h2 = h[Float.HYPER], h[Float.HYPER + 1], h[Float.HYPER + 2]
     carry = h0
     if job[Job.RATE_IN_MOMENTUM] != 0:
-        # v of `momentum` stands for -lr v of a rule with the rate inside: lr may be another one.
         before = p.learning_rates[step - 1] if step > 0 else h[Float.LAST_RATE]
-        carry = h0 * before / p.learning_rates[step]
+        carry = kept_momentum_at(h0, before, p.learning_rates[step])
     early = job[Job.EPS_BEFORE_CORRECTION] != 0
     return optimizers.hyper(job[Job.RULE], lr, h0, h1, h2, t, product, carry, early)
 

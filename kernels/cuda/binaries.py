@@ -25,7 +25,7 @@ from .jit import Kernel
 
 _FOLDER = Path(__file__).parent
 # What the CUDA kernels share with the CPU's.
-_SHARED = ("codes.py", "constants.py", "counters.py", "structs.py")
+_SHARED = ("codes.py", "constants.py", "counters.py", "rules.py", "structs.py")
 
 
 @functools.cache

@@ -38,7 +38,7 @@ def momentum(T: Any) -> Any:
         if clock[Clock.STATUS] != STATUS_RUNNING or clock[Clock.SKIPS] != 0:
             return
         t, first = cuda.threadIdx.x, cuda.blockIdx.x * BLOCK_ELEMS
-        mu, blend = T(floats[Float.MUON]), T(floats[Float.MUON + 1])
+        mu, blend = T(floats[Float.MOMENTUM]), T(floats[Float.NESTEROV_MOMENTUM])
         rest, factor, total = T(1) - blend, T(numbers[Number.CLIP]), 0.0
         for i in range(first + t, min(first + BLOCK_ELEMS, n), THREADS):
             g, old = grads[i] * factor, state[i]
@@ -72,7 +72,7 @@ def scale_to_norm(T: Any) -> Any:
             total += squares[i]
         total = block_sum(scratch, t, total)
         # Divided by a norm beyond the largest number, o would be a step of zero: this is NaN then.
-        factor = T(1.0 / max(total**0.5, floats[Float.MUON + 3]) + (total - total))
+        factor = T(1.0 / max(total**0.5, floats[Float.LEAST_NORM]) + (total - total))
         for i in range(first + t, min(first + BLOCK_ELEMS, n), THREADS):
             y[i] = o[i] * factor
 

@@ -13,8 +13,8 @@ import math
 import numpy as np
 from numba import cuda
 
-from .. import codes
 from ..constants import nadam_momentum
+from ..rules import MUON, NADAM, kept_momentum, step_factors
 from ..structs import (
     STATUS_BAD_LOSS,
     STATUS_BAD_UPDATE,
@@ -29,9 +29,10 @@ from .structs import N_HYPER, Clock, Hyper, Number, Record
 from .sums import block_sum
 
 STATUS_LEVEL = 6  # the loss has been level for long enough: see LossPlateau
-NADAM, RADAM, MUON = (codes.OPTIMIZERS.index(name) for name in ("nadam", "radam", "muon"))
 
 momentum_at = device(nadam_momentum)
+step_factors_at = device(step_factors)
+kept_momentum_at = device(kept_momentum)
 
 
 @device
@@ -66,34 +67,26 @@ def describe_update(numbers, job, floats, rates, step, layer):
     lr = rates[step] * floats[Float.PER_LAYER + 2 * layer + 1]
     numbers[h + Hyper.MUON_LR] = lr
     if rule == MUON:
-        lr *= floats[Float.MUON + 5]
+        lr *= floats[Float.ADAM_RATE]
     numbers[h + Hyper.LR], numbers[h + Hyper.DECAY] = lr, 1.0 - lr * floats[Float.DECAY]
     numbers[h + Hyper.H0], numbers[h + Hyper.H1] = floats[Float.HYPER], floats[Float.HYPER + 1]
     carry = floats[Float.HYPER]
     if job[Job.RATE_IN_MOMENTUM] != 0:
-        # v of `momentum` stands for -lr v of a rule with the rate inside: lr may be another one.
         before = floats[Float.LAST_RATE]
         if step > 0:
             before = rates[step - 1]
-        carry = carry * before / rates[step]
+        carry = kept_momentum_at(carry, before, rates[step])
     numbers[h + Hyper.CARRY] = carry
     numbers[h + Hyper.RATE] = lr / (1.0 - math.pow(floats[Float.HYPER], t))
     power2 = math.pow(floats[Float.HYPER + 1], t)
     root_scale, h2 = 1.0 / math.sqrt(1.0 - power2), floats[Float.HYPER + 2]
     numbers[h + Hyper.ROOT_SCALE] = root_scale
     numbers[h + Hyper.H2] = h2 * root_scale if job[Job.EPS_BEFORE_CORRECTION] != 0 else h2
-    a = b = 0.0
-    if rule == RADAM:
-        top = 2.0 / (1.0 - floats[Float.HYPER + 1]) - 1.0
-        now = top - 2.0 * t * power2 / (1.0 - power2)
-        if now > 5.0:
-            ratio = (now - 4.0) * (now - 2.0) * top / ((top - 4.0) * (top - 2.0) * now)
-            a = math.sqrt(ratio * (1.0 - power2))
+    now = later = 0.0
     if rule == NADAM:
-        beta1, product = floats[Float.HYPER], numbers[Number.PRODUCT]
-        later = momentum_at(beta1, t + 1.0)
-        a = lr * (1.0 - momentum_at(beta1, t)) / (1.0 - product)
-        b = lr * later / (1.0 - product * later)
+        now, later = momentum_at(floats[Float.HYPER], t), momentum_at(floats[Float.HYPER], t + 1.0)
+    product = numbers[Number.PRODUCT]
+    a, b = step_factors_at(rule, lr, floats[Float.HYPER + 1], t, power2, product, now, later)
     numbers[h + Hyper.A], numbers[h + Hyper.B] = a, b
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from ..codes import OPTIMIZER_SLOTS
 from ..constants import CLIP_EPS
+from ..rules import RULES
 from ..structs import STATUS_RUNNING, Float, Job
 from .jit import THREADS, device, for_type, kernel
 from .last import is_last_block
@@ -139,7 +139,7 @@ def clip_by_norm(numbers, squares, clock, floats, n_segments):
 
 @for_type
 def update(T: Any, rule: str, ends: bool) -> Any:
-    """New parameters, states and averages of every segment but those that Muon moves; where it
+    """New parameters, states and averages of every segment but those that muon.py moves; where it
     `ends` the step, also its record and the next minibatch.
 
     source: partials, or grads where `stored`. A parameter whose update is not finite keeps its
@@ -148,9 +148,9 @@ def update(T: Any, rule: str, ends: bool) -> Any:
     """
     summed, penalised = helpers(T)
     apply = rules(T)[rule]
-    n_slots = OPTIMIZER_SLOTS[rule]
+    n_slots = len(RULES[rule].states)
     zero, one = T(0), T(1)
-    moves_matrices = rule == "muon"
+    leaves_matrices = RULES[rule].orthogonalises
 
     @kernel
     def update(
@@ -164,7 +164,7 @@ def update(T: Any, rule: str, ends: bool) -> Any:
         layer, kind = segments[s + Segment.LAYER], segments[s + Segment.KIND]
         start, size = segments[s + Segment.START], segments[s + Segment.SIZE]
         # Blocks with nothing to do go on to the end: each of them is counted there.
-        if moves_matrices and kind == WEIGHTS and layer < clock[Clock.N_LAYERS] - 1:
+        if leaves_matrices and kind == WEIGHTS and layer < clock[Clock.N_LAYERS] - 1:
             size = 0
         if clock[Clock.SKIPS] != 0:
             size = 0

@@ -14,7 +14,7 @@ from tests.reference import activations as oracles
     ("table", "names"),
     [
         (activations.TABLE, codes.ACTIVATIONS), (optimizers.TABLE, codes.OPTIMIZERS),
-        (losses.TABLE, codes.LOSSES), (codes.OPTIMIZER_SLOTS, codes.OPTIMIZERS),
+        (losses.TABLE, codes.LOSSES),
     ],
 )  # fmt: skip
 def test_tables_have_the_names_of_the_codes_in_their_order(table, names):

@@ -8,6 +8,7 @@ import pytest
 from fastmlp.kernels import codes
 from fastmlp.kernels.cpu.optimizers import Hyper, hyper, momentum_product, update
 from fastmlp.kernels.cpu.simd import lanes_of, load, store
+from fastmlp.kernels.rules import RULES
 from tests.reference import optimizers as reference
 
 from .tools import (
@@ -71,7 +72,7 @@ def test_fifty_updates_are_those_of_the_formulas(rule, dtype):
 @each_dtype
 @each_rule
 def test_states_that_a_rule_does_not_have_pass_unchanged(rule, dtype):
-    n, slots = 64, codes.OPTIMIZER_SLOTS[rule]
+    n, slots = 64, len(RULES[rule].states)
     w, g, states = np.ones(n, dtype), np.ones(n, dtype), [np.zeros(n, dtype) for _ in range(3)]
     for state in states[slots:]:
         state[:] = 5.0
@@ -139,7 +140,7 @@ def test_two_calls_are_one_and_the_state_can_be_carried_to_another_engine(rule, 
     whole.train(5)
     parts.train(2)
     state, parameters = parts.engine.get_optimizer_state(), parts.engine.get_parameters()
-    assert (state.rule, state.n_steps, len(state.slots)) == (rule, 6, codes.OPTIMIZER_SLOTS[rule])
+    assert (state.rule, state.n_steps, len(state.slots)) == (rule, 6, len(RULES[rule].states))
     carried.engine.set_parameters(*parameters)
     carried.engine.set_optimizer_state(state)
     for setting in (parts, carried):

@@ -32,7 +32,6 @@ from fastmlp.spec.network import NetworkSpec
 FLOPS_PER_THREAD = 1_000_000
 # Rows that predict, evaluate and loss_and_gradients take at a time.
 CHUNK_ROWS = 512
-MUON_STEPS = 5  # where the number of its iterations stands among the numbers of muon
 # Workspaces up to this size stay for the next call.
 KEPT_BYTES = 64 * 1024 * 1024
 # A job below this takes the calling thread half a millisecond: no longer than to start threads for
@@ -65,11 +64,11 @@ class CpuEngine(ParameterStore):
         if not self._orthogonalises:
             return 0
         shapes = [(min(a.n_in, a.n_out), max(a.n_in, a.n_out)) for a in self.plan.layers[:-1]]
-        return int(self.hyper[MUON_STEPS]) * sum(3 * k * k * m + k**3 for k, m in shapes)
+        return int(self.numbers["n_iterations"]) * sum(3 * k * k * m + k**3 for k, m in shapes)
 
     @property
     def _orthogonalises(self) -> bool:
-        return self.rule == "muon"
+        return self._record.orthogonalises
 
     def _n_threads(self, flops: int, of_job: int) -> int:
         """For a job of `of_job` operations, `flops` of them between two barriers."""
@@ -170,7 +169,7 @@ class CpuEngine(ParameterStore):
             describe_conventions(fields, workspace.floats, job.conventions, job.plateau)
             describe_shuffle(job.shuffle, fields)
             fields[Job.RULE] = names.OPTIMIZERS.index(self.rule)
-            fields[Job.N_SLOTS] = names.OPTIMIZER_SLOTS[self.rule]
+            fields[Job.N_SLOTS] = len(self._record.states)
             fields[Job.DECAY_BIASES] = self.options.decay_biases
 
             def report() -> None:
@@ -191,7 +190,8 @@ class CpuEngine(ParameterStore):
             return self._train_result(program, outcome, job)
 
     def _stored_gradient(self) -> np.ndarray | None:
-        """Where dW is kept for clipping by the global norm and Muon: they need all of it first."""
+        """Where dW is kept for clipping by the global norm and for orthogonal steps: they need all
+        of it first."""
         if not self.options.clip_norm and not self._orthogonalises:
             self._grads = None
         elif self._grads is None:

@@ -12,6 +12,7 @@ from fastmlp.data.gpu_arrays import GpuArray
 from fastmlp.data.inputs import Dataset
 from fastmlp.engine.cuda.arrays import on_host, table_of
 from fastmlp.engine.cuda.feed import Feed
+from fastmlp.engine.cuda.muon import NUMBERS_HELD
 from fastmlp.engine.cuda.program import CudaProgram
 from fastmlp.engine.cuda.store import CudaStore, on_its_gpu, one_at_a_time
 from fastmlp.engine.descriptions import describe_conventions, describe_shuffle, describe_update
@@ -46,11 +47,13 @@ class CudaEngine(CudaStore):
         """Epochs of minibatch steps, launched ahead; see `TrainJob` and `TrainResult`."""
         data, batch_size = job.data, job.minibatch_rows
         feed = self._feeds.of("train", data, batch_size, self.spec.seed)
-        kind = "muon" if self.rule == "muon" else "train"
-        stores = bool(self.options.clip_norm) or kind == "muon"
+        orthogonalises = self._record.orthogonalises
+        kind = "orthogonalise" if orthogonalises else "train"
+        stores = bool(self.options.clip_norm) or orthogonalises
         max_norm = self.options.max_norm > 0.0
         # What decides which kernels run; all other numbers are read from memory.
-        variant = (stores, max_norm, self.hyper[3:] if kind == "muon" else ())
+        held = tuple(self.numbers[name] for name in NUMBERS_HELD) if orthogonalises else ()
+        variant = (stores, max_norm, held)
         program = self._program(
             "train", feed.tables, batch_size, kind, "params", self._loss(data), variant=variant
         )
@@ -84,11 +87,12 @@ class CudaEngine(CudaStore):
         return self._train_result(program, outcome, job)
 
     def _momentum_product(self) -> float:
-        """mu_1 ... mu_n of the steps made, for nadam: see kernels/cpu/optimizers.py."""
+        """mu_1 ... mu_n of the steps made where it warms up: see kernels/cpu/optimizers.py."""
         product = 1.0
-        if self.rule == "nadam":
+        if self._record.warms_up:
+            beta1 = self.numbers[self._record.warms_up]
             for t in range(1, self.n_updates + 1):
-                product *= nadam_momentum(self.hyper[0], t)
+                product *= nadam_momentum(beta1, t)
         return product
 
     def _prepare(

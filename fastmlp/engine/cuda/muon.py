@@ -14,6 +14,9 @@ from fastmlp.kernels.cuda.tile import tile_for
 from fastmlp.kernels.structs import Float
 from fastmlp.layout.parameters import LayerPlan
 
+# What the launches of a step hold of the rule's numbers; kernels read the others from memory.
+NUMBERS_HELD = ("n_iterations", "matches_adam")
+
 
 def orthogonal_step(workspace: CudaWorkspace, i: int, layer: LayerPlan) -> list[Launch]:
     """Muon's update of a matrix, from its stored gradient."""
@@ -47,7 +50,7 @@ def orthogonal_step(workspace: CudaWorkspace, i: int, layer: LayerPlan) -> list[
         return Launch(kernel, workspace.grid(tile, m, n), tile.n_threads, arguments)
 
     of_gram = partial(product, gram, tile=small)
-    for _ in range(int(workspace.floats_host[Float.MUON + 2])):
+    for _ in range(int(workspace.floats_host[Float.N_ITERATIONS])):
         if on_right:
             launches.append(of_gram(y, y, k, k, rows, (k, k, k), (ACROSS, ACROSS)))
         else:
@@ -64,7 +67,7 @@ def orthogonal_step(workspace: CudaWorkspace, i: int, layer: LayerPlan) -> list[
         launches.append(product(after, first, second, rows, columns, k, lds, order, large))
         y, after = after, y
     factor = max(1.0, layer.n_out / layer.n_in) ** 0.5
-    if workspace.floats_host[Float.MUON + 4] != 0.0:
+    if workspace.floats_host[Float.MATCHES_ADAM] != 0.0:
         factor = 0.2 * float(max(layer.n_in, layer.n_out)) ** 0.5
     moved = (
         workspace.param(at),

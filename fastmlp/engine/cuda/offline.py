@@ -16,7 +16,7 @@ from fastmlp.kernels.cuda.launch import Launch
 from fastmlp.kernels.cuda.ptx import VECTOR_BYTES
 from fastmlp.kernels.structs import Float
 from fastmlp.layout.parameters import ParameterPlan
-from fastmlp.names import SOURCE_TYPES
+from fastmlp.names import RULES, SOURCE_TYPES
 from fastmlp.spec.network import NetworkSpec
 
 
@@ -69,11 +69,12 @@ def launches_of(
         Typed(sent_type(np.dtype(table or dtype))), Typed(np.int32), of_type, of_type, 1,
         spec.loss.is_classes and not soft, weights, (spec.sizes[0], 1),
     )  # fmt: skip
-    training = "muon" if rule == "muon" and kind == "train" else kind
+    orthogonalises = kind == "train" and RULES[rule].orthogonalises
+    training = "orthogonalise" if orthogonalises else kind
     program = CudaProgram(net, data, batch_size, training, rule)
     if kind == "train":
-        program.floats_host[Float.MUON + 2] = 1
-        stores = clip or rule == "muon"
+        program.floats_host[Float.N_ITERATIONS] = 1
+        stores = clip or orthogonalises
         made = program.train_steps(stores=stores, max_norm=max_norm)
         return [program.begin(), program.record_now(), *made.launches]
     return [Launch(steps.stage, (1,), 1, (program.clock, 0)), *program.block().launches]

@@ -78,7 +78,8 @@ class CudaPlan:
     def make(
         cls, spec: NetworkSpec, plan: ParameterPlan, batch_size: int, itemsize: int, kind: str
     ) -> CudaPlan:
-        """`kind`: "train", "muon" (its rule), "gradients", or "predict": activations alone."""
+        """`kind`: "train", "orthogonalise" (train by a rule that does), "gradients", or "predict":
+        activations alone."""
         at = 0
 
         def room(n: int) -> int:
@@ -115,7 +116,7 @@ class CudaPlan:
                 gradients.append(made)
             tables = [room(t.n_categories * t.width) for t in plan.embeddings]
         muon: tuple[int, ...] = ()
-        if kind == "muon":
+        if kind == "orthogonalise":
             most = max(a.in_pad * a.out_pad for a in layers)
             least = max(min(a.in_pad, a.out_pad) ** 2 for a in layers)
             muon = (room(most), room(most), room(least), room(least))

@@ -16,6 +16,7 @@ from fastmlp.kernels.cuda.last import MOST_BLOCKS
 from fastmlp.kernels.cuda.launch import Launch, Steps
 from fastmlp.kernels.cuda.tile import tile_for
 from fastmlp.layout.parameters import LayerPlan, round_up
+from fastmlp.names import RULES
 
 
 class CudaProgram(CudaWorkspace):
@@ -163,9 +164,9 @@ class CudaProgram(CudaWorkspace):
             launches.append(Launch(updates.store_gradients(self.T), grid, THREADS, arguments))
             clip = (self.numbers, self.squares, self.clock, self.floats, self.n_segments)
             launches.append(Launch(updates.clip_by_norm, (1,), THREADS, clip))
-        # Muon moves what `update` leaves alone, and running statistics wait for nothing of it:
-        # before it, as it ends the step.
-        if self.rule == "muon":
+        # Orthogonal steps move what `update` leaves alone, and running statistics wait for nothing
+        # of it: before it, as it ends the step.
+        if RULES[self.rule].orthogonalises:
             for i, layer in enumerate(net.plan.layers[:-1]):
                 launches += orthogonal_step(self, i, layer)
         launches += update_running(self)

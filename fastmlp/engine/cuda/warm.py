@@ -50,9 +50,10 @@ def every_job() -> Iterator[dict[str, Any]]:
         for loss in LOSSES:
             yield {**base, "sizes": LARGE, "loss": loss}
         yield {**base, "sizes": LARGE, "soft": True}
-        for rule in names.OPTIMIZERS:
+        for rule, record in names.RULES.items():
             yield {**base, "sizes": LARGE, "rule": rule}
-        yield {**base, "sizes": LARGE, "rule": "muon", "batch_size": 128}
+            if record.orthogonalises:
+                yield {**base, "sizes": LARGE, "rule": rule, "batch_size": 128}
         around = {"sizes": (784, 256, 256, 6), "residual": (False, True), "dropout": 0.1}
         for norm in ("none", "layer", "rms", "batch"):
             for kind in KINDS:

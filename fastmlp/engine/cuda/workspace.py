@@ -68,7 +68,7 @@ class CudaWorkspace:
         self.itemsize, self.lanes = np.dtype(self.T).itemsize, net.plan.lanes
         self.plan = CudaPlan.make(spec, net.plan, batch_size, self.itemsize, kind)
         self.n_layers = len(net.plan.layers)
-        self.trains = kind in ("train", "muon")
+        self.trains = kind in ("train", "orthogonalise")
         self.loss_lanes = losses.lanes_for(net.loss if isinstance(net.loss, str) else "", self._ld)
         self.n_loss_blocks = n_blocks(batch_size, losses.rows_of_block(self.loss_lanes))
         ints, doubles = np.int64, np.float64
