@@ -84,11 +84,6 @@ class Model:
         """What trains and predicts, for modules of fastmlp that drive it themselves."""
         return self._engine
 
-    @property
-    def counters(self) -> Counters:
-        """How far it has been trained, for modules of fastmlp that count on from there."""
-        return self._counters
-
     def use_optimizer(self, optimizer: Optimizer) -> None:
         """Train with it from now on; the state of the same rule stays. LBFGS keeps none."""
         self._optimizer = optimizer
