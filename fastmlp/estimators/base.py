@@ -16,10 +16,10 @@ from fastmlp.data.memory import available_bytes
 from fastmlp.errors import DataTypeError
 from fastmlp.estimators import convert, fallback, settings
 from fastmlp.estimators.behind import NetworkBehind
+from fastmlp.estimators.eval_sets import EvalSets
 from fastmlp.estimators.hooks import SklearnClassifier
+from fastmlp.estimators.sklearn_callbacks import SklearnCallbacks
 from fastmlp.estimators.stochastic import Stochastic
-from fastmlp.estimators.tasks import FitTask
-from fastmlp.estimators.watched import Watched
 
 # A sparse X is trained on as a dense one where that takes no more of the free memory.
 _DENSE_SHARE = 0.5
@@ -32,8 +32,8 @@ class EngineMLP(NetworkBehind):
 
     solver: Any
     activation: Any
-    _watched: Watched | None = None
-    _task: FitTask | None = None
+    _eval_sets: EvalSets | None = None
+    _sklearn_callbacks: SklearnCallbacks | None = None
 
     # ---- fit --------------------------------------------------------------------------------
 
@@ -79,11 +79,11 @@ class EngineMLP(NetworkBehind):
                     f"{type(data).__name__} on a GPU; copy it ({name}.cpu() of PyTorch, "
                     f"{name}.get() of CuPy), or use fastmlp.Network, which reads it where it is"
                 )
-        self._watched = Watched.make(X_val, y_val, sample_weight_val, eval_set)
+        self._eval_sets = EvalSets.make(X_val, y_val, sample_weight_val, eval_set)
         try:
             return super().fit(X, y, sample_weight)
         finally:
-            self.__dict__.pop("_watched", None)
+            self.__dict__.pop("_eval_sets", None)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:
         before, network, state = dict(self.__dict__), self._network, None
@@ -95,10 +95,12 @@ class EngineMLP(NetworkBehind):
             # Scikit-learn's `_fit` knows two solvers with steps by name; all of ours have steps.
             self.solver = "lbfgs" if self._is_lbfgs else "adam"
             self._true_solver = solver
-            self._task = None if incremental else FitTask(self, X, y, sample_weight)
+            self._sklearn_callbacks = (
+                None if incremental else SklearnCallbacks(self, X, y, sample_weight)
+            )
             super()._fit(X, y, sample_weight, incremental)
-            if self._task is not None:
-                self._task.end()
+            if self._sklearn_callbacks is not None:
+                self._sklearn_callbacks.end()
                 if self._network is not None:
                     self._network.engine.release()  # many estimators may be kept
         except Exception:
@@ -110,7 +112,7 @@ class EngineMLP(NetworkBehind):
             raise
         finally:
             self.solver = solver
-            for name in ("_true_solver", "_task"):
+            for name in ("_true_solver", "_sklearn_callbacks"):
                 self.__dict__.pop(name, None)
         return self
 
@@ -162,15 +164,15 @@ class EngineMLP(NetworkBehind):
         return X
 
     def _fall_back(self, reason: str, uses: str) -> None:
-        given = settings.unknown_to_sklearn(self, self._true_solver, self._watched)
+        given = settings.unknown_to_sklearn(self, self._true_solver, self._eval_sets)
         if given:
             raise ValueError(
                 f"scikit-learn has to serve this call ({reason}) and knows nothing of "
                 f"{', '.join(given)}; leave these at their defaults, or change the former"
             )
         fallback.record(f"{uses}: {reason}")
-        if self._task is not None:
-            self._task.begin(0)
+        if self._sklearn_callbacks is not None:
+            self._sklearn_callbacks.begin(0)
 
     def _fit_stochastic(
         self, X, y, sample_weight, activations, deltas, coef_grads, intercept_grads, layer_units,
@@ -222,11 +224,11 @@ class EngineMLP(NetworkBehind):
             finally:
                 self.__dict__.pop("_problem", None)
             return
-        settings.check_for_lbfgs(self, self._watched)
+        settings.check_for_lbfgs(self, self._eval_sets)
         sample_weight = self._with_classes(sample_weight, y)
         data = self._as_dataset(dense, y, sample_weight)
-        if self._task is not None:
-            self._task.begin(0)
+        if self._sklearn_callbacks is not None:
+            self._sklearn_callbacks.begin(0)
         self._problem = (X, data)
         try:
             super()._fit_lbfgs(X, y, sample_weight, *buffers)

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastmlp.data import predictions
 from fastmlp.data.inputs import Dataset
 from fastmlp.estimators import settings
-from fastmlp.estimators.tasks import Callbacks
+from fastmlp.estimators.sklearn_callbacks import CallbackSupport
 from fastmlp.model.network import Network
 from fastmlp.spec.conventions import Conventions, scikit_learn
 from fastmlp.spec.losses import Loss
@@ -28,7 +28,7 @@ from fastmlp.spec.network import NetworkSpec
 _BLOCK_ELEMS = 1 << 22
 
 
-class NetworkBehind(Callbacks):
+class NetworkBehind(CallbackSupport):
     """The part of an estimator that holds its network; scikit-learn's class comes after it."""
 
     coefs_: list[np.ndarray]

@@ -15,7 +15,7 @@ from fastmlp.training.progress import make_display
 
 if TYPE_CHECKING:
     from fastmlp.engine import Snapshot, TrainResult
-    from fastmlp.estimators.watched import EvalSet
+    from fastmlp.estimators.eval_sets import EvalSet
     from fastmlp.model.network import Network
     from fastmlp.spec.conventions import Conventions
 
@@ -52,7 +52,7 @@ class Listeners:
             or self.display
             or self._callbacks
             or fit.eval_sets
-            or (est._task is not None and est._task.is_heard)
+            or (est._sklearn_callbacks is not None and est._sklearn_callbacks.is_heard)
         )
         # Before the first epoch the best are the initial ones, as in scikit-learn.
         monitors = fit.monitored is not None
@@ -79,14 +79,14 @@ class Listeners:
         if self.display is not None:
             self.display.begin(1 if self._fit.incremental else self._est.max_iter,
                                 self._fit.n_steps)  # fmt: skip
-        if self._est._task is not None:
-            self._est._task.begin(self._est.max_iter)
+        if self._est._sklearn_callbacks is not None:
+            self._est._sklearn_callbacks.begin(self._est.max_iter)
         for callback in self._callbacks:
             callback.on_fit_begin(self._run)
 
     def begin_epoch(self) -> None:
-        if self._est._task is not None:
-            self._est._task.begin_epoch()
+        if self._est._sklearn_callbacks is not None:
+            self._est._sklearn_callbacks.begin_epoch()
 
     def epoch(self, result: TrainResult) -> bool:
         """After the epochs of a call; whether a callback ends the fit."""
@@ -109,8 +109,8 @@ class Listeners:
         stop = False
         for callback in self._callbacks:
             stop |= asks_to_stop(callback.on_epoch_end(self._run))
-        if est._task is not None:
-            stop |= est._task.end_epoch()
+        if est._sklearn_callbacks is not None:
+            stop |= est._sklearn_callbacks.end_epoch()
         if stop:
             self._stopped_by = "callback"
         return stop
@@ -135,7 +135,7 @@ class Listeners:
                 est.validation_scores_ = [*est.validation_scores_, float(score)]
                 est.validation_loss_curve_ = [*(est.validation_loss_curve_ or ()), loss]
             if data is fit.monitored:
-                self._watch(float(score))
+                self._compare(float(score))
         return logs
 
     def record_nan(self) -> None:
@@ -147,7 +147,7 @@ class Listeners:
             found["loss"].append(math.nan)
             found["score"].append(math.nan)
 
-    def _watch(self, score: float) -> None:
+    def _compare(self, score: float) -> None:
         """Early stopping: count epochs without a better score, keep the weights of the best."""
         est = self._est
         if self._prints:

@@ -19,8 +19,8 @@ from sklearn.model_selection import train_test_split
 
 from fastmlp import schedules
 from fastmlp.estimators import settings
+from fastmlp.estimators.eval_sets import EvalSet
 from fastmlp.estimators.listeners import Listeners
-from fastmlp.estimators.watched import EvalSet
 from fastmlp.schedules.base import learning_rates
 from fastmlp.spec.conventions import LossPlateau
 from fastmlp.training.epochs import EpochLoop, LoopState, Piece
@@ -52,8 +52,8 @@ class Stochastic:
         # early_stopping in partial_fit has nothing to compare with.
         if est.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        watched = est._watched
-        self.eval_sets = [] if watched is None else watched.checked(est)
+        given = est._eval_sets
+        self.eval_sets = [] if given is None else given.checked(est)
         self.monitored: EvalSet | None = None
         if est.early_stopping and self.eval_sets:
             self.monitored = self.eval_sets[-1]

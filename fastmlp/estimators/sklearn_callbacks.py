@@ -1,5 +1,5 @@
-"""Scikit-learn's own callbacks (`set_callbacks`, from 1.9 on): a fit is a task, an epoch one of
-its subtasks."""
+"""Scikit-learn's own callbacks (`set_callbacks`, from 1.9 on), for which a fit is a task and an
+epoch one of its subtasks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ except ImportError:  # before 1.9
     CallbackSupportMixin = object
 
 # The base of estimators that have `set_callbacks`.
-Callbacks: Any = CallbackSupportMixin
+CallbackSupport: Any = CallbackSupportMixin
 
 
-class FitTask:
+class SklearnCallbacks:
     """What the callbacks of an estimator are told of one `fit`; nothing where it has none."""
 
     def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:

@@ -12,14 +12,13 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 
 @dataclass(frozen=True)
-class Watched:
+class EvalSets:
     """What was passed to `fit`: (X, y, sample_weight or None) by name, in order."""
 
     parts: dict[str, tuple[Any, Any, Any]]
-    monitored: str  # the one whose score decides
 
     @classmethod
-    def make(cls, X_val: Any, y_val: Any, sample_weight_val: Any, eval_set: Any) -> Watched | None:
+    def make(cls, X_val: Any, y_val: Any, sample_weight_val: Any, eval_set: Any) -> EvalSets | None:
         """From the arguments of `fit`; None where none was given. Raises ValueError."""
         if (X_val is None) != (y_val is None) or (X_val is None and sample_weight_val is not None):
             raise ValueError(
@@ -47,7 +46,7 @@ class Watched:
             parts["validation_0"] = (X_val, y_val, sample_weight_val)
         else:
             return None
-        return cls(parts, list(parts)[-1])
+        return cls(parts)
 
     def checked(self, estimator: Any) -> list[EvalSet]:
         """The sets as the estimator trained on X would see them; ValueError as for X and y."""
