@@ -34,10 +34,11 @@ class Program(NamedTuple):
     job: np.ndarray  # int64 (Job.N_FIELDS,)
     floats: np.ndarray  # float64 (Float.PER_LAYER + 2 L,)
     sync: np.ndarray  # int64: barrier, stop and progress words; see Sync and ThreadWord
-    norms: (
-        np.ndarray
-    )  # float64 (3 N,): squared norm of each task's gradient in this step; of its O;
-    # of its weights before the update, where Job.BY_MINIBATCH
+    # Squared norms of each task in this step, float64 (N,): of its gradient; of its momentum, where
+    # the rule is muon; of its weights before the update, where Job.BY_MINIBATCH.
+    gradient_squares: np.ndarray
+    momentum_squares: np.ndarray
+    weight_squares: np.ndarray
     seen: np.ndarray  # float64 (2 + N,): loss and weight so far in the epoch, dW^2 of each task
     loss_parameters: np.ndarray  # float64: see kernels/cpu/losses.py
     labels: np.ndarray  # int32 (n_rows,), or (1,)
@@ -56,7 +57,8 @@ ELEMENT_TYPES = {
     **dict.fromkeys(
         ("layers", "tasks", "embeddings", "numbers", "shares", "rows", "job", "sync"), "int64"
     ),
-    **dict.fromkeys(("floats", "norms", "seen", "loss_parameters", "learning_rates"), "float64"),
+    **dict.fromkeys(("gradient_squares", "momentum_squares", "weight_squares"), "float64"),
+    **dict.fromkeys(("floats", "seen", "loss_parameters", "learning_rates"), "float64"),
     **dict.fromkeys(("losses", "grad_norms", "seconds"), "float64"),
     "labels": "int32",
 }
@@ -141,7 +143,7 @@ class _Job(NamedTuple):
     X_COLUMN_BYTES: int = 14
     X_TYPE: int = 15
     HAS_WEIGHTS: int = 16
-    TARGET_KIND: int = 17  # 0 none, 1 labels, 2 targets
+    TARGET_KIND: int = 17  # a TARGET_* below
     TARGET: int = 18  # (batch_size, ld) targets in work
     ROW_LOSS: int = 19
     ROW_WEIGHT: int = 20  # (batch_size + V,) in work
@@ -176,9 +178,7 @@ class _Job(NamedTuple):
     THREAD_WORDS: int = 49  # in sync, a line of its own for each thread: see ThreadWord
     PACKED: int = 50  # a panel of dZ for each thread, in work, where a layer packs it
     PACKED_ELEMS: int = 51
-    # 1: products read the rows of X where they are; before the table is described, the bytes of an
-    # element that allow it, or 0
-    IN_PLACE: int = 52
+    IN_PLACE: int = 52  # 1: products read the rows of X where they are
     BAND_ROWS: int = 53  # rows that go through the network together: see kernels/cpu/bands.py; or 0
     GROUP_ROWS: int = 54  # whole bands, whose gradients are summed in one partial gradient
     PARTIALS: int = 55  # in work
@@ -197,6 +197,7 @@ Job = _Job()
 
 KIND_TRAIN, KIND_GRADIENTS, KIND_EVALUATE, KIND_PREDICT = 0, 1, 2, 3
 
+TARGET_NONE, TARGET_LABELS, TARGET_VALUES = 0, 1, 2
 
 SHUFFLE_NONE, SHUFFLE_ROWS, SHUFFLE_BLOCKS = 0, 1, 2
 

@@ -1,5 +1,5 @@
-"""What a job tells the kernels of an optimizer, conventions and the order of rows: the tables of
-kernels/structs.py, filled in alike for every device."""
+"""What a job tells the kernels, alike for every device: fields of `Job` and `Float` in
+kernels/structs.py. Each engine's `describe_job` calls these, and adds what its device alone has."""
 
 from __future__ import annotations
 
@@ -7,13 +7,52 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastmlp import names
 from fastmlp.data.shuffle import Blocks
 from fastmlp.kernels.rules import N_PLAIN, number_at
 from fastmlp.kernels.structs import SHUFFLE_BLOCKS, SHUFFLE_NONE, SHUFFLE_ROWS, Float, Job
 from fastmlp.spec.conventions import Conventions, LossPlateau
+from fastmlp.spec.network import NetworkSpec
 
 if TYPE_CHECKING:
     from fastmlp.engine.store import ParameterStore
+    from fastmlp.engine.train_job import TrainJob
+
+
+def describe_network(spec: NetworkSpec, floats: np.ndarray) -> None:
+    """The numbers of a network, which all of its jobs have, into a workspace's floats."""
+    floats[Float.L1], floats[Float.L2] = spec.l1, spec.l2
+    floats[Float.GRADIENT_FACTOR] = floats[Float.LOSS_FACTOR] = 1.0
+    floats[Float.INPUT_SCALE] = 1.0 / (1.0 - spec.input_dropout)
+    floats[Float.PER_LAYER :: 2] = 1.0
+    for i, rate in enumerate(spec.dropout):
+        floats[Float.PER_LAYER + 2 * i] = 1.0 / (1.0 - rate)
+
+
+def describe_run(
+    store: ParameterStore, job: np.ndarray, n_rows: int, batch_size: int, n_epochs: int
+) -> None:
+    """What any job over rows has, into a job of zeros."""
+    job[Job.N_ROWS], job[Job.BATCH_SIZE], job[Job.N_EPOCHS] = n_rows, batch_size, n_epochs
+    job[Job.N_LAYERS], job[Job.N_PARAMS] = len(store.plan.layers), store.plan.n_elems
+    job[Job.SEED] = np.uint64(store.spec.seed).astype(np.int64)
+    job[Job.PATIENCE] = -1
+
+
+def describe_training(
+    store: ParameterStore, job: np.ndarray, floats: np.ndarray, training: TrainJob
+) -> None:
+    """What a training has besides, into its job and its workspace's floats."""
+    job[Job.FIRST_EPOCH], job[Job.FIRST_STEP] = training.first_epoch, training.first_step
+    job[Job.STEPS_LEFT] = training.n_steps_left
+    if training.seen is not None:
+        job[Job.STEPS_SEEN] = training.first_step
+    job[Job.UPDATES_DONE], job[Job.HAS_AVERAGE] = store.n_updates, store.has_average
+    job[Job.RULE] = names.OPTIMIZERS.index(store.rule)
+    job[Job.DECAY_BIASES] = store.options.decay_biases
+    describe_update(store, floats, training.conventions)
+    describe_conventions(job, floats, training.conventions, training.plateau)
+    describe_shuffle(training.shuffle, job)
 
 
 def describe_update(store: ParameterStore, floats: np.ndarray, conventions: Conventions) -> None:

@@ -85,6 +85,11 @@ class ParameterStore:
 
     # ---- parameters ------------------------------------------------------------------------
 
+    @property
+    def has_average(self) -> bool:
+        """Whether there is a moving average; nothing is copied from a device to tell."""
+        return self.average is not None
+
     def parameters(self) -> Parameters:
         """Copies of all parameters that predict: the averages where there are any."""
         return self.plan.unpack(self._used())
@@ -226,14 +231,14 @@ class ParameterStore:
         self._version += 1
 
     @property
-    def _record(self) -> Rule:
+    def record(self) -> Rule:
         """What the rule keeps, reads and needs: nothing where there is none."""
         return names.RULES[self.rule] if self.rule else Rule()
 
     @property
     def numbers(self) -> dict[str, float]:
         """The rule's numbers by name."""
-        return self._record.by_name(self.hyper)
+        return self.record.by_name(self.hyper)
 
     def set_optimizer(
         self, rule: str, hyper: tuple[float, ...], options: UpdateOptions | None = None
@@ -260,7 +265,7 @@ class ParameterStore:
         return self.state[number * self.plan.n_elems : (number + 1) * self.plan.n_elems]
 
     def get_optimizer_state(self) -> OptimizerState:
-        n_states = len(self._record.states)
+        n_states = len(self.record.states)
         slots = [self.plan.unpack(self._slot(number)) for number in range(n_states)]
         return OptimizerState(self.rule, self.n_updates, slots, self.last_rate)
 

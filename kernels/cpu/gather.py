@@ -12,7 +12,7 @@ from numba.extending import intrinsic
 
 from .. import codes
 from ..jit import njit, njit_source
-from ..structs import Job
+from ..structs import TARGET_LABELS, TARGET_VALUES, Job
 from .simd import broadcast, ir_vector, lanes_of, store, vector_of
 
 I64 = ir.IntType(64)
@@ -225,9 +225,9 @@ def prefetch_targets(p, r0, r1):
     )  # fmt: skip
     for r in range(r0, r1):
         row = p.rows[r]
-        if kind == 1:
+        if kind == TARGET_LABELS:
             prefetch(p.labels, row)
-        if kind == 2:
+        if kind == TARGET_VALUES:
             prefetch(p.targets, row * n_targets)
         if has_weights:
             prefetch(p.weights, row)

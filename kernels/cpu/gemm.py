@@ -107,67 +107,67 @@ def activate_block(work, act_at, dz_at, ld, r0, r1, n_columns, code):
 
 
 @njit
-def forward_rows(
-    params, work, bias, r0, r1, row_block, n_in, n_out, in_pad, out_pad, ld_in, ld_out,
-    weight_at, bias_at, act_in, act_out, dz_at, code, is_linear, keeps_slope,
-    rows, job, in_place, column0, column1,
-):  # fmt: skip
-    """Z = X W + b, act_out = f(Z), dz = f'(Z) for rows r0 to r1 and the panels from column0 to
-    column1.
+def forward_rows(p, layer, number, r0, r1, column0, column1):
+    """Z = X W + b, act_out = f(Z), dz = f'(Z) of layer `number` for rows r0 to r1 and the panels
+    from column0 to column1.
 
-    act_in: (batch, ld_in), act_out and dz: (batch, ld_out), in work; weight: panels in params.
-    Rows go in blocks that stay in the second-level cache while every panel passes. A linear
-    layer (the output, or one that is normalised next) keeps Z. Where not `keeps_slope`, relu
-    leaves dz as it is: half of the stores of a product, and act_out > 0 says the same. Where
-    `in_place`, X is not in act_in but the rows of the table that `job` and `rows` tell.
+    Rows go in blocks that stay in the second-level cache while every panel passes. The output layer
+    keeps Z, and so does a normalised one, which has it in `normed` and no bias yet. Where not
+    `keeps_slope`, relu leaves dz as it is: half of the stores of a product, and act_out > 0 says
+    the same. Where a job reads its table in place, X is not in act_in but the rows of the table.
     """
-    panel = 2 * lanes_of(work)
+    job, work, params = p.job, p.work, p.params
+    panel, normed = 2 * lanes_of(work), layer.norm != 0
+    is_linear = normed or number == job[Job.N_LAYERS] - 1
+    in_place = number == 0 and job[Job.IN_PLACE] != 0
+    bias, bias_at = work if normed else params, job[Job.ZEROS] if normed else layer.bias
+    out_at, dz_at, ld_out = layer.normed if normed else layer.act_out, layer.dz, layer.ld_out
     mode = PLAIN
-    if not is_linear and code == RELU_CODE:
-        mode = RELU if keeps_slope else RELU_ONLY
-    for block in range(r0, r1, row_block):
-        end = min(block + row_block, r1)
+    if not is_linear and layer.activation == RELU_CODE:
+        mode = RELU if layer.keeps_slope != 0 else RELU_ONLY
+    for block in range(r0, r1, layer.block_in):
+        end = min(block + layer.block_in, r1)
         for column in range(column0, column1, panel):
-            vectors = 2 if out_pad - column >= panel else 1
+            vectors = 2 if layer.out_pad - column >= panel else 1
+            weight_at = layer.weight + column * layer.in_pad
             if in_place:
                 nn_table_strip(
-                    block, end, vectors, job[Job.X_ADDRESS], job[Job.X_ROW_BYTES], rows, params,
-                    weight_at + column * in_pad, n_in, bias, bias_at + column, work,
-                    act_out + column, dz_at + column, ld_out, mode,
+                    block, end, vectors, job[Job.X_ADDRESS], job[Job.X_ROW_BYTES], p.rows, params,
+                    weight_at, layer.n_in, bias, bias_at + column, work, out_at + column,
+                    dz_at + column, ld_out, mode,
                 )  # fmt: skip
             else:
                 nn_strip(
-                    block, end, vectors, work, act_in, ld_in, params, weight_at + column * in_pad,
-                    n_in, bias, bias_at + column, work, act_out + column, dz_at + column, ld_out,
-                    mode,
+                    block, end, vectors, work, layer.act_in, layer.ld_in, params, weight_at,
+                    layer.n_in, bias, bias_at + column, work, out_at + column, dz_at + column,
+                    ld_out, mode,
                 )  # fmt: skip
             if mode == PLAIN and not is_linear:
-                columns = min(n_out - column, panel)
+                columns = min(layer.n_out - column, panel)
                 activate_block(
-                    work, act_out + column, dz_at + column, ld_out, block, end, columns, code
-                )
+                    work, out_at + column, dz_at + column, ld_out, block, end, columns,
+                    layer.activation,
+                )  # fmt: skip
 
 
 @njit
-def backward_rows(
-    work, r0, r1, row_block, n_out, in_pad, out_pad, ld_in, ld_out,
-    weight_t_at, zeros_at, dz_at, act_in, dz_in_at, mode,
-):  # fmt: skip
-    """dZ_in = f'(Z_in) * (dZ W^T) for rows r0 to r1, dZ_in holding f'(Z_in) before.
+def backward_rows(p, layer, r0, r1, out_at, mode):
+    """dZ_in = f'(Z_in) * (dZ W^T) for rows r0 to r1, with f'(Z_in) at out_at before, dZ_in after.
 
     By the chain rule dA_in = dZ W^T, since Z = A_in W + b, and dZ_in = f'(Z_in) * dA_in. In mode
     MASK, f'(Z_in) is 1 where act_in > 0, else 0. In mode PLAIN dA_in itself is written. Columns:
-    the first in_pad.
+    those of which W^T is kept.
     """
-    panel = 2 * lanes_of(work)
-    for block in range(r0, r1, row_block):
-        end = min(block + row_block, r1)
-        for column in range(0, in_pad, panel):
-            vectors = 2 if in_pad - column >= panel else 1
+    work, zeros_at = p.work, p.job[Job.ZEROS]
+    panel, slope_at = 2 * lanes_of(work), layer.act_in if mode == MASK else out_at
+    for block in range(r0, r1, layer.block_out):
+        end = min(block + layer.block_out, r1)
+        for column in range(0, layer.in_t, panel):
+            vectors = 2 if layer.in_t - column >= panel else 1
             nn_strip(
-                block, end, vectors, work, dz_at, ld_out, work, weight_t_at + column * out_pad,
-                n_out, work, zeros_at, work, (act_in if mode == MASK else dz_in_at) + column,
-                dz_in_at + column, ld_in, mode,
+                block, end, vectors, work, layer.dz, layer.ld_out, work,
+                layer.weight_t + column * layer.out_pad, layer.n_out, work, zeros_at, work,
+                slope_at + column, out_at + column, layer.ld_in, mode,
             )  # fmt: skip
 
 

@@ -97,9 +97,9 @@ def add_penalty(p, weight_sum, n_rows):
     before it comes to the next one, beyond which they make new ones.
     """
     if p.job[Job.BY_MINIBATCH] != 0 and weight_sum > 0.0:
-        squares, n_tasks = 0.0, p.job[Job.N_TASKS]
+        squares = 0.0
         for number in range(p.job[Job.N_WEIGHT_TASKS]):
-            squares += p.norms[2 * n_tasks + number]
+            squares += p.weight_squares[number]
         p.seen[0] += 0.5 * p.floats[Float.L2] * squares / weight_sum * n_rows
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import codes
 from ..jit import njit, njit_source, switch
+from ..structs import TARGET_LABELS, Job
 from . import functions as fn
 from .own import is_own_loss, own_row_loss
 from .simd import (
@@ -234,30 +235,32 @@ def quantiles(z, z_at, dz_at, n, label, y, y_at, parameters):
     return loss * scale
 
 
-# The arguments of the loop over rows of a loss: see `row_losses`.
-_ROWS = "m, losses_at, z_at, dz_at, ld, n, has_labels, labels, rows, y_at, ld_y, parameters, r0, r1"
-
+# The loops over rows of a loss; `layer` is the last one. Targets stand in work, or are labels.
 _ELEMENTWISE = """
-def {name}({arguments}):
+def {name}(p, layer, r0, r1):
+    job, m, n, parameter = p.job, p.work, layer.n_out, p.loss_parameters[0]
     lanes = lanes_of(m)
-    zero = like(load(m, z_at), 0.0)
+    zero = like(load(m, layer.act_out), 0.0)
     scale = 1.0 / n
     for r in range(r0, r1):
-        z, dz, y, sums = z_at + r * ld, dz_at + r * ld, y_at + r * ld_y, zero
+        z, dz = layer.act_out + r * layer.ld_out, layer.dz + r * layer.ld_out
+        y, sums = job[Job.TARGET] + r * job[Job.TARGET_LD], zero
         for j in range(0, n, lanes):
-            value, slope = terms(load(m, z + j), load(m, y + j), parameters[0])
+            value, slope = terms(load(m, z + j), load(m, y + j), parameter)
             sums = sums + keep_lanes(value, n - j, zero)
             store(m, dz + j, keep_lanes(slope * scale, n - j, zero))
-        m[losses_at + r] = reduce_add(sums) * scale
+        m[job[Job.ROW_LOSS] + r] = reduce_add(sums) * scale
 """
 
 _OVER_ROWS = """
-def {name}({arguments}):
+def {name}(p, layer, r0, r1):
+    job, m, has_labels = p.job, p.work, p.job[Job.TARGET_KIND] == TARGET_LABELS
     for r in range(r0, r1):
-        label = np.int64(labels[rows[r]]) if has_labels else np.int64(0)
-        at = r * ld
-        m[losses_at + r] = row_loss(
-            m, z_at + at, dz_at + at, n, label, m, y_at + r * ld_y, parameters
+        label = np.int64(p.labels[p.rows[r]]) if has_labels else np.int64(0)
+        at = r * layer.ld_out
+        m[job[Job.ROW_LOSS] + r] = row_loss(
+            m, layer.act_out + at, layer.dz + at, layer.n_out, label, m,
+            job[Job.TARGET] + r * job[Job.TARGET_LD], p.loss_parameters,
         )
 """
 
@@ -266,15 +269,15 @@ def elementwise(name, terms):
     """The loop over rows of a loss that is a sum of `terms(z, y, parameter) -> (value, slope)`."""
     namespace = {
         "terms": terms, "lanes_of": lanes_of, "like": like, "load": load, "store": store,
-        "keep_lanes": keep_lanes, "reduce_add": reduce_add,
+        "keep_lanes": keep_lanes, "reduce_add": reduce_add, "Job": Job,
     }  # fmt: skip
-    return njit_source(name, _ELEMENTWISE.format(name=name, arguments=_ROWS), namespace)
+    return njit_source(name, _ELEMENTWISE.format(name=name), namespace)
 
 
 def over_rows(name, row_loss):
     """The loop over rows of a loss that is a function of a row."""
-    namespace = {"row_loss": row_loss, "np": np}
-    return njit_source(name, _OVER_ROWS.format(name=name, arguments=_ROWS), namespace)
+    namespace = {"row_loss": row_loss, "np": np, "Job": Job, "TARGET_LABELS": TARGET_LABELS}
+    return njit_source(name, _OVER_ROWS.format(name=name), namespace)
 
 
 TERMS = {
@@ -296,25 +299,21 @@ LOOPS = {name: elementwise(name, terms) for name, terms in TERMS.items()}
 LOOPS |= {name: over_rows(name, row_loss) for name, row_loss in OF_ROWS.items()}
 TABLE = {name: LOOPS[name] for name in codes.LOSSES}
 
-built_in_losses = switch("built_in_losses", TABLE, codes.LOSSES, 14)
+built_in_losses = switch("built_in_losses", TABLE, codes.LOSSES, 4)
 
 
 @njit
-def row_losses(
-    code, m, losses_at, z_at, dz_at, ld, n, has_labels, labels, rows, y_at, ld_y, parameters, r0, r1
-):
-    """m[losses_at + r] = loss of row r, and its dz, for r0 <= r < r1: the loss with that code, or
-    the one that a user registered.
-
-    z and dz: (batch, ld) in m, n outputs; y: (batch, ld_y) in m, or labels[rows[r]].
+def row_losses(p, layer, r0, r1):
+    """The loss of each row from r0 to r1 and its dz: by the job's loss, or one that a user has
+    registered. `layer`: the last one, whose act_out is z.
     """
+    job, m, code = p.job, p.work, p.job[Job.LOSS]
     if is_own_loss(code):
         for r in range(r0, r1):
-            m[losses_at + r] = own_row_loss(
-                code, m, z_at + r * ld, dz_at + r * ld, n, m, y_at + r * ld_y
-            )
+            at = r * layer.ld_out
+            m[job[Job.ROW_LOSS] + r] = own_row_loss(
+                code, m, layer.act_out + at, layer.dz + at, layer.n_out, m,
+                job[Job.TARGET] + r * job[Job.TARGET_LD],
+            )  # fmt: skip
         return
-    built_in_losses(
-        code, m, losses_at, z_at, dz_at, ld, n, has_labels, labels, rows, y_at, ld_y, parameters,
-        r0, r1,
-    )  # fmt: skip
+    built_in_losses(code, p, layer, r0, r1)

@@ -27,7 +27,7 @@ from ..constants import MUON_A, MUON_B, MUON_C
 from ..jit import njit
 from ..rules import MUON
 from ..structs import Float, Job, Sync
-from .gemm import backward_rows, transpose_panel, transpose_rows, weight_gradient
+from .gemm import nn_strip, transpose_panel, transpose_rows, weight_gradient
 from .records import layer_at, panel_vectors, task_at
 from .simd import fma, lanes_of, like, load, reduce_add, select, store
 from .sync import barrier
@@ -181,6 +181,23 @@ def symmetric_blocks(work, source, ld, n_inner, k_pad, target, gram, thread, n_t
 
 
 @njit
+def times_square(work, r0, r1, row_block, y, ld, square, k, k_pad, zeros, after):
+    """Rows r0 to r1 of Y S at `after`, Y row-major (m_pad, ld), S in panels (k_pad, k_pad).
+
+    Rows go in blocks that stay in the second-level cache, as in gemm.backward_rows.
+    """
+    panel = 2 * lanes_of(work)
+    for block in range(r0, r1, row_block):
+        end = min(block + row_block, r1)
+        for column in range(0, k_pad, panel):
+            vectors = 2 if k_pad - column >= panel else 1
+            nn_strip(
+                block, end, vectors, work, y, ld, work, square + column * k_pad, k, work, zeros,
+                work, after + column, after + column, ld, np.int64(PLAIN),
+            )  # fmt: skip
+
+
+@njit
 def iterate(p, layer, y, after, thread):
     """Newton-Schulz steps of all threads on Y of this layer; returns where the last Y lies."""
     job, work, n_threads, zeros = p.job, p.work, p.job[Job.N_THREADS], p.job[Job.ZEROS]
@@ -193,17 +210,14 @@ def iterate(p, layer, y, after, thread):
     r1 = min(n_tiles * (thread + 1) // n_threads * TILE_ROWS, m_pad)
     gram, polynomial = job[Job.MUON_GRAM], job[Job.MUON_POLYNOMIAL]
     # np.int64: literals would be types of their own, and compile the products a second time.
-    none, mode = np.int64(-1), np.int64(PLAIN)
+    none = np.int64(-1)
     for _ in range(int(p.floats[Float.N_ITERATIONS])):
         symmetric_blocks(work, y, ld, m, k_pad, gram, none, thread, n_threads)
         barrier(p.sync, n_threads)
         symmetric_blocks(work, gram, ld, k, k_pad, polynomial, gram, thread, n_threads)
         barrier(p.sync, n_threads)
         # Rows of padding too: the update reads them, and they are zero in every Y.
-        backward_rows(
-            work, r0, r1, block, k, k_pad, k_pad, ld, ld, polynomial, zeros, y, y, after,
-            mode,
-        )  # fmt: skip
+        times_square(work, r0, r1, block, y, ld, polynomial, k, k_pad, zeros, after)
         barrier(p.sync, n_threads)
         y, after = after, y
     return y
@@ -217,7 +231,7 @@ def orthogonal_step(p, thread, number, first, last, lr):
     ld = layer.ld_in if layer.n_out > layer.n_in else layer.ld_out
     squares = 0.0
     for task in range(first, last):
-        squares += p.norms[job[Job.N_TASKS] + task]
+        squares += p.momentum_squares[task]
     # Divided by a norm beyond the largest number, O would be a step of zero: then this is NaN.
     scale = 1.0 / max(math.sqrt(squares), floats[Float.LEAST_NORM]) + (squares - squares)
     t0 = first + (last - first) * thread // n_threads
@@ -238,7 +252,7 @@ def orthogonal_step(p, thread, number, first, last, lr):
 def orthogonal_steps(p, thread, step):
     """Every matrix that takes Muon, one after the other, each by all threads.
 
-    `momentum_block` has been at all of it, its sums of squares are the second half of norms.
+    `momentum_block` has been at all of it; its sums of squares are in momentum_squares.
     """
     last = np.int64(0)
     for number in range(p.job[Job.N_LAYERS] - 1):

@@ -8,7 +8,15 @@ import numpy as np
 
 from ..counters import INPUT_LAYER
 from ..jit import njit
-from ..structs import KIND_GRADIENTS, KIND_PREDICT, KIND_TRAIN, Float, Job, Sync
+from ..structs import (
+    KIND_GRADIENTS,
+    KIND_PREDICT,
+    KIND_TRAIN,
+    TARGET_VALUES,
+    Float,
+    Job,
+    Sync,
+)
 from .bands import band_gradients
 from .dropout import drop
 from .embedding import embed_rows
@@ -112,8 +120,7 @@ def forward(p, thread, n_threads, r0, r1, n_rows, epoch, step):
     Returns whether it was left for the stop word.
     """
     training = p.job[Job.KIND] == KIND_TRAIN
-    n_layers = p.job[Job.N_LAYERS]
-    for i in range(n_layers):
+    for i in range(p.job[Job.N_LAYERS]):
         layer = layer_at(p, i)
         split = i == 0 and by_columns(p.job, n_threads)
         begin, end, column0, column1 = r0, r1, np.int64(0), layer.out_pad
@@ -125,18 +132,10 @@ def forward(p, thread, n_threads, r0, r1, n_rows, epoch, step):
             )  # fmt: skip
         elif aborted(p):
             return True
-        normed = layer.norm != 0
-        forward_rows(
-            p.params, p.work, p.work if normed else p.params, begin, end, layer.block_in,
-            layer.n_in, layer.n_out, layer.in_pad, layer.out_pad, layer.ld_in, layer.ld_out,
-            layer.weight, p.job[Job.ZEROS] if normed else layer.bias, layer.act_in,
-            layer.normed if normed else layer.act_out, layer.dz, layer.activation,
-            normed or i == n_layers - 1, layer.keeps_slope != 0, p.rows, p.job,
-            i == 0 and p.job[Job.IN_PLACE] != 0, column0, column1,
-        )  # fmt: skip
+        forward_rows(p, layer, i, begin, end, column0, column1)
         if split:
             barrier_apart(p.sync, n_threads, thread, p.job[Job.THREAD_WORDS])
-        if normed:
+        if layer.norm != 0:
             if normalise(p, layer, i, r0, r1, n_rows):
                 return True
             activate_block(
@@ -158,28 +157,16 @@ def forward(p, thread, n_threads, r0, r1, n_rows, epoch, step):
 def losses(p, r0, r1):
     """Row losses and dZ of the output layer, both times the row's weight, and that weight."""
     job, last = p.job, layer_at(p, p.job[Job.N_LAYERS] - 1)
-    n_out, ld = last.n_out, last.ld_out
-    z_at, dz_at = last.act_out, last.dz
-    lanes = lanes_of(p.work)
-    if job[Job.TARGET_KIND] == 2:
+    if job[Job.TARGET_KIND] == TARGET_VALUES:
         gather_targets(
-            p.work,
-            job[Job.TARGET],
-            job[Job.TARGET_LD],
-            job[Job.N_TARGETS],
-            p.rows,
-            r0,
-            r1,
+            p.work, job[Job.TARGET], job[Job.TARGET_LD], job[Job.N_TARGETS], p.rows, r0, r1,
             p.targets,
-        )
-    row_losses(
-        job[Job.LOSS], p.work, job[Job.ROW_LOSS], z_at, dz_at, ld, n_out, job[Job.TARGET_KIND] == 1,
-        p.labels, p.rows, job[Job.TARGET], job[Job.TARGET_LD], p.loss_parameters, r0, r1,
-    )  # fmt: skip
+        )  # fmt: skip
+    row_losses(p, last, r0, r1)
     if job[Job.HAS_WEIGHTS]:
         for r in range(r0, r1):
-            weight, dz = p.weights[p.rows[r]], dz_at + r * ld
-            for j in range(0, n_out, lanes):
+            weight, dz = p.weights[p.rows[r]], last.dz + r * last.ld_out
+            for j in range(0, last.n_out, lanes_of(p.work)):
                 store(p.work, dz + j, load(p.work, dz + j) * weight)
             p.work[job[Job.ROW_LOSS] + r] *= weight
             p.work[job[Job.ROW_WEIGHT] + r] = weight
@@ -202,10 +189,7 @@ def backward(p, r0, r1, n_rows):
             return
         kept = layer.da_in != 0
         backward_rows(
-            p.work, r0, r1, layer.block_out, layer.n_out,
-            layer.in_t, layer.out_pad, layer.ld_in, layer.ld_out,
-            layer.weight_t, p.job[Job.ZEROS], layer.dz, layer.act_in,
-            layer.da_in if kept else layer.dz_in,
+            p, layer, r0, r1, layer.da_in if kept else layer.dz_in,
             PLAIN if kept else SCALE if layer_at(p, i - 1).keeps_slope != 0 else MASK,
         )  # fmt: skip
         if kept:

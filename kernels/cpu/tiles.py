@@ -188,9 +188,7 @@ def apply_task(p, number, factor, decay, h):
     n_elems = (task.i1 - task.i0) * width
     moves_later = orthogonalises(p, task.layer)
     if moves_later:
-        p.norms[p.job[Job.N_TASKS] + number] = momentum_block(
-            p, block, n_elems, factor, task.layer
-        )  # fmt: skip
+        p.momentum_squares[number] = momentum_block(p, block, n_elems, factor, task.layer)
     else:
         apply_block(p, block, n_elems, factor, decay, averages_weights(p), h, task.layer)
     if task.i0 == 0:
@@ -243,7 +241,7 @@ def clip_factor(p, n_threads):
     barrier(p.sync, n_threads)
     squares = 0.0
     for number in range(p.job[Job.N_TASKS]):
-        squares += p.norms[number]
+        squares += p.gradient_squares[number]
     return min(1.0, p.floats[Float.CLIP_NORM] / (math.sqrt(squares) + CLIP_EPS))
 
 
@@ -286,7 +284,7 @@ def run_tasks(p, thread, n_threads, n_rows, ahead0, ahead1, scale, l2, step, t, 
                     packed_layer, packed_column = task.layer, column
                 dz_at, ld_dz = packed_at, width
             if p.job[Job.BY_MINIBATCH] != 0:
-                p.norms[2 * p.job[Job.N_TASKS] + number] = weight_squares(p, task)
+                p.weight_squares[number] = weight_squares(p, task)
             squares, vector_squares = run_weight_task(
                 p, task, n_rows, scratch_at, dz_at, ld_dz, scale, l2, decay, h
             )
@@ -295,7 +293,7 @@ def run_tasks(p, thread, n_threads, n_rows, ahead0, ahead1, scale, l2, step, t, 
                 p, number, task, n_rows, scratch_at, scale, decay, h
             )  # fmt: skip
         p.seen[2 + number] += squares
-        p.norms[number] = squares + vector_squares
+        p.gradient_squares[number] = squares + vector_squares
 
 
 @njit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastmlp.engine.cpu.program import Workspace
+from fastmlp.engine.cpu.workspace import Workspace
 from fastmlp.layout import work as work_plan
 from fastmlp.layout.parameters import round_up
 from fastmlp.optim import UpdateOptions

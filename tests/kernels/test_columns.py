@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from fastmlp.engine.cpu.program import Workspace, describe_table
+from fastmlp.engine.cpu.job import splits_columns
+from fastmlp.engine.cpu.workspace import Workspace
 from fastmlp.kernels.cpu.width import LANES
-from fastmlp.kernels.structs import KIND_TRAIN
 from fastmlp.optim import UpdateOptions
 
 from .tools import DTYPES, dataset, make_engine_with, make_spec, random_parameters, run_alone, train
@@ -32,10 +32,7 @@ def make(dtype, n_threads, sizes=None, seed=0, **settings):
 
 
 def splits(engine, data, n_threads, batch_size=64) -> bool:
-    workspace = Workspace(engine, batch_size, n_threads)
-    job = workspace.program(engine.params, KIND_TRAIN).job
-    describe_table(data.X, job)
-    return workspace.splits_columns(job)
+    return splits_columns(Workspace(engine, batch_size, n_threads), data.X)
 
 
 @each_dtype

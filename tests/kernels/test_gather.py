@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastmlp.engine.cpu.program import describe_table
+from fastmlp.engine.cpu.job import describe_table
 from fastmlp.kernels import codes
 from fastmlp.kernels.cpu.gather import gather_ahead, gather_rows, gather_targets
 from fastmlp.kernels.cpu.width import LANES

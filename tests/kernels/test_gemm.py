@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from fastmlp.kernels import codes
 from fastmlp.kernels.cpu import gemm
 from fastmlp.kernels.cpu.tile import MASK, PLAIN, SCALE
 from fastmlp.kernels.cpu.width import LANES
+from fastmlp.kernels.structs import Job, Layer
 from tests.reference import activations, products
 from tests.reference.products import padded, padded_rows, panel_columns, to_panels
 
@@ -29,26 +32,23 @@ def tn_strip(r0, r1, vectors, m, a_at, lda, b_at, ldb, n_inner, c_at, ldc):
     gemm.tn_strip(r0, r1, vectors, m, a_at, lda, m, b_at, ldb, n_inner, m, c_at, ldc)
 
 
-NO_ROWS = np.zeros(1, np.int64)  # no product reads a table here
+class Part(NamedTuple):
+    """What these kernels use of a program."""
+
+    params: Any
+    work: Any
+    rows: Any
+    job: Any
 
 
 @compiled
-def forward_rows(
-    params, work, r0, r1, row_block, sizes, lds, at, code, is_output, keeps_slope, columns
-):  # fmt: skip
-    gemm.forward_rows(
-        params, work, params, r0, r1, row_block, sizes[0], sizes[1], sizes[2], sizes[3], lds[0],
-        lds[1], at[0], at[1], at[2], at[3], at[4], code, is_output, keeps_slope,
-        NO_ROWS, NO_ROWS, False, columns[0], columns[1],
-    )  # fmt: skip
+def forward_rows(p, layer, number, r0, r1, column0, column1):
+    gemm.forward_rows(p, layer, number, r0, r1, column0, column1)
 
 
 @compiled
-def backward_rows(work, r0, r1, row_block, n_out, in_pad, out_pad, ld_in, ld_out, at, mode):
-    gemm.backward_rows(
-        work, r0, r1, row_block, n_out, in_pad, out_pad, ld_in, ld_out, at[0], at[1], at[2], at[3],
-        at[4], mode,
-    )  # fmt: skip
+def backward_rows(p, layer, r0, r1, out_at, mode):
+    gemm.backward_rows(p, layer, r0, r1, out_at, mode)
 
 
 @compiled
@@ -137,14 +137,22 @@ class LayerCase:
             zeros=np.zeros(2 * lanes),
         )
 
+    def layer(self, **fields):
+        """The record of this layer, with these fields beside its sizes."""
+        sizes = {"n_in": self.n_in, "n_out": self.n_out, "in_pad": self.in_pad}
+        sizes |= {"out_pad": self.out_pad, "ld_in": self.ld_in, "ld_out": self.ld_out}
+        return Layer(**dict.fromkeys(Layer._fields, 0) | sizes | fields)
+
     def forward(self, r0, r1, code, is_output, row_block, keeps_slope=True, columns=None):
-        at = self.work.at
-        forward_rows(
-            self.params.data, self.work.data, r0, r1, row_block,
-            (self.n_in, self.n_out, self.in_pad, self.out_pad), (self.ld_in, self.ld_out),
-            (self.params.at["weight"], self.params.at["bias"], at["act_in"], at["act_out"],
-             at["dz"]), code, is_output, keeps_slope, columns or (0, self.out_pad),
-        )  # fmt: skip
+        at = {name: self.work.at[name] for name in ("act_in", "act_out", "dz")}
+        layer = self.layer(
+            **self.params.at, **at, activation=code, block_in=row_block, keeps_slope=keeps_slope
+        )
+        # No product reads a table here. The layer is the first of one or of two.
+        job, no_rows = np.zeros(Job.N_FIELDS, np.int64), np.zeros(1, np.int64)
+        job[Job.N_LAYERS], job[Job.ZEROS] = 1 if is_output else 2, self.work.at["zeros"]
+        part = Part(self.params.data, self.work.data, no_rows, job)
+        forward_rows(part, layer, 0, r0, r1, *(columns or (0, self.out_pad)))
         self.check_guards()
 
     def check_guards(self):
@@ -238,11 +246,14 @@ def test_backward_rows_are_the_product_with_the_transpose_times_the_derivative(m
                     dz_in=padded_rows(case.slope, case.ld_in),
                     act_in=padded_rows(np.where(case.slope > 0.0, case.slope, 0.0), case.ld_in),
                 )  # fmt: skip
-                backward_rows(
-                    work.data, r0, r1, TALLEST, n_out, case.in_pad, case.out_pad, case.ld_in,
-                    case.ld_out,
-                    tuple(work.at[n] for n in ("weight_t", "zeros", "dz", "act_in", "dz_in")), mode,
+                at, job = work.at, np.zeros(Job.N_FIELDS, np.int64)
+                job[Job.ZEROS] = at["zeros"]
+                layer = case.layer(
+                    in_t=case.in_pad, block_out=TALLEST,
+                    **{name: at[name] for name in ("weight_t", "dz", "act_in")},
                 )  # fmt: skip
+                part = Part(case.params.data, work.data, np.zeros(1, np.int64), job)
+                backward_rows(part, layer, r0, r1, at["dz_in"], mode)
                 wanted, product = case.slope.copy(), products.nn(case.dz, case.W.T, 0.0)
                 factor = {SCALE: wanted[r0:r1], PLAIN: 1.0, MASK: wanted[r0:r1] > 0.0}[mode]
                 wanted[r0:r1] = product[r0:r1] * factor

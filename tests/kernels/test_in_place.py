@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastmlp.engine.cpu.program import Workspace, describe_table
+from fastmlp.data.inputs import Dataset
+from fastmlp.engine.cpu.program import make_program
+from fastmlp.engine.cpu.workspace import Workspace
 from fastmlp.kernels import structs
 from fastmlp.kernels.structs import Job
 from fastmlp.optim import UpdateOptions
@@ -29,9 +31,10 @@ def rows(dtype):
 
 def in_place(engine, X) -> bool:
     """Whether a job of this engine reads X where it is."""
-    job = Workspace(engine, 16, 1).program(engine.params, structs.KIND_TRAIN).job
-    describe_table(X, job)
-    return bool(job[Job.IN_PLACE])
+    program = make_program(
+        Workspace(engine, 16, 1), engine, structs.KIND_GRADIENTS, Dataset(X), params=engine.params
+    )
+    return bool(program.job[Job.IN_PLACE])
 
 
 def left_by(engine, X, y, dtype):

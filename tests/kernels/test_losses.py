@@ -17,6 +17,7 @@ from .tools import (
     Memory,
     compiled,
     loss_of,
+    loss_of_row,
     nans,
     outputs_for,
     random_targets,
@@ -29,11 +30,8 @@ each_loss = pytest.mark.parametrize("name", codes.LOSSES)
 
 
 @compiled
-def kernel(code, m, loss_at, z_at, dz_at, n, has_labels, labels, y_at, parameters):
-    rows = np.zeros(1, np.int64)
-    row_losses(
-        code, m, loss_at, z_at, dz_at, n, n, has_labels, labels, rows, y_at, n, parameters, 0, 1
-    )
+def kernel(p, layer):
+    row_losses(p, layer, 0, 1)
 
 
 class Row:
@@ -47,12 +45,8 @@ class Row:
         if not classes:
             buffers["y"][: len(y)] = y
         memory = Memory(dtype, dz=nans(n_pad), loss=nans(1), **buffers)
-        at, code = memory.at, codes.LOSSES.index(name)
-        label = np.array([y if classes else 0], np.int32)
-        kernel(
-            code, memory.data, at["loss"], at["z"], at["dz"], n, classes, label, at["y"],
-            np.array(loss.kernel_parameters),
-        )  # fmt: skip
+        code, label = codes.LOSSES.index(name), y if classes else None
+        kernel(*loss_of_row(memory, code, n, loss.kernel_parameters, label))
         memory.check_guards()
         self.value = float(memory["loss"][0])
         np.testing.assert_array_equal(memory["z"][:n], np.asarray(z, dtype))

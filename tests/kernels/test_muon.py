@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastmlp.engine.cpu.program import Workspace
+from fastmlp.engine.cpu.workspace import Workspace
 from fastmlp.optim import Muon, UpdateOptions
 from tests.reference.optimizers import newton_schulz
 

@@ -22,6 +22,7 @@ from .tools import (
     Memory,
     compiled,
     dataset,
+    loss_of_row,
     make_engine_with,
     make_spec,
     nans,
@@ -201,9 +202,8 @@ def test_nan_stays_nan_whatever_the_function_makes_of_it(dtype):
 
 
 @compiled
-def loss_kernel(code, m, loss_at, z_at, dz_at, n, y_at, parameters):
-    labels, rows = np.zeros(1, np.int32), np.zeros(1, np.int64)
-    row_losses(code, m, loss_at, z_at, dz_at, n, n, False, labels, rows, y_at, n, parameters, 0, 1)
+def loss_kernel(p, layer):
+    row_losses(p, layer, 0, 1)
 
 
 @each_dtype
@@ -215,8 +215,7 @@ def test_row_loss_is_the_mean_over_the_outputs(dtype):
         z, y = np.zeros(n_pad), np.zeros(n_pad)
         z[:n], y[:n] = rng.standard_normal((2, n))
         memory = Memory(dtype, z=z, y=y, dz=nans(n_pad), loss=nans(1))
-        at = memory.at
-        loss_kernel(code, memory.data, at["loss"], at["z"], at["dz"], n, at["y"], np.zeros(1))
+        loss_kernel(*loss_of_row(memory, code, n, np.zeros(1)))
         value = memory["loss"][0]
         eps = float(np.finfo(dtype).eps)
         assert value == pytest.approx(((z - y) ** 2).sum() / (2 * n), rel=32 * eps)

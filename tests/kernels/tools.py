@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -14,6 +15,7 @@ from fastmlp.engine import make_engine
 from fastmlp.engine.train_job import TrainJob
 from fastmlp.kernels import jit
 from fastmlp.kernels.cpu.width import LANES, TILE
+from fastmlp.kernels.structs import TARGET_LABELS, TARGET_VALUES, Job, Layer
 from fastmlp.losses import Loss
 from fastmlp.spec.network import NetworkSpec
 from tests.conftest import ROOT
@@ -89,6 +91,27 @@ def nans(*shape: int) -> np.ndarray:
 def integers(rng: np.random.Generator, *shape: int) -> np.ndarray:
     """Small whole numbers: products and sums of them are exact in any order and precision."""
     return rng.integers(-8, 9, shape).astype(np.float64)
+
+
+class LossPart(NamedTuple):
+    """What `row_losses` uses of a program."""
+
+    work: Any
+    job: Any
+    rows: Any
+    labels: Any
+    loss_parameters: Any
+
+
+def loss_of_row(memory: Memory, code: int, n_outputs: int, parameters, label: int | None = None):
+    """The program and the last layer for one row: z, dz, y and loss are buffers of `memory`."""
+    job, at = np.zeros(Job.N_FIELDS, np.int64), memory.at
+    job[Job.LOSS], job[Job.ROW_LOSS], job[Job.TARGET] = code, at["loss"], at["y"]
+    job[Job.TARGET_KIND] = TARGET_VALUES if label is None else TARGET_LABELS
+    labels, row = np.array([label or 0], np.int32), np.zeros(1, np.int64)
+    fields = {"n_out": n_outputs, "act_out": at["z"], "dz": at["dz"]}
+    layer = Layer(**dict.fromkeys(Layer._fields, 0) | fields)
+    return LossPart(memory.data, job, row, labels, np.asarray(parameters, np.float64)), layer
 
 
 def loss_of(kernel: str, parameters: tuple[float, ...] | None = None) -> Loss:

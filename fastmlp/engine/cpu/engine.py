@@ -7,18 +7,12 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from fastmlp import names
 from fastmlp.data.inputs import Dataset
 from fastmlp.engine.cpu.crew import n_cores, run_crew
 from fastmlp.engine.cpu.few_rows import MAX_ELEMS, MAX_ROWS, FewRows
-from fastmlp.engine.cpu.program import (
-    Workspace,
-    describe_table,
-    ensure_compiled,
-    start_of,
-)
+from fastmlp.engine.cpu.program import ensure_compiled, make_program, start_of
 from fastmlp.engine.cpu.read_ahead import Windows, reading_ahead
-from fastmlp.engine.descriptions import describe_conventions, describe_shuffle, describe_update
+from fastmlp.engine.cpu.workspace import Workspace
 from fastmlp.engine.results import NonFinite, TrainResult
 from fastmlp.engine.store import ParameterStore
 from fastmlp.engine.train_job import TrainJob, never
@@ -68,7 +62,7 @@ class CpuEngine(ParameterStore):
 
     @property
     def _orthogonalises(self) -> bool:
-        return self._record.orthogonalises
+        return self.record.orthogonalises
 
     def _n_threads(self, flops: int, of_job: int) -> int:
         """For a job of `of_job` operations, `flops` of them between two barriers."""
@@ -144,33 +138,11 @@ class CpuEngine(ParameterStore):
         batch_size, n_steps = job.minibatch_rows, job.epoch_steps
         with self._workspace("train", batch_size, 3, n_rows * n_epochs) as workspace:
             self.n_threads_used = workspace.plan.n_threads
-            describe_update(self, workspace.floats, job.conventions)
-            program = workspace.program(
-                self.params,
-                structs.KIND_TRAIN,
-                state=self.state,
-                running=self.running,
-                grads=self._stored_gradient(),
-                average=self.average,
-                labels=data.labels,
-                targets=data.targets,
-                weights=data.weights,
-                learning_rates=np.ascontiguousarray(job.learning_rates, np.float64),
-                n_epochs=n_epochs,
-            )
-            fields, sync = program.job, program.sync
-            describe_table(data.X, fields)
-            fields[Job.FIRST_EPOCH], fields[Job.FIRST_STEP] = job.first_epoch, job.first_step
-            fields[Job.STEPS_LEFT] = job.n_steps_left
-            if job.seen is not None:
-                fields[Job.STEPS_SEEN], program.seen[:] = job.first_step, job.seen
-            fields[Job.UPDATES_DONE] = self.n_updates
-            fields[Job.BY_COLUMNS] = workspace.splits_columns(fields)
-            describe_conventions(fields, workspace.floats, job.conventions, job.plateau)
-            describe_shuffle(job.shuffle, fields)
-            fields[Job.RULE] = names.OPTIMIZERS.index(self.rule)
-            fields[Job.N_SLOTS] = len(self._record.states)
-            fields[Job.DECAY_BIASES] = self.options.decay_biases
+            program = make_program(
+                workspace, self, structs.KIND_TRAIN, data, params=self.params,
+                grads=self._stored_gradient(), training=job,
+            )  # fmt: skip
+            sync = program.sync
 
             def report() -> None:
                 # From one word: epoch and step are then of the same moment.
@@ -250,8 +222,11 @@ class CpuEngine(ParameterStore):
         if n_rows == 0:
             return outputs
         with self._workspace("predict", min(n_rows, CHUNK_ROWS), 1, n_rows) as workspace:
-            program = workspace.program(self.folded(), structs.KIND_PREDICT, outputs=outputs)
-            self._finish(program, X, 1)
+            data, params = Dataset(X), self.folded()
+            program = make_program(
+                workspace, self, structs.KIND_PREDICT, data, params=params, outputs=outputs
+            )
+            self._finish(program, n_rows, 1)
         return outputs
 
     def _predict_few(self, X: np.ndarray) -> np.ndarray:
@@ -267,15 +242,12 @@ class CpuEngine(ParameterStore):
 
     def evaluate(self, data: Dataset) -> float:
         """Weighted mean of the row losses, without penalty and dropout."""
-        with self._workspace("predict", min(len(data.X), CHUNK_ROWS), 1, len(data.X)) as workspace:
-            program = workspace.program(
-                self.folded(),
-                structs.KIND_EVALUATE,
-                labels=data.labels,
-                targets=data.targets,
-                weights=data.weights,
+        n_rows = len(data.X)
+        with self._workspace("predict", min(n_rows, CHUNK_ROWS), 1, n_rows) as workspace:
+            program = make_program(
+                workspace, self, structs.KIND_EVALUATE, data, params=self.folded()
             )
-            self._finish(program, data.X, 1)
+            self._finish(program, n_rows, 1)
         return float(program.losses[0])
 
     def evaluate_rows(self, data: Dataset, wants_outputs: bool) -> tuple[float, np.ndarray]:
@@ -283,10 +255,9 @@ class CpuEngine(ParameterStore):
         loss = self.evaluate(data)
         return loss, self.predict(data.X if wants_outputs else data.X[:0])
 
-    def _finish(self, program: Program, X: np.ndarray, products: int) -> None:
-        """Run a job over the rows of X to its end; Ctrl-C ends it and is raised."""
-        describe_table(X, program.job)
-        if self._run(program, self._flops(len(X), products)) == "interrupted":
+    def _finish(self, program: Program, n_rows: int, products: int) -> None:
+        """Run a job over so many rows to its end; Ctrl-C ends it and is raised."""
+        if self._run(program, self._flops(n_rows, products)) == "interrupted":
             raise KeyboardInterrupt
 
     def loss_and_gradients(self, data: Dataset) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
@@ -306,17 +277,12 @@ class CpuEngine(ParameterStore):
         batch_size = n_rows if len(self.running) else min(n_rows, CHUNK_ROWS)
         grads = aligned_zeros(self.plan.n_elems, self.dtype)
         with self._workspace("gradients", batch_size, 3, n_rows) as workspace:
-            program = workspace.program(
-                self._used(),
-                structs.KIND_GRADIENTS,
-                grads=grads,
-                labels=data.labels,
-                targets=data.targets,
-                weights=data.weights,
+            program = make_program(
+                workspace, self, structs.KIND_GRADIENTS, data, params=self._used(), grads=grads
             )
             windows, mapped = Windows(data.X, batch_size), (data.X, data.targets, data.weights)
             with reading_ahead(mapped, windows, lambda: int(program.sync[Sync.STEP])):
-                self._finish(program, data.X, 3)
+                self._finish(program, n_rows, 3)
         weight_sum = float(n_rows if data.weights is None else np.sum(data.weights, dtype=float))
         return self._with_penalty(grads, float(program.losses[0]), weight_sum, conventions)
 
@@ -325,9 +291,10 @@ class CpuEngine(ParameterStore):
         n_rows = X.shape[0]
         workspace = Workspace(self, n_rows, 1, folds=True)
         outputs = np.empty((n_rows, self.spec.sizes[-1]), self.dtype)
-        program = workspace.program(self.folded(), structs.KIND_PREDICT, outputs=outputs)
-        program.job[Job.IN_PLACE] = 0  # the input is wanted among the activations
-        describe_table(X, program.job)
+        program = make_program(
+            workspace, self, structs.KIND_PREDICT, Dataset(X), params=self.folded(),
+            outputs=outputs, copies_rows=True,
+        )  # fmt: skip
         self.compile()
         start_of(program)(0)
         plan, sizes = workspace.plan, self.spec.layer_sizes

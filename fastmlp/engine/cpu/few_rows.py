@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp.engine.cpu.program import Workspace, address_table, describe_table
+from fastmlp.data.inputs import Dataset
+from fastmlp.engine.cpu.program import address_table, make_program
+from fastmlp.engine.cpu.workspace import Workspace
 from fastmlp.engine.store import ParameterStore
 from fastmlp.kernels import structs
 from fastmlp.kernels.cpu.loop import run
@@ -30,10 +32,10 @@ class FewRows:
         self._outputs = np.zeros((max_rows, store.spec.sizes[-1]), store.dtype)
         self._params = store.folded()
         # It keeps its arrays alive.
-        self._program = self._workspace.program(
-            self._params, structs.KIND_PREDICT, outputs=self._outputs
-        )
-        describe_table(self._X, self._program.job)
+        self._program = make_program(
+            self._workspace, store, structs.KIND_PREDICT, Dataset(self._X), params=self._params,
+            outputs=self._outputs,
+        )  # fmt: skip
         self._addresses = address_table(self._program)
         self._address, self._zero = self._addresses.ctypes.data, store.dtype.type(0)
 

@@ -15,7 +15,6 @@ from fastmlp.engine.cuda.feed import Feed
 from fastmlp.engine.cuda.muon import NUMBERS_HELD
 from fastmlp.engine.cuda.program import CudaProgram
 from fastmlp.engine.cuda.store import CudaStore, on_its_gpu, one_at_a_time
-from fastmlp.engine.descriptions import describe_conventions, describe_shuffle, describe_update
 from fastmlp.engine.results import NonFinite, TrainResult
 from fastmlp.engine.train_job import TrainJob
 from fastmlp.kernels import structs
@@ -23,7 +22,6 @@ from fastmlp.kernels.constants import nadam_momentum
 from fastmlp.kernels.cuda.launch import Answers
 from fastmlp.kernels.cuda.steps import STATUS_LEVEL
 from fastmlp.kernels.cuda.structs import N_HYPER, Clock, Number, Record
-from fastmlp.kernels.structs import Job
 from fastmlp.layout.parameters import Parameters, aligned_zeros
 from fastmlp.spec.conventions import FASTMLP, Conventions
 
@@ -47,7 +45,7 @@ class CudaEngine(CudaStore):
         """Epochs of minibatch steps, launched ahead; see `TrainJob` and `TrainResult`."""
         data, batch_size = job.data, job.minibatch_rows
         feed = self._feeds.of("train", data, batch_size, self.spec.seed)
-        orthogonalises = self._record.orthogonalises
+        orthogonalises = self.record.orthogonalises
         kind = "orthogonalise" if orthogonalises else "train"
         stores = bool(self.options.clip_norm) or orthogonalises
         max_norm = self.options.max_norm > 0.0
@@ -57,17 +55,9 @@ class CudaEngine(CudaStore):
         program = self._program(
             "train", feed.tables, batch_size, kind, "params", self._loss(data), variant=variant
         )
-        fields, floats = program.job_host, program.floats_host
-        describe_update(self, floats, job.conventions)
-        self._describe_job(
-            program, feed.tables, data, job.first_epoch, job.first_step, job.n_epochs
-        )
-        fields[Job.STEPS_LEFT] = job.n_steps_left
-        describe_conventions(fields, floats, job.conventions, job.plateau)
-        describe_shuffle(job.shuffle, fields)
+        self._describe_job(program, data, job)
         program.numbers_host[:] = 0.0
         if job.seen is not None:
-            fields[Job.STEPS_SEEN] = job.first_step
             program.numbers_host[Number.LOSS : Number.WEIGHT + 1] = job.seen[:2]
             program.numbers_host[Number.PER_LAYER + N_HYPER * program.n_layers :] = job.seen[2:]
         program.numbers_host[Number.PRODUCT] = self._momentum_product()
@@ -89,8 +79,8 @@ class CudaEngine(CudaStore):
     def _momentum_product(self) -> float:
         """mu_1 ... mu_n of the steps made where it warms up: see kernels/cpu/optimizers.py."""
         product = 1.0
-        if self._record.warms_up:
-            beta1 = self.numbers[self._record.warms_up]
+        if self.record.warms_up:
+            beta1 = self.numbers[self.record.warms_up]
             for t in range(1, self.n_updates + 1):
                 product *= nadam_momentum(beta1, t)
         return product

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp import names
 from fastmlp.data.inputs import Dataset
 from fastmlp.engine.cuda.feed import Feed, Feeds
 from fastmlp.engine.cuda.functions import activation_of, loss_of
@@ -17,11 +16,13 @@ from fastmlp.engine.cuda.memory import check_memory, no_room
 from fastmlp.engine.cuda.mirror import Mirror
 from fastmlp.engine.cuda.program import CudaProgram
 from fastmlp.engine.cuda.workspace import OnDevice, Tables
+from fastmlp.engine.descriptions import describe_run, describe_training
 from fastmlp.engine.store import ParameterStore
+from fastmlp.engine.train_job import TrainJob
 from fastmlp.kernels.cuda.launch import Answers, Gpu
 from fastmlp.kernels.cuda.ptx import VECTOR_BYTES
 from fastmlp.kernels.cuda.structs import Clock
-from fastmlp.kernels.structs import STATUS_RUNNING, Job
+from fastmlp.kernels.structs import STATUS_RUNNING
 from fastmlp.layout.parameters import ParameterPlan
 from fastmlp.spec.network import NetworkSpec
 
@@ -201,31 +202,29 @@ class CudaStore(ParameterStore):
         # To read only: the device's array need not be sent anew afterwards.
         return self._mirrors[self._used_name()].peek()
 
+    @property
+    def has_average(self) -> bool:
+        return "average" in self._mirrors
+
     def _used_name(self) -> str:
-        return "params" if "average" not in self._mirrors else "average"
+        return "average" if self.has_average else "params"
 
     # ---- jobs --------------------------------------------------------------------------------
 
     def _describe_job(
-        self, program: CudaProgram, tables: Tables, data: Dataset, first_epoch: int,
-        first_step: int, n_epochs: int,
-    ) -> None:  # fmt: skip
+        self, program: CudaProgram, data: Dataset, training: TrainJob | None = None
+    ) -> None:
+        """The fields of a job over the rows of `data`; `training`: what to train, if it does."""
         job = program.job_host
         job[:] = 0
-        job[Job.PATIENCE] = -1
-        job[Job.N_ROWS], job[Job.BATCH_SIZE] = len(data.X), program.batch_size
-        job[Job.N_EPOCHS], job[Job.N_LAYERS] = n_epochs, program.n_layers
-        job[Job.FIRST_EPOCH], job[Job.FIRST_STEP] = first_epoch, first_step
-        job[Job.UPDATES_DONE], job[Job.N_PARAMS] = self.n_updates, self.plan.n_elems
-        job[Job.HAS_AVERAGE] = "average" in self._mirrors
-        job[Job.SEED] = np.uint64(self.spec.seed).astype(np.int64)
-        if self.rule:
-            job[Job.RULE] = names.OPTIMIZERS.index(self.rule)
-        job[Job.DECAY_BIASES] = self.options.decay_biases
+        n_epochs = 1 if training is None else training.n_epochs
+        describe_run(self, job, len(data.X), program.batch_size, n_epochs)
+        if training is not None:
+            describe_training(self, job, program.floats_host, training)
 
     def _begin(self, program: CudaProgram, feed: Feed, data: Dataset) -> None:
         """Of a job that trains nothing."""
-        self._describe_job(program, program.tables, data, 0, 0, 1)
+        self._describe_job(program, data)
         clock = program.clock_host
         clock[:] = 0
         clock[Clock.STATUS], clock[Clock.N_LAYERS] = STATUS_RUNNING, program.n_layers

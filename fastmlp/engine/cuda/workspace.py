@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.engine.cuda.plan import CudaPlan, n_blocks
+from fastmlp.engine.descriptions import describe_network
 from fastmlp.kernels.activations import output_tells_slope
 from fastmlp.kernels.cuda import losses, muon, norms
 from fastmlp.kernels.cuda.jit import THREADS
@@ -81,7 +82,8 @@ class CudaWorkspace:
         self.numbers = gpu.array(self.numbers_host)
         self.job_host = np.zeros(Job.N_FIELDS, ints)
         self.job = gpu.array(self.job_host)
-        self.floats_host = self._constant_floats()
+        self.floats_host = np.zeros(Float.PER_LAYER + 2 * self.n_layers)
+        describe_network(spec, self.floats_host)
         self.floats = gpu.array(self.floats_host)
         self._describe_embeddings()
         self.n_segments = 0
@@ -101,17 +103,6 @@ class CudaWorkspace:
     @property
     def record_elems(self) -> int:
         return Record.N_FIELDS + self.n_layers
-
-    def _constant_floats(self) -> np.ndarray:
-        spec = self.net.spec
-        floats = np.zeros(Float.PER_LAYER + 2 * self.n_layers)
-        floats[Float.L1], floats[Float.L2] = spec.l1, spec.l2
-        floats[Float.GRADIENT_FACTOR] = floats[Float.LOSS_FACTOR] = 1.0
-        floats[Float.INPUT_SCALE] = 1.0 / (1.0 - spec.input_dropout)
-        floats[Float.PER_LAYER :: 2] = 1.0
-        for i, rate in enumerate(spec.dropout):
-            floats[Float.PER_LAYER + 2 * i] = 1.0 / (1.0 - rate)
-        return floats
 
     def _describe_embeddings(self) -> None:
         spec, plan, gpu = self.net.spec, self.net.plan, self.net.gpu
