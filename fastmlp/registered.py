@@ -41,17 +41,16 @@ class Compiled:
 class Registry:
     """Functions of one kind by name; threads may use one at the same time."""
 
-    def __init__(self, kind: str, codes: tuple[str, ...], built_in: tuple[str, ...]) -> None:
-        """`kind`: "activation" or "loss"; `codes`: names of the kernels; `built_in`: those of
-        them that users choose from."""
-        self.kind, self._codes, self.built_in = kind, codes, built_in
+    def __init__(self, kind: str, codes: tuple[str, ...]) -> None:
+        """`kind`: "activation" or "loss"; `codes`: names of the kernels."""
+        self.kind, self._codes = kind, codes
         self._own: dict[str, Compiled] = {}
         self._lock = threading.Lock()
 
-    def names(self) -> tuple[str, ...]:
-        """All that a network can be made with: the built-in ones, then those registered."""
+    def own(self) -> tuple[str, ...]:
+        """The names that are registered."""
         with self._lock:
-            return (*self.built_in, *self._own)
+            return tuple(self._own)
 
     def check_free(self, name: str) -> None:
         """OptionError where the name is taken."""
@@ -116,6 +115,5 @@ class Registry:
         return self._own[name].addresses[dtype]
 
 
-activations = Registry("activation", ACTIVATIONS, ACTIVATIONS)
-# The kernel behind cross_entropy with probabilities for targets is not a choice of its own.
-losses = Registry("loss", LOSSES, tuple(name for name in LOSSES if name != "soft_cross_entropy"))
+activations = Registry("activation", ACTIVATIONS)
+losses = Registry("loss", LOSSES)

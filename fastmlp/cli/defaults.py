@@ -40,10 +40,9 @@ def default_batch_size(n_rows: int) -> int:
 def can_be_shifted(loss: Loss) -> bool:
     """Whether a target may be standardised for `loss`.
 
-    A count has a rate, exp(z): it cannot be shifted. Nor can a target that a registered loss takes
-    within limits alone.
+    A target that the loss takes within limits alone, as a count, cannot be shifted.
     """
-    return loss.name != "poisson" and loss.y_limits == (-math.inf, math.inf)
+    return not loss.kind.is_limited
 
 
 def start_at_constant(network: Network, y: np.ndarray, class_weight: Any = None) -> None:
@@ -63,18 +62,7 @@ def start_at_constant(network: Network, y: np.ndarray, class_weight: Any = None)
 def _constant(network: Network, y: np.ndarray, class_weight: Any) -> np.ndarray | float:
     """The raw output, the same for all rows, of the least loss on `y` (or near it)."""
     if network.task == "regression":
-        if network.loss.name == "poisson":
-            return math.log(max(float(y.mean()), 1e-6))
-        if network.loss.name == "quantile":
-            return float(np.quantile(y, network.loss.parameters[0]))
-        if network.loss.name == "quantiles":
-            # Each is the one below it plus softplus of an output.
-            levels = np.quantile(y, network.loss.parameters)
-            steps = np.maximum(np.diff(levels), 1e-6)
-            return np.concatenate(([levels[0]], steps + np.log(-np.expm1(-steps))))
-        if network.loss.name == "gaussian_nll":
-            return np.array([y.mean(), math.log(max(float(y.var()), 1e-6))])
-        return float(np.median(y) if network.loss.name == "absolute_error" else y.mean())
+        return network.loss.kind.start(y, network.loss.parameters)
     classes, n_rows = np.unique(y, return_counts=True)
     counts = n_rows.astype(np.float64)
     if isinstance(class_weight, str):

@@ -26,7 +26,7 @@ def held_back_score(
     del scores["loss"]
     if "r2" in scores:
         predicted = network.predict(X)
-        if network.loss.name == "quantiles":
+        if len(network.loss.suffixes) > 1:
             predicted = predicted[:, network.loss.middle]
         errors = preparation.values(predicted) - preparation.values(y)
         scores["rmse"] = float(np.sqrt(np.average(errors**2, weights=weights)))

@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from fastmlp.cli.kinds import Call
-from fastmlp.cli.options import SCHEDULES, loss_parameters
+from fastmlp.cli.options import SCHEDULES
 from fastmlp.model.network import Network
 from fastmlp.optim import Optimizer
 from fastmlp.schedules import Schedule
@@ -30,10 +30,7 @@ def functions_in_force(
 
 def _loss(loss: Loss) -> Call:
     """The loss with all its numbers."""
-    numbers: Any = loss.parameters
-    if loss.name == "quantiles":
-        numbers = (list(numbers),)
-    return Call(loss.name, (), dict(zip(loss_parameters(loss.name), numbers, strict=True)))
+    return Call(loss.name, (), loss.kind.named(loss.parameters))
 
 
 def _schedule(schedule: Schedule, monitor: str | None) -> Call:

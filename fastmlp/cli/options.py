@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, replace
 from typing import Any
 
@@ -26,10 +24,9 @@ from fastmlp.schedules import (
     Schedule,
     Step,
 )
-from fastmlp.spec import losses
-from fastmlp.spec.losses import NAMES, Loss, as_loss
+from fastmlp.spec.loss_table import TABLE
+from fastmlp.spec.losses import OF_CLASSES, OF_VALUES, Loss, as_loss
 
-CLASS_LOSSES = ("cross_entropy", "focal", "binary_cross_entropy")
 SCHEDULES: dict[str, type[Schedule]] = {
     "constant": Constant,
     "step": Step,
@@ -41,7 +38,8 @@ SCHEDULES: dict[str, type[Schedule]] = {
     "inverse_scaling": InverseScaling,
     "reduce_on_plateau": ReduceOnPlateau,
 }
-_VALUE_LOSSES = tuple(name for name in NAMES if name not in CLASS_LOSSES)
+_VALUE_LOSSES = tuple(kind.name for kind in TABLE.values() if kind.targets == "values")
+_CLASS_LOSSES = tuple(kind.name for kind in TABLE.values() if kind.targets != "values")
 _MOMENTUM = 0.9
 _NAMED: dict[str, Optimizer] = {
     "momentum": SGD(momentum=_MOMENTUM),
@@ -97,19 +95,21 @@ def residual_layers(text: str) -> bool | list[bool]:
 def loss_for(call: Call | None, task: str, target: str) -> Loss:
     """A loss from ``huber``, ``huber:2.0`` or ``quantiles:0.1,0.9``; by default the task's own."""
     if call is None:
-        return as_loss("cross_entropy" if task == "classification" else "squared_error")
+        return as_loss(OF_CLASSES if task == "classification" else OF_VALUES)
     loss = as_loss(call.name)
     if call.numbers and not call.named:
         loss = Loss(call.name, call.numbers)
     elif call.named:
-        names = list(loss_parameters(call.name))
-        # The numbers of quantiles are one parameter together.
-        if call.numbers and call.name == "quantiles":
-            raise OptionError("--loss quantiles must have q once, got it by name and without")
+        names = [parameter.name for parameter in loss.kind.parameters]
+        # The numbers of a list, as of quantiles, are one parameter together.
+        if call.numbers and loss.kind.has_list:
+            raise OptionError(
+                f"--loss {call.name} must have {names[0]} once, got it by name and without"
+            )
         given = call.bound("--loss", names)
-        loss = getattr(losses, call.name)(**given)
-    own = [name for name in registered.losses.names() if name not in registered.losses.built_in]
-    allowed = CLASS_LOSSES if task == "classification" else (*_VALUE_LOSSES, *own)
+        loss = Loss(call.name, loss.kind.from_named(given))
+    own = registered.losses.own()
+    allowed = _CLASS_LOSSES if task == "classification" else (*_VALUE_LOSSES, *own)
     if call.name not in allowed:
         holds, other = (
             ("classes", "regression") if task == "classification" else ("values", "classification")
@@ -119,12 +119,6 @@ def loss_for(call: Call | None, task: str, target: str) -> Loss:
             f"got {call.name!r}; --task {other} treats the target otherwise"
         )
     return loss
-
-
-def loss_parameters(name: str) -> tuple[str, ...]:
-    """What the function of `fastmlp.losses` for this loss takes; nothing where there is none."""
-    make: Callable[..., Loss] | None = getattr(losses, name, None)
-    return () if make is None else tuple(inspect.signature(make).parameters)
 
 
 def optimizer_for(call: Call, **settings: Any) -> Optimizer:

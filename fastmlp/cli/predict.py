@@ -138,14 +138,13 @@ def _replaced(path: Path) -> Iterator[TextIO]:
 
 
 def _names(network: Network, preparation: TablePreparation) -> list[str]:
-    """The columns to write; for quantiles one each, for gaussian_nll a standard deviation too."""
+    """The columns to write: labels and probabilities, or all values and standard deviations."""
     target = preparation.target
     if preparation.task == "classification":
         assert network.classes_ is not None, "the command line saves trained networks only"
         return [target, *(f"p_{label}" for label in network.classes_)]
-    if network.loss.name == "quantiles":
-        return [f"{target}_q{level:g}" for level in network.loss.parameters]
-    return [target, f"{target}_std"] if network.loss.name == "gaussian_nll" else [target]
+    names = [f"{target}{suffix}" for suffix in network.loss.suffixes]
+    return names if network.loss.kind.deviations is None else [*names, f"{target}_std"]
 
 
 def _columns(network: Network, preparation: TablePreparation, X: np.ndarray) -> list[list[str]]:
@@ -162,11 +161,11 @@ def _value_columns(
     network: Network, preparation: TablePreparation, X: np.ndarray
 ) -> list[list[str]]:
     values = preparation.values(network.predict(X)).reshape(len(X), -1)
-    if network.loss.name == "poisson":
+    if network.loss.kind.are_rates:
         # Rates, exp(z), have their digits whatever their size.
         return [_cells(column, network.dtype) for column in values.T]
     columns = [_value_cells(column, preparation, network.dtype) for column in values.T]
-    if network.loss.name == "gaussian_nll":
+    if network.loss.kind.deviations is not None:
         deviations = network.predict_std(X) * preparation.target_scale
         columns.append(_cells(deviations, network.dtype))
     return columns

@@ -17,7 +17,8 @@ from fastmlp.cli.training import Job
 from fastmlp.cli.watch_options import watch_options
 from fastmlp.names import ACTIVATIONS, INITIALIZERS, NORMS
 from fastmlp.preparation import TASKS
-from fastmlp.spec.losses import NAMES
+from fastmlp.spec.loss_table import with_numbers
+from fastmlp.spec.losses import NAMES, OF_CLASSES, OF_VALUES
 from fastmlp.tables.bundled import BUNDLED
 from fastmlp.tables.csv_file import HEADERS
 
@@ -63,9 +64,8 @@ from fastmlp.tables.csv_file import HEADERS
     "--loss",
     type=CallKind(),
     metavar="NAME",
-    help=f"One of {', '.join(NAMES)}; numbers go behind a colon: huber:DELTA, quantile:Q, "
-    "quantiles:Q,Q,..., cross_entropy:SMOOTHING, focal:FOCUSING.  "
-    "[default: cross_entropy for classes, squared_error for values]",
+    help=f"One of {', '.join(NAMES)}; numbers go behind a colon: {with_numbers()}.  "
+    f"[default: {OF_CLASSES} for classes, {OF_VALUES} for values]",
 )
 @click.option(
     "--dropout",

@@ -114,7 +114,7 @@ class Job:
         loss = loss_for(options.loss, target.task, target.name)
         class_weight = self._class_weight(target)
         scale_target = target.task == "regression" and can_be_shifted(loss)
-        _check_counts(table, loss)
+        _check_limits(table.target, loss)
         preparation = table.learn(scale_target)
         network = self._network(table, hidden, loss)
         preparation.begin(network)
@@ -244,10 +244,10 @@ class Job:
         inputs = table.preparation.inputs_of
         classes = target.task == "classification"
         n_outputs = target.n_classes if classes else loss.outputs_per_target
-        if loss.name == "binary_cross_entropy":
+        if loss.kind.targets == "yes_no":
             if n_outputs != 2:
                 raise OptionError(
-                    f"--loss binary_cross_entropy is for two classes, the target {target.name!r} "
+                    f"--loss {loss.name} is for two classes, the target {target.name!r} "
                     f"has {n_outputs}; use cross_entropy"
                 )
             n_outputs = 1
@@ -271,12 +271,14 @@ class Job:
         )
 
 
-def _check_counts(table: TrainingTable, loss: Loss) -> None:
-    """Raise TableError for a negative count."""
-    values = table.target.values
-    if loss.name == "poisson" and values.min() < 0:
-        row = int(np.argmax(values < 0))
+def _check_limits(target: Target, loss: Loss) -> None:
+    """Raise TableError for a value that the loss does not take, such as a negative count."""
+    if target.task != "regression" or not loss.kind.is_limited:
+        return
+    wrong = loss.kind.beyond_limits(target.values)
+    if wrong.any():
+        row = int(np.argmax(wrong))
         raise TableError(
-            f"the target {table.target.name!r} must be >= 0 for the poisson loss, got "
-            f"{values[row]:g} in row {row + 1}; mend it, or take another loss"
+            f"the target {target.name!r} must be {loss.kind.limits}, got "
+            f"{target.values[row]:g} in row {row + 1}; mend it, or take another loss"
         )

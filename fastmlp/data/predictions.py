@@ -37,9 +37,10 @@ def probabilities(task: Task, z: np.ndarray) -> np.ndarray:
     return np.hstack([np.where(z > 0, e, 1) / (1 + e), yes]) if task == "binary" else yes
 
 
-def deviations(z: np.ndarray) -> np.ndarray:
-    """What `predict_std` returns for the raw outputs `z` (n, n_outputs) of gaussian_nll."""
-    found = np.exp(0.5 * z[:, z.shape[1] // 2 :])
+def deviations(loss: Loss, z: np.ndarray) -> np.ndarray:
+    """What `predict_std` returns for the raw outputs `z` (n, n_outputs) of a loss of variances."""
+    assert loss.kind.deviations is not None
+    found = loss.kind.deviations(z)
     return found[:, 0] if found.shape[1] == 1 else found
 
 

@@ -42,7 +42,7 @@ def task_of(loss: Loss, n_outputs: int) -> Task:
     """What a network with this loss and number of outputs learns."""
     if loss.is_classes:
         return "multiclass"
-    if loss.name == "binary_cross_entropy":
+    if loss.kind.targets == "yes_no":
         return "binary" if n_outputs == 1 else "multilabel"
     return "regression"
 
@@ -216,19 +216,10 @@ def as_targets(
         )
     check_length(array, n_rows, name)
     check_finite(array, dtype, name, columns)
-    if loss.name == "poisson" and array.min() < 0:
-        raise DataError(f"{name} must be >= 0 for the poisson loss, got {_first(array, array < 0)}")
-    if loss.name == "binary_cross_entropy" and not (array.min() >= 0 and array.max() <= 1):
-        raise DataError(
-            f"{name} must be within 0 and 1 for several yes-or-no outputs, "
-            f"got {_first(array, (array < 0) | (array > 1))}"
-        )
     low, high = loss.y_limits
-    if not (array.min() >= low and array.max() <= high):
-        raise DataError(
-            f"{name} must be >= {low:g} and <= {high:g} for the {loss.name} loss, "
-            f"got {_first(array, (array < low) | (array > high))}"
-        )
+    if loss.kind.is_limited and not (array.min() >= low and array.max() <= high):
+        wrong = _first(array, loss.kind.beyond_limits(array))
+        raise DataError(f"{name} must be {loss.kind.limits}, got {wrong}")
     return np.ascontiguousarray(array, dtype=dtype).reshape(n_rows, n_outputs)
 
 
@@ -258,13 +249,10 @@ def make_dataset(
     data = Dataset(as_inputs(X, spec.sizes[0], spec.dtype, f"X{of}", spec.embeddings))
     n_rows, name = len(data.X), f"y{of}"
     indices = None
-    if spec.loss.name == "cross_entropy" and _has_columns(y):
-        smoothing = spec.loss.parameters[0]
-        data.targets = as_probabilities(y, n_rows, n_outputs, spec.dtype, name)
-        if smoothing:
-            data.targets = (1.0 - smoothing) * data.targets + np.array(
-                smoothing / n_outputs, spec.dtype
-            )
+    soft = spec.loss.kind.probabilities
+    if soft is not None and _has_columns(y):
+        given = as_probabilities(y, n_rows, n_outputs, spec.dtype, name)
+        data.targets = soft.soften(given, spec.loss.parameters)
         classes = np.arange(n_outputs) if classes is None else classes
     elif task in ("multiclass", "binary"):
         labels = as_labels(y, n_rows, name)

@@ -9,6 +9,7 @@ from sklearn.base import is_classifier
 
 from fastmlp.estimators import settings
 from fastmlp.estimators.hooks import SklearnClassifier, SklearnRegressor
+from fastmlp.spec.losses import OF_VALUES
 
 _ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 _SOLVERS = ("lbfgs", "sgd", "adam")
@@ -63,8 +64,8 @@ def to_sklearn(estimator: Any) -> Any:
         params["learning_rate"] = "constant"
     if params["verbose"] == settings.PROGRESS:
         params["verbose"] = True
-    if "loss" in params and params["loss"] not in ("squared_error", "poisson"):
-        params["loss"] = "squared_error"
+    if "loss" in params and params["loss"] not in settings.LOSSES_OF_SKLEARN:
+        params["loss"] = OF_VALUES
     other = cls(**params)
     vars(other).update(_learnt(estimator))
     # Its momenta are scikit-learn's own objects: without them it makes new ones.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import xlogy
 from sklearn.metrics import r2_score
 
 from fastmlp.data.inputs import Dataset
@@ -142,18 +141,18 @@ class MLPRegressor(EngineMLP, SklearnRegressor):
         return Dataset(X, targets=np.ascontiguousarray(y, dtype), weights=weights)
 
     def _constant(self, data: Dataset) -> float:
-        if self._loss.name != "poisson":
+        theirs = self._loss.kind.sklearn
+        if theirs is None or theirs.constant is None:
             return 0.0
-        y = data.targets
-        assert y is not None
-        return float(np.average((xlogy(y, y) - y).sum(axis=1), weights=data.weights))
+        assert data.targets is not None
+        return float(np.average(theirs.constant(data.targets), weights=data.weights))
 
     def _points(self, values: np.ndarray) -> np.ndarray:
         """One value a target of what `predict` answers."""
         loss = self._loss
-        if loss.outputs_per_target == 1:
+        if len(loss.suffixes) == 1:
             return values
-        points = values.reshape(len(values), -1, loss.outputs_per_target)[:, :, loss.middle]
+        points = values.reshape(len(values), -1, len(loss.suffixes))[:, :, loss.middle]
         return points[:, 0] if points.shape[1] == 1 else points
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

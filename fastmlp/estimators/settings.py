@@ -10,20 +10,30 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fastmlp import registered
 from fastmlp.data.targets import balanced
+from fastmlp.names import ACTIVATIONS
 from fastmlp.optim import BY_NAME, LBFGS, SGD, Adam, Optimizer, as_optimizer
 from fastmlp.schedules.plateau import ReduceOnPlateau
 from fastmlp.spec import losses
+from fastmlp.spec.loss_table import TABLE
 from fastmlp.spec.losses import Loss
 
 # Scikit-learn's names for what has another one here.
 _ACTIVATIONS = {"logistic": "sigmoid"}
-_LOSSES_OF_VALUES = ("squared_error", "absolute_error", "huber", "poisson", "quantile", "quantiles")
+_LOG_LOSS = "log_loss"
+LOSSES_OF_SKLEARN = {kind.sklearn.name for kind in TABLE.values() if kind.sklearn is not None}
+_OF_VALUES = [kind for kind in TABLE.values() if kind.targets == "values"]
+# Scikit-learn's interface has no room for deviations.
+_LOSSES_OF_VALUES = [kind.name for kind in _OF_VALUES if kind.deviations is None]
+_LOSSES_OF_NETWORKS = [kind.name for kind in _OF_VALUES if kind.deviations is not None]
+# Those without a name of scikit-learn's.
+_LOSSES_OF_CLASSES = [
+    kind.name for kind in TABLE.values() if kind.targets == "classes" and kind.sklearn is None
+]
 PROGRESS = "progress"
 
 COMMON: dict[str, list[Any]] = {
-    "activation": [StrOptions({*registered.activations.built_in, *_ACTIVATIONS}), list, tuple],
+    "activation": [StrOptions({*ACTIVATIONS, *_ACTIVATIONS}), list, tuple],
     "solver": [StrOptions({"sgd", *BY_NAME}), Optimizer],
     "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), callable],
     "verbose": ["verbose", StrOptions({PROGRESS})],
@@ -37,7 +47,7 @@ COMMON: dict[str, list[Any]] = {
     "max_time_s": [Interval(Real, 0, None, closed="neither"), None],
 }
 OF_CLASSES: dict[str, list[Any]] = {
-    "loss": [StrOptions({"log_loss", "focal"}), Loss],
+    "loss": [StrOptions({_LOG_LOSS, *_LOSSES_OF_CLASSES}), Loss],
     "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     "class_weight": [dict, StrOptions({"balanced"}), None],
 }
@@ -62,16 +72,16 @@ def loss_of_classes(loss: Any, label_smoothing: float, out_activation: str) -> L
 
     Two classes, or several yes-or-no outputs, are smoothed in their targets instead.
     """
-    chosen = losses.focal() if loss == "focal" else loss
     if out_activation != "softmax":
-        if loss != "log_loss":
+        if loss != _LOG_LOSS:
             raise ValueError(
                 f"loss must be 'log_loss' where y has two classes or several labels, got {loss!r}; "
                 "other losses are for three classes or more"
             )
         return Loss("binary_cross_entropy")
-    if loss == "log_loss":
+    if loss == _LOG_LOSS:
         return losses.cross_entropy(label_smoothing)
+    chosen = losses.as_loss(loss)
     if not chosen.is_classes:
         raise ValueError(
             f"loss of MLPClassifier must be a loss of classes, got {chosen}; use "
@@ -88,11 +98,11 @@ def loss_of_classes(loss: Any, label_smoothing: float, out_activation: str) -> L
 def loss_of_values(loss: Any) -> Loss:
     """The loss of a regressor."""
     chosen = loss if isinstance(loss, Loss) else Loss(loss)
-    if chosen.is_classes or chosen.name in ("binary_cross_entropy", "gaussian_nll"):
+    if chosen.kind.targets != "values" or chosen.kind.deviations is not None:
         raise ValueError(
             f"loss of MLPRegressor must be one of values, got {chosen}; use one of "
             f"{', '.join(map(repr, _LOSSES_OF_VALUES))} or fastmlp.losses, MLPClassifier for "
-            "classes and fastmlp.Network for gaussian_nll"
+            f"classes and fastmlp.Network for {' and '.join(_LOSSES_OF_NETWORKS)}"
         )
     return chosen
 
@@ -107,7 +117,7 @@ def unknown_to_sklearn(estimator: Any, solver: Any, watched: Any) -> list[str]:
         "solver": (solver, ("adam", "sgd", "lbfgs")),
         "activation": (estimator.activation, ("identity", "logistic", "tanh", "relu")),
         "learning_rate": (estimator.learning_rate, ("constant", "invscaling", "adaptive")),
-        "loss": (estimator.loss, ("log_loss", "squared_error", "poisson")),
+        "loss": (estimator.loss, LOSSES_OF_SKLEARN),
     }
     for name, (value, known) in sklearns.items():
         if not isinstance(value, str) or value not in known:

@@ -39,12 +39,13 @@ def predict_proba(model: Model, X: Any, out: np.ndarray | None = None) -> Any:
 
 def predict_std(model: Model, X: Any, out: np.ndarray | None = None) -> Any:
     """Standard deviations of a model with a loss of variances."""
-    if model.loss.name != "gaussian_nll":
+    loss = model.loss
+    if loss.kind.deviations is None:
         raise OptionError(
-            f"predict_std needs a loss of variances, got loss={model.loss.name!r}; "
+            f"predict_std needs a loss of variances, got loss={loss.name!r}; "
             "make the network with loss='gaussian_nll' and two outputs for each target"
         )
-    return _converted(model, X, predictions.deviations, out)
+    return _converted(model, X, lambda z: predictions.deviations(loss, z), out)
 
 
 def evaluate(

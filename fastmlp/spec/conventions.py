@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from fastmlp.spec.loss_table import kind_of
+
 
 @dataclass(frozen=True)
 class Conventions:
@@ -44,9 +46,12 @@ def scikit_learn(loss: str, n_outputs: int) -> Conventions:
     Losses of several outputs are sums there, but of squares the mean is reported and the gradient
     of the sum followed.
     """
-    summed = loss in ("squared_error", "poisson", "binary_cross_entropy")
-    factor = float(n_outputs) if summed else 1.0
-    return Conventions(True, True, True, factor, 1.0 if loss == "squared_error" else factor)
+    theirs = kind_of(loss).sklearn
+    factors = [1.0, 1.0]
+    if theirs is not None:
+        sums = theirs.sums_gradients, theirs.sums_losses
+        factors = [float(n_outputs) if is_sum else 1.0 for is_sum in sums]
+    return Conventions(True, True, True, *factors)
 
 
 @dataclass(frozen=True)

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastmlp import registered
-from fastmlp.checks import name_among, real, shown
-from fastmlp.errors import OptionError, OptionTypeError
+from fastmlp.checks import name_among, shown
+from fastmlp.errors import OptionTypeError
+from fastmlp.spec.loss_kind import LossKind
+from fastmlp.spec.loss_table import TABLE, kind_of
 
-# What a loss given by name alone has for parameters.
-_DEFAULTS = {
-    "huber": (1.0,),
-    "quantile": (0.5,),
-    "quantiles": (0.1, 0.5, 0.9),
-    "cross_entropy": (0.0,),
-    "focal": (2.0,),
-}
-NAMES = registered.losses.built_in
+NAMES = tuple(TABLE)
+# What learns values or classes where nobody says how.
+OF_VALUES = "squared_error"
+OF_CLASSES = "cross_entropy"
 
 
 @dataclass(frozen=True)
@@ -66,62 +60,54 @@ class Loss:
     parameters: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        name_among("loss", self.name, registered.losses.names())
+        name_among("loss", self.name, known())
         if not isinstance(self.parameters, tuple | list):
             raise OptionTypeError(
                 f"parameters of a loss must be a tuple of numbers, got {shown(self.parameters)}; "
                 "the functions of fastmlp.losses make them"
             )
-        given = self.parameters or _DEFAULTS.get(self.name, ())
-        if self.name != "quantiles" and len(given) != len(_DEFAULTS.get(self.name, ())):
-            raise OptionError(
-                f"the loss {self.name!r} has {len(_DEFAULTS.get(self.name, ()))} parameters, "
-                f"got {shown(self.parameters)}; see fastmlp.losses"
-            )
-        object.__setattr__(self, "parameters", tuple(self._checked(given)))
+        given = self.parameters or self.kind.defaults
+        object.__setattr__(self, "parameters", self.kind.checked(given))
 
-    def _checked(self, given: Sequence[object]) -> list[float]:
-        if self.name == "huber":
-            return [real("delta of the huber loss", given[0], 0.0, low_open=True)]
-        if self.name == "cross_entropy":
-            what = "label_smoothing of the cross_entropy loss"
-            return [real(what, given[0], 0.0, 1.0, high_open=True)]
-        if self.name == "focal":
-            return [real("focusing of the focal loss", given[0], 0.0)]
-        levels = [
-            real(f"q of the {self.name} loss", q, 0.0, 1.0, low_open=True, high_open=True)
-            for q in given
-        ]
-        if any(later <= q for q, later in itertools.pairwise(levels)):
-            raise OptionError(
-                f"q of the quantiles loss must rise from one to the next, got {list(given)}"
-            )
-        return levels
+    @property
+    def kind(self) -> LossKind:
+        """What there is to know of all losses of this name."""
+        return kind_of(self.name)
 
     @property
     def kernel_parameters(self) -> tuple[float, ...]:
         """As the kernels read them."""
-        if self.name == "quantiles":
-            return (float(len(self.parameters)), *self.parameters)
-        return self.parameters or (0.0,)
+        return self.kind.kernel_parameters(self.parameters)
 
     @property
     def outputs_per_target(self) -> int:
         """Outputs of the network for each column of y."""
-        if self.name == "quantiles":
-            return len(self.parameters)
-        return 2 if self.name == "gaussian_nll" else 1
+        return self.kind.outputs_per_target(self.parameters)
+
+    @property
+    def fewest_outputs(self) -> int:
+        """Outputs of the smallest network that can have this loss."""
+        return 2 if self.is_classes else self.outputs_per_target
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """What the names of a target's predicted values end with; one for each of them."""
+        return self.kind.suffixes(self.parameters)
 
     @property
     def y_limits(self) -> tuple[float, float]:
-        """The least and the greatest target that a registered loss takes."""
-        own = registered.losses.get(self.name)
-        return (-math.inf, math.inf) if own is None else (own.y_min, own.y_max)
+        """The least and the greatest target that the loss takes."""
+        return self.kind.y_min, self.kind.y_max
 
     @property
     def is_classes(self) -> bool:
         """Whether y holds one class of several."""
-        return self.name in ("cross_entropy", "focal")
+        return self.kind.targets == "classes"
+
+    @property
+    def soft_kernel(self) -> str | None:
+        """The kernel that serves probabilities of classes, None where y holds none."""
+        return None if self.kind.probabilities is None else self.kind.probabilities.kernel
 
     def values(self, z: np.ndarray) -> np.ndarray:
         """Predicted values from raw outputs `z` (rows, K), which may be overwritten.
@@ -129,31 +115,20 @@ class Loss:
         (rows, targets), for quantiles (rows, targets, number of q): rates for poisson, means for
         gaussian_nll.
         """
-        if self.name == "poisson":
-            with np.errstate(over="ignore"):  # a rate beyond the dtype is infinite
-                return np.exp(z, out=z)
-        if self.name == "gaussian_nll":
-            return z[:, : z.shape[1] // 2]
-        if self.name == "quantiles":
-            steps = z.reshape(len(z), -1, len(self.parameters))
-            steps[:, :, 1:] = np.logaddexp(0.0, steps[:, :, 1:])
-            return np.cumsum(steps, axis=2, out=steps)
-        return z
+        return self.kind.values(z, self.parameters)
 
     def points(self, z: np.ndarray) -> np.ndarray:
         """One value for each target, (rows, targets): `values`, or the quantile nearest to 1/2."""
         values = self.values(z)
-        if self.name == "quantiles":
-            return values[:, :, self.middle]
-        return values
+        return values[:, :, self.middle] if values.ndim == 3 else values
 
     @property
     def middle(self) -> int:
-        """Which of the quantiles is nearest to 1/2."""
-        return int(np.argmin(np.abs(np.array(self.parameters) - 0.5)))
+        """Which of the quantiles is nearest to 1/2; 0 where a target has one value."""
+        return self.kind.point(self.parameters)
 
     def __str__(self) -> str:
-        if self.parameters == _DEFAULTS.get("cross_entropy") and self.name == "cross_entropy":
+        if self.kind.hides_defaults and self.parameters == self.kind.defaults:
             return self.name
         numbers = ", ".join(f"{value:g}" for value in self.parameters)
         return f"{self.name}({numbers})" if numbers else self.name
@@ -194,9 +169,7 @@ def quantiles(q: Any = (0.1, 0.5, 0.9)) -> Loss:
     >>> losses.quantiles([0.05, 0.95]).outputs_per_target
     2
     """
-    if isinstance(q, str) or not isinstance(q, Sequence | np.ndarray) or not len(q):
-        raise OptionTypeError(f"q of the quantiles loss must be a list of numbers, got {shown(q)}")
-    return Loss("quantiles", tuple(q))
+    return Loss("quantiles", kind_of("quantiles").from_named({"q": q}))
 
 
 def gaussian_nll() -> Loss:
@@ -235,6 +208,11 @@ def focal(focusing: float = 2.0) -> Loss:
     return Loss("focal", (focusing,))
 
 
+def known() -> tuple[str, ...]:
+    """The names of all losses: the built-in ones, then those registered."""
+    return (*NAMES, *registered.losses.own())
+
+
 def as_loss(loss: object) -> Loss:
     """A Loss from a name or a Loss."""
     if isinstance(loss, Loss):
@@ -242,6 +220,6 @@ def as_loss(loss: object) -> Loss:
     if not isinstance(loss, str):
         raise OptionTypeError(
             f"loss must be a name or one of fastmlp.losses, got {shown(loss)}; "
-            f"names: {', '.join(map(repr, registered.losses.names()))}"
+            f"names: {', '.join(map(repr, known()))}"
         )
-    return Loss(name_among("loss", loss, registered.losses.names()))
+    return Loss(name_among("loss", loss, known()))

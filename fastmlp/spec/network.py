@@ -12,7 +12,7 @@ import numpy as np
 from fastmlp import registered
 from fastmlp.checks import integer, is_sequence, name_among, real, shown
 from fastmlp.errors import OptionError, OptionTypeError
-from fastmlp.names import INITIALIZERS
+from fastmlp.names import ACTIVATIONS, INITIALIZERS
 from fastmlp.spec import devices, layers
 from fastmlp.spec.losses import Loss, as_loss
 
@@ -210,7 +210,7 @@ def _sizes(sizes: Any) -> tuple[int, ...]:
 
 
 def _activations(activation: Any, n_hidden: int) -> tuple[str, ...]:
-    known = registered.activations.names()
+    known = (*ACTIVATIONS, *registered.activations.own())
     if not is_sequence(activation):
         return (name_among("activation", activation, known),) * n_hidden
     if len(activation) != n_hidden:

@@ -82,7 +82,7 @@ def own_functions_go_away():
     """Whatever a test registers goes away with it."""
     yield
     for registry in (registered.activations, registered.losses):
-        for name in registry.names()[len(registry.built_in) :]:
+        for name in registry.own():
             registry.remove(name)
 
 

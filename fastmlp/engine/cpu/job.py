@@ -87,9 +87,9 @@ def _describe_targets(store: ParameterStore, data: Dataset, job: np.ndarray) -> 
     """The loss, and what it compares with."""
     labels, targets = data.labels, data.targets
     job[Job.LOSS] = store.loss_code
-    if store.spec.loss.name == "cross_entropy" and targets is not None:
+    if store.spec.loss.soft_kernel is not None and targets is not None:
         # Classes given by probabilities have a kernel of their own.
-        job[Job.LOSS] = names.LOSSES.index("soft_cross_entropy")
+        job[Job.LOSS] = names.LOSSES.index(store.spec.loss.soft_kernel)
     job[Job.TARGET_KIND] = TARGET_NONE
     if labels is not None:
         job[Job.TARGET_KIND] = TARGET_LABELS

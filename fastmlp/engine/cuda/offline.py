@@ -59,7 +59,7 @@ def launches_of(
         spec.layer_sizes, lanes, spec.norms, spec.embeddings, has_panels=False
     )
     of_type = Typed(dtype)
-    loss = "soft_cross_entropy" if soft else spec.loss.name
+    loss = spec.loss.soft_kernel if soft else spec.loss.name
     gpu: Any = NoGpu()
     net = OnDevice(
         spec, plan, gpu, spec.activations, loss, Typed(np.float64), of_type,

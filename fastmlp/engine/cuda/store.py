@@ -171,10 +171,10 @@ class CudaStore(ParameterStore):
 
     def _loss(self, data: Dataset | None) -> Any:
         """The loss's name, or a function of the user's."""
-        if data is not None and data.targets is not None and self.spec.loss.name == "cross_entropy":
-            # Classes given by probabilities have a kernel of their own.
-            return "soft_cross_entropy"
-        return self._loss_function
+        has_targets = data is not None and data.targets is not None
+        # Classes given by probabilities have a kernel of their own.
+        soft = self.spec.loss.soft_kernel if has_targets else None
+        return soft or self._loss_function
 
     def _program(
         self, use: str, tables: Tables, batch_size: int, kind: str, params: str, loss: Any,

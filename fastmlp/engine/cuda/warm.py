@@ -16,13 +16,9 @@ from fastmlp.kernels.cuda.compiler import Target, target_named
 from fastmlp.kernels.cuda.jit import THREADS
 from fastmlp.kernels.cuda.launch import Gpu, Launch
 from fastmlp.kernels.cuda.ptx import VECTOR_BYTES
-from fastmlp.spec import losses
+from fastmlp.spec.losses import NAMES, OF_CLASSES, OF_VALUES, Loss
 
-LOSSES = (
-    "squared_error", "absolute_error", losses.huber(0.5), "poisson", losses.quantile(0.3),
-    losses.quantiles((0.1, 0.5, 0.9)), losses.gaussian_nll(), "cross_entropy", losses.focal(1.5),
-    "binary_cross_entropy",
-)  # fmt: skip
+LOSSES = tuple(Loss(name) for name in NAMES)
 KINDS = ("train", "gradients", "predict")
 # Large products, and the tile that small ones take.
 LARGE, NARROW, SMALL = (784, 256, 128, 6), (128, 64, 64, 64, 6), (20, 64, 64, 6)
@@ -48,7 +44,7 @@ def every_job() -> Iterator[dict[str, Any]]:
         for activation in names.ACTIVATIONS:
             yield {**base, "sizes": (784, 256, 6), "activation": activation}
         for loss in LOSSES:
-            yield {**base, "sizes": LARGE, "loss": loss}
+            yield {**base, "sizes": (*LARGE[:-1], _outputs(loss, LARGE[-1])), "loss": loss}
         yield {**base, "sizes": LARGE, "soft": True}
         for rule, record in names.RULES.items():
             yield {**base, "sizes": LARGE, "rule": rule}
@@ -75,7 +71,7 @@ def usual_jobs(dtype: str) -> Iterator[dict[str, Any]]:
     for sizes, batch_size in around:
         base = {"sizes": sizes, "batch_size": batch_size, "dtype": dtype}
         if sizes[-1] == 1:
-            base["loss"] = "squared_error"
+            base["loss"] = OF_VALUES
         for activation in names.ACTIVATIONS:
             for kind in KINDS:
                 yield {**base, "activation": activation, "kind": kind}
@@ -95,15 +91,19 @@ def _of_losses(dtype: str) -> Iterator[dict[str, Any]]:
     as it has outputs, up to 32. Of many rows the sums are a kernel's of their own."""
     for width in LOSS_WIDTHS:
         for loss in LOSSES:
-            name = loss if isinstance(loss, str) else loss.name
-            each = {"quantiles": 3, "gaussian_nll": 2}.get(name, 1)
-            if width < (2 if name in ("cross_entropy", "focal") else each):
+            if width < loss.fewest_outputs:
                 continue
-            job = {"sizes": (20, 64, width // each * each), "dtype": dtype, "loss": loss}
+            job = {"sizes": (20, 64, _outputs(loss, width)), "dtype": dtype, "loss": loss}
             for kind, batch_size in (("train", 128), ("predict", 128), ("predict", CHUNK_ROWS)):
                 yield {**job, "kind": kind, "batch_size": batch_size}
-            if name in ("squared_error", "cross_entropy"):
+            if loss.name in (OF_VALUES, OF_CLASSES):
                 yield {**job, "batch_size": 1 << 18}
+
+
+def _outputs(loss: Loss, width: int) -> int:
+    """As many outputs as a loss can have, up to `width` unless it needs more."""
+    each = loss.outputs_per_target
+    return max(width // each * each, loss.fewest_outputs)
 
 
 def _of_inputs(dtype: str) -> Iterator[dict[str, Any]]:

@@ -49,9 +49,7 @@ def write(text: str, path: str = "f.py") -> str:
 
 def own_names() -> set[str]:
     return {
-        name
-        for registry in (registered.activations, registered.losses)
-        for name in registry.names()[len(registry.built_in) :]
+        name for registry in (registered.activations, registered.losses) for name in registry.own()
     }
 
 
@@ -102,6 +100,19 @@ def test_a_loss_for_counts_gets_them_as_they_are(run):
     words = "m/model.safetensors n.csv --functions f.py --out p.csv"
     assert run("predict", *words.split())[0] == 0
     np.testing.assert_allclose(pd.read_csv("p.csv").n, 1 + x, atol=0.6)
+
+
+def test_a_target_beyond_the_limits_of_a_loss_is_named(run):
+    rows = "".join(f"{i},{i if i != 7 else -2.5}\n" for i in range(40))
+    Path("t.csv").write_text("a,y\n" + rows)
+    write(COUNTS)
+    words = "t.csv --target y --task regression --functions f.py --loss counts"
+    code, _, err = run("train", *words.split())
+    assert code == 2
+    assert (
+        "the target 'y' must be >= 0 and <= inf for the counts loss, got -2.5 in row 8; mend it, "
+        "or take another loss"
+    ) in err
 
 
 def test_the_file_sees_itself_whole(run):

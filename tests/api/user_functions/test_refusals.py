@@ -103,13 +103,13 @@ REFUSED = {
 
 @pytest.mark.parametrize(("arguments", "error", "sentence"), REFUSED.values(), ids=REFUSED)
 def test_refused_activations(arguments, error, sentence):
-    before = registered.activations.names()
+    before = registered.activations.own()
     with pytest.raises(error) as caught:
         fastmlp.register_activation(*arguments)
     if sentence is not None:
         assert str(caught.value) == sentence
     assert "\n" not in str(caught.value)
-    assert registered.activations.names() == before
+    assert registered.activations.own() == before
 
 
 def test_a_name_is_taken_once():
@@ -163,7 +163,7 @@ def test_refused_losses(changes, error, sentence):
     if sentence is not None:
         assert str(caught.value) == sentence
     assert "\n" not in str(caught.value)
-    assert registered.losses.names() == registered.losses.built_in
+    assert registered.losses.own() == ()
 
 
 def test_unregistering_what_is_not_there():
