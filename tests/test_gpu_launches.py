@@ -140,11 +140,10 @@ def test_kernels_of_every_width_are_compiled_ahead(T, usual):
             group = gather.group_for(ld, VECTOR_BYTES // np.dtype(T).itemsize)
             assert gather.gather(T, drops, False, group).identity in identities
     for loss in LOSSES:
-        name = loss if isinstance(loss, str) else loss.name
         for n_outputs in range(4, 100, 4):
-            lanes = losses.lanes_for(name, n_outputs)
+            lanes = losses.lanes_for(loss.name, n_outputs)
             for finish in ("weigh", "add_losses"):
-                assert losses.loss(T, name, lanes, finish).identity in identities
+                assert losses.loss(T, loss.name, lanes, finish).identity in identities
 
 
 VERSIONS = """

@@ -33,7 +33,7 @@ PROJECT_FOLDERS = ("fastmlp", "kernels", "benchmarks", "tests/cuda")
 RESULTS = "benchmarks/results/"  # of other runs
 PROJECT_FILES = (
     "Makefile", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "docs/gpu.md",
-    "tests/__init__.py", "fastmlp/kernels",
+    "tests/__init__.py", "tests/targets.py", "fastmlp/kernels",
 )  # fmt: skip
 
 _LEFT_OUT_FOLDERS = {"tests", "__pycache__"}

@@ -9,18 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastmlp import losses, names
+from fastmlp import names
 from fastmlp.data.shuffle import Blocks
+from fastmlp.spec.losses import NAMES
+from tests.targets import example_of, outputs_of
 
 from .tools import HYPER
 
-LOSSES = {
-    "squared_error": "squared_error", "absolute_error": "absolute_error",
-    "huber": losses.huber(0.5), "poisson": "poisson", "quantile": losses.quantile(0.3),
-    "quantiles": losses.quantiles((0.1, 0.5, 0.9)), "gaussian_nll": losses.gaussian_nll(),
-    "cross_entropy": losses.cross_entropy(0.1), "focal": losses.focal(1.5),
-    "binary_cross_entropy": "binary_cross_entropy",
-}  # fmt: skip
+LOSSES = {name: example_of(name) for name in NAMES}
 OPTIONS: list[dict[str, Any]] = [
     {"clip_norm": 0.5}, {"clip_value": 0.05}, {"max_norm": 0.8}, {"ema": 0.9},
     {"weight_decay": 0.1}, {"weight_decay": 0.1, "decay_biases": True}, {"layer_lr": (0.5, 2.0)},
@@ -74,7 +70,8 @@ def _of_both_types(large: bool) -> Cases:
         cases[f"activation {name}"] = {"sizes": [5, 7, 6, 3], "activation": name}
     for name, loss in LOSSES.items():
         cases[f"loss {name}"] = {
-            "sizes": [5, 7, 6], "loss": loss, "weights": True, "rule": "momentum",
+            "sizes": [5, 7, outputs_of(loss, 6)], "loss": loss, "weights": True,
+            "rule": "momentum",
         }  # fmt: skip
     cases["class probabilities"] = {"sizes": [5, 7, 4], "soft": True, "weights": True}
     for rule in HYPER:

@@ -12,6 +12,7 @@ from fastmlp.engine.cuda.engine import CudaEngine
 from fastmlp.engine.train_job import TrainJob
 from fastmlp.optim import UpdateOptions
 from fastmlp.spec.network import NetworkSpec
+from tests.targets import targets_within
 
 # Rounding in another order, and functions of another library: what 20 steps make of it.
 TOLERANCES = {"float32": 1e-5, "float64": 1e-11}
@@ -55,12 +56,8 @@ def dataset(
     elif spec.loss.is_classes:
         data.labels = rng.integers(0, spec.sizes[-1], n).astype(np.int32)
     else:
-        y: Any = rng.normal(size=(n, spec.sizes[-1] // spec.loss.outputs_per_target))
-        if spec.loss.name == "binary_cross_entropy":
-            y = (y > 0) * 1.0
-        data.targets = np.ascontiguousarray(
-            abs(y) if spec.loss.name == "poisson" else y, spec.dtype
-        )
+        y = targets_within(rng, spec.loss.kind, (n, spec.sizes[-1] // spec.loss.outputs_per_target))
+        data.targets = np.ascontiguousarray(y, spec.dtype)
     if weights:
         data.weights = rng.uniform(0.0, 2.0, n).astype(spec.dtype)
     return data

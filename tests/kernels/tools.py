@@ -17,17 +17,18 @@ from fastmlp.kernels import jit
 from fastmlp.kernels.cpu.width import LANES, TILE
 from fastmlp.kernels.structs import TARGET_LABELS, TARGET_VALUES, Job, Layer
 from fastmlp.losses import Loss
+from fastmlp.spec.loss_table import TABLE
 from fastmlp.spec.network import NetworkSpec
 from tests.conftest import ROOT
 from tests.reference.network import Network
+from tests.targets import example_of, outputs_of, targets_within
 
 DTYPES = ("float32", "float64")
-# What the losses that have parameters are tested with.
-PARAMETERS = {
-    "huber": (0.7,), "quantile": (0.3,), "quantiles": (0.1, 0.5, 0.8), "cross_entropy": (0.1,),
-    "focal": (1.5,),
-}  # fmt: skip
-CLASS_LOSSES = ("cross_entropy", "focal")
+CLASS_LOSSES = tuple(kind.name for kind in TABLE.values() if kind.targets == "classes")
+# The losses behind kernels for probabilities of classes.
+BEHIND_SOFT = {
+    kind.probabilities.kernel: kind.name for kind in TABLE.values() if kind.probabilities
+}
 TALLEST = TILE.rows[0]
 
 
@@ -116,21 +117,18 @@ def loss_of_row(memory: Memory, code: int, n_outputs: int, parameters, label: in
 
 def loss_of(kernel: str, parameters: tuple[float, ...] | None = None) -> Loss:
     """The loss behind a kernel's name; class probabilities make cross_entropy a soft one."""
-    if kernel == "soft_cross_entropy":
-        return Loss("cross_entropy")
-    return Loss(kernel, PARAMETERS.get(kernel, ()) if parameters is None else parameters)
+    if kernel in BEHIND_SOFT:
+        return Loss(BEHIND_SOFT[kernel])
+    return example_of(kernel) if parameters is None else Loss(kernel, parameters)
 
 
 def outputs_for(kernel: str, n_outputs: int, parameters=None) -> int:
     """The least number of outputs from n_outputs on that a loss takes."""
-    if kernel in (*CLASS_LOSSES, "soft_cross_entropy"):
-        return max(n_outputs, 2)
-    each = loss_of(kernel, parameters).outputs_per_target
-    return -(-n_outputs // each) * each
+    return outputs_of(loss_of(kernel, parameters), n_outputs)
 
 
 def make_spec(sizes, **settings) -> NetworkSpec:
-    """A spec; a kernel's name as loss stands for the loss with the parameters above."""
+    """A spec; a kernel's name as loss stands for what `loss_of` makes of it."""
     if isinstance(settings.get("loss"), str):
         settings["loss"] = loss_of(settings["loss"])
     return NetworkSpec.make(sizes=list(sizes), **settings)
@@ -148,16 +146,12 @@ def random_targets(
     rng: np.random.Generator, loss: str, n_rows: int, n_outputs: int, parameters=None
 ) -> np.ndarray:
     """Targets that suit a loss: class indices or probabilities, 0 or 1, counts, real numbers."""
-    if loss in CLASS_LOSSES:
-        return rng.integers(0, n_outputs, n_rows)
-    if loss == "soft_cross_entropy":
+    if loss in BEHIND_SOFT:
         return rng.dirichlet(np.ones(n_outputs), n_rows)
-    if loss == "binary_cross_entropy":
-        return rng.integers(0, 2, (n_rows, n_outputs)).astype(np.float64)
-    if loss == "poisson":
-        return rng.poisson(2.0, (n_rows, n_outputs)).astype(np.float64)
-    each = loss_of(loss, parameters).outputs_per_target
-    return rng.standard_normal((n_rows, n_outputs // each))
+    made = loss_of(loss, parameters)
+    if made.is_classes:
+        return rng.integers(0, n_outputs, n_rows)
+    return targets_within(rng, made.kind, (n_rows, n_outputs // made.outputs_per_target))
 
 
 def random_inputs(rng: np.random.Generator, spec: NetworkSpec, n_rows: int, dtype: str):

@@ -1,0 +1,88 @@
+"""What the record of a loss says holds for the loss."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastmlp import errors
+from fastmlp.data.targets import as_targets
+from fastmlp.spec.loss_table import TABLE, kind_of
+from fastmlp.spec.losses import Loss
+from tests.reference import losses as reference
+from tests.targets import example_of, outputs_of, targets_within
+
+each_kind = pytest.mark.parametrize("kind", TABLE.values(), ids=TABLE)
+OF_VALUES = [kind for kind in TABLE.values() if kind.targets == "values"]
+each_kind_of_values = pytest.mark.parametrize("kind", OF_VALUES, ids=lambda kind: kind.name)
+
+
+@each_kind
+def test_examples_are_taken_and_are_not_the_defaults(kind):
+    assert Loss(kind.name).parameters == kind.defaults
+    loss = example_of(kind.name)
+    for parameter in kind.parameters:
+        assert parameter.example != parameter.default, parameter.name
+    assert kind.from_named(kind.named(loss.parameters)) == loss.parameters
+    assert len(kind.named(loss.parameters)) == len(kind.parameters)
+
+
+@each_kind
+def test_a_list_is_the_only_parameter(kind):
+    assert not kind.has_list or len(kind.parameters) == 1
+
+
+@each_kind
+def test_every_loss_is_described_for_the_documents(kind):
+    assert kind.described is not None
+
+
+@each_kind
+def test_predictions_have_the_shape_of_the_suffixes(kind):
+    loss = example_of(kind.name)
+    z = np.random.default_rng(0).normal(size=(7, outputs_of(loss, 2 * loss.outputs_per_target)))
+    n_targets = z.shape[1] // loss.outputs_per_target
+    several = (len(loss.suffixes),) if len(loss.suffixes) > 1 else ()
+    assert loss.values(z.copy()).shape == (7, n_targets, *several)
+    assert loss.points(z.copy()).shape == (7, n_targets)
+    assert 0 <= loss.middle < len(loss.suffixes)
+    if kind.deviations is not None:
+        assert kind.deviations(z).shape == (7, n_targets)
+
+
+@each_kind_of_values
+def test_the_constant_start_has_the_least_loss_or_nearly_so(kind):
+    loss, rng = example_of(kind.name), np.random.default_rng(1)
+    y = targets_within(rng, kind, (300, 1))
+    start = np.ones(loss.outputs_per_target) * kind.start(y[:, 0], loss.parameters)
+
+    def mean_loss(outputs: np.ndarray) -> float:
+        rows, _ = reference.TABLE[kind.name](np.tile(outputs, (300, 1)), y, loss.parameters)
+        return float(rows.mean())
+
+    for number in range(len(start)):
+        for step in (-0.5, 0.5):
+            moved = start + step * (np.arange(len(start)) == number)
+            assert mean_loss(start) < mean_loss(moved)
+
+
+@each_kind
+def test_targets_beyond_the_limits_are_refused(kind):
+    loss, rng = example_of(kind.name), np.random.default_rng(2)
+    y = targets_within(rng, kind, (9, 1)).astype(float)
+    as_targets(y, loss, 9, 1, "float64")
+    assert kind.is_limited == np.isfinite(loss.y_limits).any()
+    for limit, beyond in ((kind.y_min, -1.0), (kind.y_max, 1.0)):
+        if np.isfinite(limit):
+            wrong = y.copy()
+            wrong[4] = limit + beyond
+            with pytest.raises(errors.DataError) as caught:
+                as_targets(wrong, loss, 9, 1, "float64")
+            assert str(caught.value).startswith(f"y must be {kind.limits}, got ")
+            assert str(caught.value).endswith("at row 4, column 0")
+
+
+def test_a_name_without_a_record_is_that_of_a_loss_of_values():
+    """Such as a registered one: tests/api/user_functions tries these."""
+    kind = kind_of("nobody's")
+    assert (kind.targets, kind.is_limited, kind.parameters) == ("values", False, ())
