@@ -70,7 +70,7 @@ asv: $(BENCH)  ## a short asv run on the working tree
 defaults: $(BASE)  ## measure the default settings over 20 seeds, into the README
 	$(BIN)/python -m benchmarks.defaults --seeds 20 --into README.md
 
-functions: $(TEST)  ## write the tables of docs/functions.md from the records of kernels/
+functions: $(TEST)  ## write the tables of docs/functions.md from the records
 	$(BIN)/python -m tests.functions_page
 
 pictures: $(PLOT)  ## draw docs/pictures, from the code's imports and from training runs

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from fastmlp.kernels import activations
+from fastmlp.spec import loss_table
 
 PAGE = Path(__file__).parents[1] / "docs" / "functions.md"
 NONE = "\N{EN DASH}"
@@ -32,6 +33,14 @@ def of_activations() -> Iterable[tuple[str, ...]]:
         yield (f"`{name}`", a.value, a.slope, a.source, *others)
 
 
+def of_losses() -> Iterable[tuple[str, ...]]:
+    for kind in loss_table.TABLE.values():
+        assert kind.described is not None, f"{kind.name} must be described, got None"
+        yield kind.described.cells(kind.name)
+        if kind.probabilities is not None:
+            yield kind.probabilities.described.cells(kind.probabilities.kernel)
+
+
 def what_auto_draws() -> str:
     """The cell of `auto` among the initialisers, glorot_uniform left to "else"."""
     rules: dict[str, list[str]] = {}
@@ -44,7 +53,10 @@ def what_auto_draws() -> str:
 
 
 # The sections whose rows are records.
-TABLES: dict[str, Callable[[], Iterable[tuple[str, ...]]]] = {"Activations": of_activations}
+TABLES: dict[str, Callable[[], Iterable[tuple[str, ...]]]] = {
+    "Activations": of_activations,
+    "Losses": of_losses,
+}
 
 
 def with_rows(text: str, section: str, rows: Iterable[tuple[str, ...]]) -> str:

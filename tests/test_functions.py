@@ -16,6 +16,7 @@ import fastmlp
 from fastmlp import optim, schedules
 from fastmlp.names import ACTIVATIONS, INITIALIZERS, LOSSES, NORMS, OPTIMIZERS
 from tests import functions_page
+from tests.kernels.tools import BEHIND_SOFT, loss_of, outputs_for, random_targets
 from tests.reference import activations as activation_reference
 from tests.reference import losses as loss_reference
 from tests.reference import optimizers as optimizer_reference
@@ -108,24 +109,22 @@ def test_activations(name):
         np.testing.assert_allclose(eval(formula, NAMES, {"z": z}), expected, atol=1e-12)
 
 
+# The formulas of the others are in words.
 @pytest.mark.parametrize("name", sorted(set(LOSSES) - {"quantiles"}))
 def test_losses(name):
-    rng = np.random.default_rng(0)
-    z, y, labels = rng.normal(size=(50, 4)), rng.normal(size=(50, 4)), rng.integers(0, 4, 50)
-    if name in ("soft_cross_entropy", "binary_cross_entropy", "poisson"):
-        y = rng.uniform(size=(50, 4))
-    if name == "gaussian_nll":
-        y = y[:, :2]
-    q = {"huber": 0.7, "quantile": 0.3, "cross_entropy": 0.1, "focal": 1.5}.get(name)
-    by_class = name in ("cross_entropy", "focal")
-    p = special.softmax(z, axis=1)
+    """In a formula q is the loss's parameter, or q1, q2, ... where it has several."""
+    rng, n = np.random.default_rng(0), outputs_for(name, 4)
+    z, y = rng.normal(size=(50, n)), random_targets(rng, name, 50, n)
+    parameters = () if name in BEHIND_SOFT else loss_of(name).parameters
+    p, labels = special.softmax(z, axis=1), y if y.ndim == 1 else np.zeros(50, int)
     known = {
-        "z": z, "y": y, "q": q, "K": 4, "p": p, "m": z[:, :2], "s": z[:, 2:],
-        "onehot": np.eye(4)[labels], "pc": p[np.arange(50), labels][:, None],
+        "z": z, "y": y, "K": n, "p": p, "m": z[:, : n // 2], "s": z[:, n // 2 :],
+        "onehot": np.eye(n)[labels], "pc": p[np.arange(50), labels][:, None],
         "mean": lambda a: np.mean(a, axis=1), "sum": lambda a: np.sum(a, axis=1),
+        **{f"q{i}": number for i, number in enumerate(parameters, 1)},
     }  # fmt: skip
-    parameters = () if q is None else (q,)
-    expected = loss_reference.TABLE[name](z, labels if by_class else y, parameters)
+    known["q"] = known.get("q1")
+    expected = loss_reference.TABLE[name](z, y, parameters)
     for cell, values in zip(rows("Losses")[name][1:3], expected, strict=True):
         np.testing.assert_allclose(eval(expression(cell), NAMES | known), values, atol=1e-12)
 

@@ -77,9 +77,10 @@ class Described:
     torch: str = _NONE
     keras: str = _NONE
 
-    def row(self, name: str) -> str:
-        cells = [self.formula, self.gradient, self.source, self.sklearn, self.torch, self.keras]
-        return f"| `{name}` | {' | '.join(cells)} |"
+    def cells(self, name: str) -> tuple[str, ...]:
+        """All of them, the name first."""
+        formulas, others = (self.formula, self.gradient), (self.sklearn, self.torch, self.keras)
+        return (f"`{name}`", *formulas, self.source, *others)
 
 
 @dataclass(frozen=True)
