@@ -20,6 +20,18 @@ PAGE = Path(__file__).parents[1] / "docs" / "functions.md"
 NONE = "\N{EN DASH}"
 
 
+def expression(cell: str) -> str | None:
+    """The Python that a cell hides behind its formula."""
+    found = re.search(r"<!-- (.*) -->", cell)
+    return found and found[1]
+
+
+def numbers(parameters: tuple[float, ...]) -> dict[str, float]:
+    """The names of a loss's parameters in its formulas: q, and q1, q2, ... where it has several."""
+    found = {f"q{i}": number for i, number in enumerate(parameters, 1)}
+    return found | {"q": found["q1"]} if found else found
+
+
 def peer(expression: str) -> str:
     """`nn.GELU(approximate="tanh")` as a cell has it: the class, then what it is called with."""
     name, _, arguments = expression.removesuffix(")").partition("(")

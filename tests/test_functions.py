@@ -16,6 +16,7 @@ import fastmlp
 from fastmlp import optim, schedules
 from fastmlp.names import ACTIVATIONS, INITIALIZERS, LOSSES, NORMS, OPTIMIZERS
 from tests import functions_page
+from tests.functions_page import expression
 from tests.kernels.tools import BEHIND_SOFT, loss_of, outputs_for, random_targets
 from tests.reference import activations as activation_reference
 from tests.reference import losses as loss_reference
@@ -39,12 +40,6 @@ def rows(section: str) -> dict[str, list[str]]:
     names = [row[0].strip(" `") for row in cells]
     assert len(set(names)) == len(names)
     return dict(zip(names, cells, strict=True))
-
-
-def expression(cell: str) -> str | None:
-    """The Python that a cell hides behind its formula."""
-    found = re.search(r"<!-- (.*) -->", cell)
-    return found and found[1]
 
 
 def test_the_page_is_what_the_command_writes():
@@ -112,7 +107,6 @@ def test_activations(name):
 # The formulas of the others are in words.
 @pytest.mark.parametrize("name", sorted(set(LOSSES) - {"quantiles"}))
 def test_losses(name):
-    """In a formula q is the loss's parameter, or q1, q2, ... where it has several."""
     rng, n = np.random.default_rng(0), outputs_for(name, 4)
     z, y = rng.normal(size=(50, n)), random_targets(rng, name, 50, n)
     parameters = () if name in BEHIND_SOFT else loss_of(name).parameters
@@ -121,9 +115,7 @@ def test_losses(name):
         "z": z, "y": y, "K": n, "p": p, "m": z[:, : n // 2], "s": z[:, n // 2 :],
         "onehot": np.eye(n)[labels], "pc": p[np.arange(50), labels][:, None],
         "mean": lambda a: np.mean(a, axis=1), "sum": lambda a: np.sum(a, axis=1),
-        **{f"q{i}": number for i, number in enumerate(parameters, 1)},
-    }  # fmt: skip
-    known["q"] = known.get("q1")
+    } | functions_page.numbers(parameters)  # fmt: skip
     expected = loss_reference.TABLE[name](z, y, parameters)
     for cell, values in zip(rows("Losses")[name][1:3], expected, strict=True):
         np.testing.assert_allclose(eval(expression(cell), NAMES | known), values, atol=1e-12)

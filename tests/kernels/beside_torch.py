@@ -12,6 +12,8 @@ import torch
 
 from fastmlp.kernels import activations
 from fastmlp.optim import UpdateOptions
+from fastmlp.spec.loss_table import TABLE
+from tests.functions_page import expression, numbers
 from tests.reference.optimizers import HYPER
 
 from .tools import (
@@ -58,24 +60,44 @@ def gaussian_rows(z, y):
     return F.gaussian_nll_loss(mean, y, log_variance.exp(), eps=1e-12, reduction="none")
 
 
+def formula_rows(name, z, y, parameters):
+    """The loss of every row by the formula of its record, of which PyTorch makes the gradient."""
+    n, p = z.shape[1], z.softmax(dim=1)
+    labels = y if y.ndim == 1 else torch.zeros(len(y), dtype=torch.int64)
+    known = vars(torch) | numbers(parameters) | {
+        "z": z, "y": y, "K": n, "S": torch.sigmoid, "p": p, "m": z[:, : n // 2],
+        "s": z[:, n // 2 :], "onehot": F.one_hot(labels, n), "pc": p.gather(1, labels[:, None]),
+        "mean": lambda a: a.mean(dim=1), "sum": lambda a: a.sum(dim=1),
+    }  # fmt: skip
+    return eval(expression(TABLE[name].described.formula), known)
+
+
 def torch_loss(name, z, y, parameters):
-    """The loss of every row, by PyTorch's own functions where it has them."""
+    """The loss of every row: by PyTorch's own functions where one is named here, else by its
+    formula."""
     if name in ("cross_entropy", "soft_cross_entropy"):
         return F.cross_entropy(z, y, reduction="none", label_smoothing=sum(parameters))
     if name == "focal":
         loss = F.cross_entropy(z, y, reduction="none")
         return (1.0 - (-loss).exp()) ** parameters[0] * loss
-    rows = {
-        "squared_error": lambda: 0.5 * F.mse_loss(z, y, reduction="none"),
-        "absolute_error": lambda: F.l1_loss(z, y, reduction="none"),
-        "huber": lambda: F.huber_loss(z, y, reduction="none", delta=parameters[0]),
-        "poisson": lambda: F.poisson_nll_loss(z, y, log_input=True, reduction="none"),
-        "quantile": lambda: quantile_rows(z, y, parameters[0]),
-        "quantiles": lambda: quantiles_rows(z, y, parameters),
-        "gaussian_nll": lambda: gaussian_rows(z, y),
-        "binary_cross_entropy": lambda: F.binary_cross_entropy_with_logits(z, y, reduction="none"),
-    }[name]()
-    return rows.mean(dim=1)
+    if name not in OWN_LOSSES:
+        return formula_rows(name, z, y, parameters)
+    return OWN_LOSSES[name](z, y, parameters).mean(dim=1)
+
+
+# Elementwise.
+OWN_LOSSES = {
+    "squared_error": lambda z, y, _: 0.5 * F.mse_loss(z, y, reduction="none"),
+    "absolute_error": lambda z, y, _: F.l1_loss(z, y, reduction="none"),
+    "huber": lambda z, y, delta: F.huber_loss(z, y, reduction="none", delta=delta[0]),
+    "poisson": lambda z, y, _: F.poisson_nll_loss(z, y, log_input=True, reduction="none"),
+    "quantile": lambda z, y, q: quantile_rows(z, y, q[0]),
+    "quantiles": quantiles_rows,
+    "gaussian_nll": lambda z, y, _: gaussian_rows(z, y),
+    "binary_cross_entropy": lambda z, y, _: F.binary_cross_entropy_with_logits(
+        z, y, reduction="none"
+    ),
+}
 
 
 def torch_optimizer(rule, groups, lr):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import torch
 
 from fastmlp.kernels import codes
 from fastmlp.optim import UpdateOptions
 
-from .beside_torch import ACTIVATIONS, N_STEPS, Case
-from .tools import DTYPES
+from .beside_torch import ACTIVATIONS, N_STEPS, Case, formula_rows, torch_loss
+from .tools import DTYPES, loss_of, outputs_for, random_targets
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
 FIGURE = f"{N_STEPS} steps beside PyTorch, {{}}, largest relative error"
@@ -50,6 +52,12 @@ SHAPES = {
         options=UpdateOptions(weight_decay=0.1, layer_lr=(0.5, 2.0)),
         around={"embeddings": {2: (11, 4), 5: (40, 3)}}),
 }  # fmt: skip
+
+# Losses that no shape above has: their gradients are PyTorch's, of the formulas of their records.
+SHAPES |= {
+    f"loss {name}": Case((6, 18, outputs_for(name, 4)), ("tanh",), name, weighted=True)
+    for name in sorted(set(codes.LOSSES) - {case.loss for case in SHAPES.values()})
+}
 
 
 LR = {"sgd": 0.05, "momentum": 0.05, "nesterov": 0.05, "rmsprop": 1e-3}
@@ -117,3 +125,15 @@ def test_networks_train_as_in_pytorch(shape, dtype, record_property):
     error = SHAPES[shape].error(dtype)
     record_property(FIGURE.format(dtype), error)
     assert error <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize(
+    "name", ["squared_error", "huber", "gaussian_nll", "poisson", "cross_entropy", "focal"]
+)
+def test_formulas_of_records_are_losses_of_pytorch(name):
+    """So that those which have no loss of PyTorch's can be compared by their formulas."""
+    rng, n = np.random.default_rng(0), outputs_for(name, 4)
+    z = torch.tensor(rng.normal(size=(9, n)))
+    y, parameters = torch.tensor(random_targets(rng, name, 9, n)), loss_of(name).parameters
+    found = formula_rows(name, z, y, parameters)
+    torch.testing.assert_close(found, torch_loss(name, z, y, parameters))
