@@ -10,13 +10,15 @@ from numba import cuda
 
 from fastmlp.engine.block_order import rows_at
 from fastmlp.kernels import codes
-from fastmlp.kernels.cuda import activations, gemm, losses, optimizers, shuffle, updates
+from fastmlp.kernels.constants import nadam_momentum
+from fastmlp.kernels.cuda import activations, gemm, losses, optimizers, shuffle, steps, updates
 from fastmlp.kernels.cuda.gemm import ACROSS, ALONG
 from fastmlp.kernels.cuda.jit import THREADS
 from fastmlp.kernels.cuda.random import dropout_mask
-from fastmlp.kernels.cuda.structs import Clock, Number
+from fastmlp.kernels.cuda.structs import N_HYPER, Clock, Hyper, Number
 from fastmlp.kernels.cuda.tile import OF_GPUS, Tile
-from fastmlp.kernels.structs import SHUFFLE_BLOCKS, SHUFFLE_ROWS, STATUS_RUNNING, Job
+from fastmlp.kernels.rules import RULES, number_at
+from fastmlp.kernels.structs import SHUFFLE_BLOCKS, SHUFFLE_ROWS, STATUS_RUNNING, Float, Job
 from fastmlp.layout.parameters import round_up
 from tests.kernels.tools import CLASS_LOSSES, loss_of, outputs_for, random_targets
 from tests.reference import activations as reference_activations
@@ -207,20 +209,35 @@ def test_losses_are_those_of_their_definitions(name, n, n_rows, dtype):
 
 
 @each_dtype
-@pytest.mark.parametrize("rule", ["sgd", "rmsprop", "adagrad", "lion"])
-def test_update_rules_without_a_count_of_steps_are_those_of_the_formulas(rule, dtype):
+@pytest.mark.parametrize("rule", codes.OPTIMIZERS)
+def test_update_rules_are_those_of_the_formulas(rule, dtype):
     T, rng = np.dtype(dtype).type, np.random.default_rng(4)
     apply, lr = optimizers.rules(T)[rule], 0.01
-    h = (*reference_optimizers.HYPER[rule], 0.0, 0.0, 0.0)[:3]
     w, wanted = T(0.7), np.array([0.7])
     found, states = [T(0)] * 3, [np.zeros(1) for _ in range(3)]
     for t in range(1, 31):
         g = T(rng.normal())
-        w, *found = apply(w, g, *found, T(lr), *map(T, h), T(lr), T(1), T(0), T(0), T(h[0]))
+        w, *found = apply(w, g, *found, *map(T, scalars(rule, lr, t)))
         wanted = reference_optimizers.TABLE[rule](
             wanted, np.array([float(g)]), states, lr, reference_optimizers.HYPER[rule], t
         )
     assert abs(float(w) - wanted[0]) <= 200 * EPS[dtype]
+
+
+def scalars(rule: str, lr: float, t: int) -> np.ndarray:
+    """What `describe_update` gives the update of a rule in step t, from LR to CARRY."""
+    job, n_hyper = np.zeros(Job.N_FIELDS, np.int64), Hyper.CARRY + 1
+    job[Job.RULE], floats = codes.OPTIMIZERS.index(rule), np.zeros(Float.PER_LAYER + 2)
+    floats[Float.PER_LAYER + 1] = floats[Float.ADAM_RATE] = 1.0
+    numbers, rates = np.zeros(Number.PER_LAYER + N_HYPER), np.full(t, lr)
+    named = RULES[rule].by_name(reference_optimizers.HYPER[rule])
+    for name, value in named.items():
+        floats[number_at(rule, name)] = value
+    numbers[Number.PRODUCT] = np.prod(
+        [nadam_momentum(floats[Float.HYPER], i + 1) for i in range(t)]
+    )
+    steps.describe_update(numbers, job, floats, rates, t - 1, 0)
+    return numbers[Number.PER_LAYER : Number.PER_LAYER + n_hyper]
 
 
 @each_dtype

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp import names, optim
 from fastmlp.data.inputs import Dataset
 from fastmlp.engine.cpu.engine import CpuEngine
 from fastmlp.engine.cuda.engine import CudaEngine
@@ -16,12 +17,13 @@ from tests.targets import targets_within
 
 # Rounding in another order, and functions of another library: what 20 steps make of it.
 TOLERANCES = {"float32": 1e-5, "float64": 1e-11}
-HYPER = {
-    "sgd": (), "momentum": (0.9,), "nesterov": (0.9,), "adam": (0.9, 0.999, 1e-8),
-    "amsgrad": (0.9, 0.999, 1e-8), "nadam": (0.9, 0.999, 1e-8), "radam": (0.9, 0.999, 1e-8),
-    "rmsprop": (0.9, 0.5, 1e-8), "adagrad": (1e-8, 0.0, 1e-8), "lion": (0.9, 0.99),
-    "muon": (0.9, 0.999, 1e-8, 0.95, 0.95, 5.0, 1e-7, 0.0, 0.3),
-}  # fmt: skip
+# Of each rule the numbers of an optimizer that has it: one of these, else its defaults.
+_OPTIMIZERS = (
+    optim.SGD(momentum=0.9), optim.SGD(momentum=0.9, nesterov=True), optim.RMSprop(momentum=0.5),
+    optim.Muon(adam_lr=3e-4), *map(optim.as_optimizer, optim.BY_NAME),
+)  # fmt: skip
+HYPER = {optimizer.rule: optimizer.hyper for optimizer in reversed(_OPTIMIZERS)}
+HYPER = {rule: HYPER[rule] for rule in names.RULES}
 
 
 def table_of(spec: NetworkSpec, n: int, table: str | None, layout: str | None) -> np.ndarray:

@@ -14,7 +14,7 @@ from fastmlp.kernels import activations
 from fastmlp.optim import UpdateOptions
 from fastmlp.spec.loss_table import TABLE
 from tests.functions_page import expression, numbers
-from tests.reference.optimizers import HYPER
+from tests.reference.optimizers import HYPER, TORCH
 
 from .tools import (
     dataset,
@@ -102,24 +102,13 @@ OWN_LOSSES = {
 
 def torch_optimizer(rule, groups, lr):
     """PyTorch's own decoupled decay where it has one; the others find theirs in `Case.step`."""
-    hyper = HYPER[rule]
-    if rule == "sgd":
-        return torch.optim.SGD(groups, lr)
-    if rule in ("momentum", "nesterov"):
-        return torch.optim.SGD(groups, lr, momentum=hyper[0], nesterov=rule == "nesterov")
-    if rule == "adagrad":
-        return torch.optim.Adagrad(groups, lr, eps=hyper[2])
-    if rule == "rmsprop":
-        alpha, momentum, eps = hyper
-        return torch.optim.RMSprop(groups, lr, alpha=alpha, momentum=momentum, eps=eps)
-    settings = {"lr": lr, "betas": hyper[:2], "eps": hyper[2]}
-    if rule in ("adam", "amsgrad"):
-        return torch.optim.AdamW(groups, **settings, amsgrad=rule == "amsgrad")
-    kind = {"nadam": torch.optim.NAdam, "radam": torch.optim.RAdam}[rule]
-    return kind(groups, **settings, decoupled_weight_decay=True)
+    kind, settings = TORCH[rule]
+    return getattr(torch.optim, kind)(groups, lr, **settings)
 
 
-DECAYS_ITSELF = ("adam", "amsgrad", "nadam", "radam")
+def decays_itself(rule) -> bool:
+    kind, settings = TORCH[rule]
+    return kind == "AdamW" or "decoupled_weight_decay" in settings
 
 
 @contextmanager
@@ -228,7 +217,7 @@ class Case:
             torch.nn.utils.clip_grad_value_(arrays, self.options.clip_value)
         if self.options.clip_norm:
             torch.nn.utils.clip_grad_norm_(arrays, self.options.clip_norm)
-        if self.rule not in DECAYS_ITSELF:
+        if not decays_itself(self.rule):
             for group in optimizer.param_groups:
                 decay = group.pop("own_decay", None) or group["weight_decay"]
                 group["own_decay"], group["weight_decay"] = decay, 0.0

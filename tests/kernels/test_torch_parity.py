@@ -8,6 +8,7 @@ import torch
 
 from fastmlp.kernels import codes
 from fastmlp.optim import UpdateOptions
+from tests.reference.optimizers import TORCH
 
 from .beside_torch import ACTIVATIONS, N_STEPS, Case, formula_rows, torch_loss
 from .tools import DTYPES, loss_of, outputs_for, random_targets
@@ -17,9 +18,7 @@ FIGURE = f"{N_STEPS} steps beside PyTorch, {{}}, largest relative error"
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 # PyTorch has no Lion, and its Muon is one of bfloat16: see test_update_options and test_muon.
-each_rule = pytest.mark.parametrize(
-    "rule", [rule for rule in codes.OPTIMIZERS if rule not in ("lion", "muon")]
-)
+each_rule = pytest.mark.parametrize("rule", TORCH)
 
 SHAPES = {
     "one hidden layer, relu, classes": Case((12, 33, 5), ("relu",), "cross_entropy"),

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastmlp.names import RULES
+
 
 def sgd(w, g, states, lr, hyper, t):
     return w - lr * g
@@ -98,13 +100,16 @@ def newton_schulz(matrix, n_steps, eps):
 
 
 def muon(w, g, states, lr, hyper, t):
-    """A matrix (in, out) of a hidden layer; all else takes `adam`, at hyper[8] lr."""
-    mu, ahead, n_steps, eps, match_rms = hyper[3:8]
+    """A matrix (in, out) of a hidden layer; all else takes `adam`, at adam_rate lr."""
+    h = RULES["muon"].by_name(hyper)
+    mu, ahead = h["momentum"], h["nesterov_momentum"]
     states[0][...] = mu * states[0] + (1.0 - mu) * g
     o = ahead * states[0] + (1.0 - ahead) * g
     n_in, n_out = w.shape
-    factor = 0.2 * np.sqrt(max(n_in, n_out)) if match_rms else np.sqrt(max(1.0, n_out / n_in))
-    return w - lr * factor * newton_schulz(o, int(n_steps), eps)
+    factor = (
+        0.2 * np.sqrt(max(n_in, n_out)) if h["matches_adam"] else np.sqrt(max(1.0, n_out / n_in))
+    )
+    return w - lr * factor * newton_schulz(o, int(h["n_iterations"]), h["least_norm"])
 
 
 TABLE = {
@@ -112,6 +117,8 @@ TABLE = {
     "nadam": nadam, "radam": radam, "rmsprop": rmsprop, "adagrad": adagrad, "lion": lion,
     "muon": adam,
 }  # fmt: skip
+# Of matrices of hidden layers, where a rule has another one for them.
+MATRIX_TABLE = {"muon": muon}
 N_STATES = {
     "sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "amsgrad": 3, "nadam": 2, "radam": 2,
     "rmsprop": 2, "adagrad": 1, "lion": 1, "muon": 2,
@@ -130,4 +137,21 @@ HYPER = {
     "adagrad": (0.0, 0.0, 1e-8),
     "lion": (0.9, 0.99),
     "muon": (0.9, 0.999, 1e-8, 0.95, 0.95, 5.0, 1e-7, 0.0, 1.0),
+}
+
+_ADAMS = {
+    rule: {"betas": HYPER[rule][:2], "eps": HYPER[rule][2]}
+    for rule in ("adam", "amsgrad", "nadam", "radam")
+}
+# Which optimizer of PyTorch has a rule, and with which numbers it has those of HYPER.
+TORCH = {
+    "sgd": ("SGD", {}),
+    "momentum": ("SGD", {"momentum": 0.9}),
+    "nesterov": ("SGD", {"momentum": 0.9, "nesterov": True}),
+    "adam": ("AdamW", _ADAMS["adam"]),
+    "amsgrad": ("AdamW", {**_ADAMS["amsgrad"], "amsgrad": True}),
+    "nadam": ("NAdam", {**_ADAMS["nadam"], "decoupled_weight_decay": True}),
+    "radam": ("RAdam", {**_ADAMS["radam"], "decoupled_weight_decay": True}),
+    "rmsprop": ("RMSprop", {"alpha": 0.95, "momentum": 0.5, "eps": 1e-8}),
+    "adagrad": ("Adagrad", {"eps": 1e-8}),
 }

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fastmlp.names import RULES
 from fastmlp.optim import UpdateOptions
 
 from . import norms, optimizers
@@ -96,9 +97,11 @@ class Training:
             w, layer = net.named()[name], 0 if kind == "embeddings" else int(number)
             rate = lr * (options.layer_lr[layer] if options.layer_lr else 1.0)
             rule = optimizers.TABLE[self.rule]
-            if self.rule == "muon":
-                hidden = kind == "weights" and layer < len(net.weights) - 1
-                rule, rate = (optimizers.muon, rate) if hidden else (rule, rate * self.hyper[8])
+            if self.rule in optimizers.MATRIX_TABLE:
+                if kind == "weights" and layer < len(net.weights) - 1:
+                    rule = optimizers.MATRIX_TABLE[self.rule]
+                else:
+                    rate = rate * RULES[self.rule].by_name(self.hyper)["adam_rate"]
             if kind in ("weights", "embeddings") or options.decay_biases:
                 w = w * (1.0 - rate * options.weight_decay)
             w = rule(w, g, states[name], rate, self.hyper, t)

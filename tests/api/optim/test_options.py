@@ -29,6 +29,8 @@ OPTIMIZERS = {
         layer_lr=(0.5, 2.0), adjust_lr="match_rms_adamw",
     ),
 }  # fmt: skip
+_named = {type(optimizer) for optimizer in OPTIMIZERS.values()} | {optim.LBFGS}
+OPTIMIZERS |= {name: kind() for name, kind in optim.BY_NAME.items() if kind not in _named}
 each_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 
 
