@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from fastmlp.kernels import activations
+from fastmlp.kernels import activations, rules
 from fastmlp.spec import loss_table
 
 PAGE = Path(__file__).parents[1] / "docs" / "functions.md"
@@ -53,6 +53,19 @@ def of_losses() -> Iterable[tuple[str, ...]]:
             yield kind.probabilities.described.cells(kind.probabilities.kernel)
 
 
+def of_rules() -> Iterable[tuple[str, ...]]:
+    for name, r in rules.RULES.items():
+        others = (r.sklearn or NONE, r.pytorch or NONE, r.keras or NONE)
+        yield (f"`{name}`", r.optimizer, r.formula, r.source, *others)
+    # SciPy's has no kernel.
+    yield (
+        "`lbfgs`", "`LBFGS`",
+        r"all rows in every step: $w \leftarrow w - \alpha H g$, $H$ the inverse curvature as the "
+        r"last `memory` steps show it, $\alpha$ from a line search",
+        "Liu and Nocedal, 1989; SciPy's L-BFGS-B", '`solver="lbfgs"`', "`optim.LBFGS`", NONE,
+    )  # fmt: skip
+
+
 def what_auto_draws() -> str:
     """The cell of `auto` among the initialisers, glorot_uniform left to "else"."""
     rules: dict[str, list[str]] = {}
@@ -68,6 +81,7 @@ def what_auto_draws() -> str:
 TABLES: dict[str, Callable[[], Iterable[tuple[str, ...]]]] = {
     "Activations": of_activations,
     "Losses": of_losses,
+    "Optimizers": of_rules,
 }
 
 

@@ -20,9 +20,11 @@ from numba.cuda import types
 from fastmlp.engine.cuda.offline import Typed, distinct, launches_of
 from fastmlp.engine.cuda.warm import every_job
 from fastmlp.kernels.constants import nadam_momentum
+from fastmlp.kernels.cpu import optimizers, updates
 from fastmlp.kernels.cuda import binaries, steps
 from fastmlp.kernels.cuda.arguments import signature_of, words_of
 from fastmlp.kernels.cuda.compiler import TARGETS, pretended, target_named, target_of
+from fastmlp.kernels.rules import kept_momentum, step_factors
 
 from . import cuda_driver
 
@@ -173,8 +175,10 @@ def test_the_stamp_counts_every_file_that_cuda_kernels_take_of_the_cpu_s():
     assert sorted(f"{name}.py" for name in taken - {"cache"}) == sorted(binaries._SHARED)
 
 
-def test_the_momentum_of_nadam_is_the_function_that_python_calls():
-    assert steps.momentum_at.py_func is nadam_momentum
+def test_both_compilers_take_the_formulas_of_a_step_from_one_place():
+    assert steps.momentum_at.py_func is optimizers.momentum_at.py_func is nadam_momentum
+    assert steps.step_factors_at.py_func is optimizers.step_factors_at.py_func is step_factors
+    assert steps.kept_momentum_at.py_func is updates.kept_momentum_at.py_func is kept_momentum
 
 
 def test_a_kernel_with_a_function_of_a_user_is_compiled_by_every_process():

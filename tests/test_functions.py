@@ -14,7 +14,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 import fastmlp
 from fastmlp import optim, schedules
-from fastmlp.names import ACTIVATIONS, INITIALIZERS, LOSSES, NORMS, OPTIMIZERS
+from fastmlp.names import ACTIVATIONS, INITIALIZERS, LOSSES, NORMS, OPTIMIZERS, RULES
 from tests import functions_page
 from tests.functions_page import expression
 from tests.kernels.tools import BEHIND_SOFT, loss_of, outputs_for, random_targets
@@ -127,7 +127,12 @@ def test_optimizers(name):
     h, lr = optimizer_reference.HYPER[name], 0.01
     n_states = optimizer_reference.N_STATES[name]
     expected, states = np.ones(9), [np.zeros(9) for _ in range(n_states)]
-    known = {"w": np.ones(9), "h": h, "lr": lr, **{s: np.zeros(9) for s in ("m", "v", "u", "top")}}
+    known = {
+        "w": np.ones(9),
+        "lr": lr,
+        **RULES[name].by_name(h),
+        **{s: np.zeros(9) for s in ("m", "v", "u", "top")},
+    }
     statements = expression(rows("Optimizers")[name][2])
     for t in range(1, 21):
         g = rng.normal(size=9)

@@ -232,8 +232,8 @@ class ParameterStore:
 
     @property
     def record(self) -> Rule:
-        """What the rule keeps, reads and needs: nothing where there is none."""
-        return names.RULES[self.rule] if self.rule else Rule()
+        """What the rule keeps, reads and needs; before there is one, that of sgd: nothing."""
+        return names.RULES[self.rule or "sgd"]
 
     @property
     def numbers(self) -> dict[str, float]:
