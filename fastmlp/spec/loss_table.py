@@ -250,7 +250,8 @@ def with_numbers() -> str:
 
 def kind_of(name: str) -> LossKind:
     """The record of a built-in loss, or of one that a user registered."""
-    if name in TABLE:
-        return TABLE[name]
+    built_in = TABLE.get(name)
+    if built_in is not None:
+        return built_in
     own = registered.losses.get(name)
     return LossKind(name) if own is None else LossKind(name, y_min=own.y_min, y_max=own.y_max)
