@@ -47,6 +47,8 @@ _NAMED: dict[str, Optimizer] = {
     **{name: make() for name, make in BY_NAME.items()},  # type: ignore[call-arg]
 }
 OPTIMIZERS = tuple(_NAMED)
+# The decays that are not 0 by default, in words.
+USUAL_DECAYS = ", ".join(f"{o.weight_decay:g} of {n}" for n, o in _NAMED.items() if o.weight_decay)
 
 
 def hidden_sizes(text: str) -> list[int]:

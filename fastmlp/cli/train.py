@@ -9,7 +9,7 @@ import click
 from fastmlp.cli.columns import column_options
 from fastmlp.cli.functions import functions_option
 from fastmlp.cli.kinds import CallKind, EachKind, WeightsKind
-from fastmlp.cli.options import OPTIMIZERS, SCHEDULES
+from fastmlp.cli.options import OPTIMIZERS, SCHEDULES, USUAL_DECAYS
 from fastmlp.cli.precedence import left_out, table_of, take_run_file
 from fastmlp.cli.record import Record
 from fastmlp.cli.train_options import TrainOptions
@@ -118,7 +118,7 @@ from fastmlp.tables.csv_file import HEADERS
 @click.option(
     "--weight-decay",
     type=float,
-    help="Decoupled weight decay.  [default: 0.01 of adamw, 0.1 of muon]",
+    help=f"Decoupled weight decay.  [default: {USUAL_DECAYS}]",
 )
 @click.option(
     "--decay-biases/--no-decay-biases",

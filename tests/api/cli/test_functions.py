@@ -145,6 +145,11 @@ def test_every_optimizer_by_its_name(run, optimizer):
     assert last_event(out)["epochs"] == 2
 
 
+def test_help_says_which_optimizers_decay_unless_told_otherwise(run):
+    text = " ".join(run("train --help")[1].split())
+    assert "Decoupled weight decay. [default: 0.01 of adamw, 0.1 of muon]" in text
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_by_its_name(run, schedule):
     needed = {"step": ":3", "cosine_restarts": ":5"}.get(schedule, "")
