@@ -76,6 +76,11 @@ def real(
     return value
 
 
+def share(what: str, got: object) -> float:
+    """`got` as a float of at least 0 and below 1."""
+    return real(what, got, 0.0, 1.0, high_open=True)
+
+
 def flag(what: str, got: object) -> bool:
     """`got` if it is True or False."""
     if not isinstance(got, bool | np.bool_):

@@ -9,7 +9,8 @@ import numpy as np
 
 from fastmlp import registered
 from fastmlp.checks import name_among, real, suggestion
-from fastmlp.cli.kinds import Call, as_plain
+from fastmlp.cli.kinds import Call
+from fastmlp.cli.setting_options import numbers
 from fastmlp.errors import OptionError
 from fastmlp.optim import BY_NAME, SGD, Optimizer
 from fastmlp.schedules import (
@@ -65,33 +66,6 @@ def hidden_sizes(text: str) -> list[int]:
             f"got {text!r}"
         )
     return sizes
-
-
-def one_or_each(text: str) -> str | list[str]:
-    """``relu`` for all layers, or a list from ``relu,tanh``, one for each."""
-    parts = [part.strip() for part in text.split(",")]
-    return parts[0] if len(parts) == 1 else parts
-
-
-def dropout_rates(text: str) -> float | list[float]:
-    """``0.1`` for all hidden layers, or a list from ``0.1,0.2``, one for each."""
-    what = "a rate such as 0.1, or one for each hidden layer"
-    rates = [
-        real("--dropout", rate, 0.0, 1.0, high_open=True)
-        for rate in _numbers("--dropout", text, what, "0.1,0.2")
-    ]
-    return rates[0] if len(rates) == 1 else rates
-
-
-def residual_layers(text: str) -> bool | list[bool]:
-    """``true`` or ``false`` for all hidden layers, or a list from ``false,true``, one for each."""
-    flags = [as_plain(part.strip()) for part in text.split(",")]
-    if not all(isinstance(flag, bool) for flag in flags):
-        raise OptionError(
-            "--residual must be true or false, or one for each hidden layer such as false,true, "
-            f"got {text!r}"
-        )
-    return flags[0] if len(flags) == 1 else flags
 
 
 def loss_for(call: Call | None, task: str, target: str) -> Loss:
@@ -192,12 +166,5 @@ def _in_order(make: type[Any]) -> list[Field[Any]]:
 def layer_factors(text: str | None) -> list[float] | None:
     """Factors of the learning rate from ``1,0.1,0``, one for each layer."""
     return (
-        None if text is None else _numbers("--layer-lr", text, "a factor for each layer", "1,1,0.1")
+        None if text is None else numbers("--layer-lr", text, "a factor for each layer", "1,1,0.1")
     )
-
-
-def _numbers(option: str, text: str, what: str, such_as: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise OptionError(f"{option} must be {what} such as {such_as}, got {text!r}") from None

@@ -12,15 +12,15 @@ from fastmlp.cli.kinds import CallKind, EachKind, WeightsKind
 from fastmlp.cli.options import OPTIMIZERS, SCHEDULES, USUAL_DECAYS
 from fastmlp.cli.precedence import left_out, table_of, take_run_file
 from fastmlp.cli.record import Record
+from fastmlp.cli.setting_options import setting_options
 from fastmlp.cli.train_options import TrainOptions
 from fastmlp.cli.training import Job
 from fastmlp.cli.watch_options import watch_options
-from fastmlp.names import ACTIVATIONS, INITIALIZERS, NORMS
 from fastmlp.preparation import TASKS
-from fastmlp.spec.loss_table import with_numbers
-from fastmlp.spec.losses import NAMES, OF_CLASSES, OF_VALUES
+from fastmlp.spec.network import NETWORK_SETTINGS
 from fastmlp.tables.bundled import BUNDLED
 from fastmlp.tables.csv_file import HEADERS
+from fastmlp.training.options import FIT_SETTINGS
 
 
 @click.command(epilog=f"Bundled data sets: {', '.join(BUNDLED)}.")
@@ -52,60 +52,7 @@ from fastmlp.tables.csv_file import HEADERS
     show_default=True,
     help="Units of each hidden layer, or 'none' for a linear model.",
 )
-@click.option(
-    "--activation",
-    type=EachKind(),
-    metavar="NAME",
-    default="relu",
-    show_default=True,
-    help=f"One for all hidden layers or one each, with commas: {', '.join(ACTIVATIONS)}.",
-)
-@click.option(
-    "--loss",
-    type=CallKind(),
-    metavar="NAME",
-    help=f"One of {', '.join(NAMES)}; numbers go behind a colon: {with_numbers()}.  "
-    f"[default: {OF_CLASSES} for classes, {OF_VALUES} for values]",
-)
-@click.option(
-    "--dropout",
-    type=EachKind(),
-    metavar="RATE",
-    default="0",
-    show_default=True,
-    help="Share of hidden units left out in a step, one for all layers or one each.",
-)
-@click.option(
-    "--input-dropout",
-    type=float,
-    metavar="RATE",
-    default=0.0,
-    show_default=True,
-    help="Share of inputs left out in a step.",
-)
-@click.option(
-    "--norm",
-    type=EachKind(),
-    metavar="NAME",
-    default="none",
-    show_default=True,
-    help=f"Normalisation of hidden layers, one for all or one each: {', '.join(NORMS)}.",
-)
-@click.option(
-    "--residual",
-    type=EachKind(),
-    metavar="BOOL",
-    default="false",
-    show_default=True,
-    help="Add the input of a hidden layer to its output: true for all that are as wide as the one "
-    "before, or one each.",
-)
-@click.option("--l1", type=float, default=0.0, help="Penalty l1 * sum of |weights|.  [default: 0]")
-@click.option(
-    "--l2",
-    type=float,
-    help="Penalty l2/2 * sum of squared weights.  [default: 3 / rows to train on]",
-)
+@setting_options(NETWORK_SETTINGS)
 @click.option(
     "--optimizer",
     type=CallKind(),
@@ -152,29 +99,9 @@ from fastmlp.tables.csv_file import HEADERS
     "(1 for those left out).",
 )
 @click.option(
-    "--init",
-    type=click.Choice(INITIALIZERS),
-    default="auto",
-    show_default=True,
-    help="How the initial weights are drawn; auto fits the activation.",
-)
-@click.option(
     "--lr", type=float, help="Learning rate.  [default: the optimizer's own, 0.001 of adam]"
 )
-@click.option(
-    "--batch-size",
-    type=int,
-    metavar="N",
-    help="Rows in a step.  [default: a fiftieth of the rows, from 32 to 256]",
-)
-@click.option(
-    "--epochs",
-    type=int,
-    default=300,
-    show_default=True,
-    metavar="N",
-    help="Most passes over the rows to train on.",
-)
+@setting_options(FIT_SETTINGS)
 @click.option(
     "--patience",
     type=int,
@@ -208,34 +135,6 @@ from fastmlp.tables.csv_file import HEADERS
     default=0.2,
     show_default=True,
     help="Share of the rows that the result is measured on; 0 for none.",
-)
-@click.option("--max-time", type=float, metavar="SECONDS", help="Stop after this time.")
-@click.option(
-    "--seed",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Fixes the split, the initial weights, the shuffles and the dropout.",
-)
-@click.option(
-    "--threads",
-    type=int,
-    metavar="N",
-    help="Most threads.  [default: as many as the work of a step keeps busy]",
-)
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "float64"]),
-    default="float32",
-    show_default=True,
-    help="Numbers to train with.",
-)
-@click.option(
-    "--device",
-    metavar="NAME",
-    default="cpu",
-    show_default=True,
-    help="cpu; cuda or cuda:N for an NVIDIA GPU; auto for a GPU where it is known to be faster.",
 )
 @click.option(
     "--out",
@@ -273,4 +172,4 @@ def train(
     table = table_of(data_or_run, data)
     options |= left_out(context, options)
     record = Record(context, save_config)
-    return Job(table, TrainOptions(**options), as_json, record).run()
+    return Job(table, TrainOptions.make(options), as_json, record).run()

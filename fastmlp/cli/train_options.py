@@ -5,15 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fastmlp.checks import integer, real
+from fastmlp.checks import integer, share
 from fastmlp.cli.kinds import Call
+from fastmlp.cli.setting_options import check_plain, taken
 from fastmlp.errors import OptionError
+from fastmlp.spec.network import NETWORK_SETTINGS
+from fastmlp.training.options import FIT_SETTINGS
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """The options of the command line, as typed; None where the default depends on the data."""
+    """The options of the command line, as typed; None where the default depends on the data.
 
+    `network` and `fit` have those that are settings of `NetworkSettings` and `FitSettings`.
+    """
+
+    network: dict[str, Any]
+    fit: dict[str, Any]
     target: str | None
     task: str
     drop: tuple[str, ...]
@@ -24,15 +32,6 @@ class TrainOptions:
     in_memory: bool | None
     header: str
     hidden: str
-    activation: str
-    loss: Call | None
-    dropout: str
-    input_dropout: float
-    norm: str
-    residual: str
-    l1: float
-    l2: float | None
-    init: str
     class_weight: str | dict[str, Any] | None
     schedule: Call
     weight_decay: float | None
@@ -44,18 +43,11 @@ class TrainOptions:
     layer_lr: str | None
     optimizer: Call
     lr: float | None
-    batch_size: int | None
-    epochs: int
     patience: int | None
     shuffle: bool
     block_shuffle: bool | None
     val_fraction: float
     test_fraction: float
-    max_time: float | None
-    seed: int
-    threads: int | None
-    dtype: str
-    device: str
     out: str | None
     functions: str | None
     metrics: tuple[str, ...]
@@ -69,6 +61,13 @@ class TrainOptions:
     checkpoint_best: bool
     progress: bool
 
+    @classmethod
+    def make(cls, options: dict[str, Any]) -> TrainOptions:
+        """From the parameters of the command by name."""
+        rest = dict(options)
+        network, fit = taken(NETWORK_SETTINGS, rest), taken(FIT_SETTINGS, rest)
+        return cls(network=network, fit=fit, **rest)
+
     @property
     def shuffle_for_fit(self) -> bool | str:
         """What `Network.fit` takes as `shuffle`."""
@@ -78,19 +77,13 @@ class TrainOptions:
 
     def check(self) -> None:
         """Raise OptionError for numbers out of range that nothing else looks at before the fit."""
-        integer("--epochs", self.epochs, 1)
-        integer("--seed", self.seed, 0)
-        if self.batch_size is not None:
-            integer("--batch-size", self.batch_size, 1)
+        check_plain(NETWORK_SETTINGS, self.network)
+        check_plain(FIT_SETTINGS, self.fit)
         if self.patience is not None:
             integer("--patience", self.patience, 1)
-        if self.threads is not None:
-            integer("--threads", self.threads, 1)
-        if self.max_time is not None:
-            real("--max-time", self.max_time, 0.0, low_open=True)
         if self.block_shuffle and not self.shuffle:
             raise OptionError(
                 "--block-shuffle is a way to shuffle, got --no-shuffle too; leave one of them out"
             )
-        real("--val-fraction", self.val_fraction, 0.0, 1.0, high_open=True)
-        real("--test-fraction", self.test_fraction, 0.0, 1.0, high_open=True)
+        share("--val-fraction", self.val_fraction)
+        share("--test-fraction", self.test_fraction)

@@ -20,18 +20,16 @@ from fastmlp.cli.in_force import functions_in_force
 from fastmlp.cli.options import (
     check_layer_lr,
     class_weights_for,
-    dropout_rates,
     hidden_sizes,
     layer_factors,
     loss_for,
-    one_or_each,
     optimizer_for,
-    residual_layers,
     schedule_for,
 )
 from fastmlp.cli.output import Output
 from fastmlp.cli.record import Record
 from fastmlp.cli.results import Results
+from fastmlp.cli.setting_options import values
 from fastmlp.cli.summary import Summary
 from fastmlp.cli.train_options import TrainOptions
 from fastmlp.cli.training_table import Part, TrainingTable
@@ -44,6 +42,8 @@ from fastmlp.preparation import Target
 from fastmlp.preparation.choice import choose
 from fastmlp.schedules import Schedule
 from fastmlp.spec.losses import Loss
+from fastmlp.spec.network import NETWORK_SETTINGS
+from fastmlp.training.options import FIT_SETTINGS
 from fastmlp.training.scoring import Metric
 
 _INTERRUPTED = 130
@@ -82,18 +82,22 @@ class Job:
         table, network = job.table, job.network
         folder = until_end.enter_context(writable_folder(options.out or f"runs/{table.name}"))
         self._check_written(folder)
-        train, validation, test = table.parts(folder, options.dtype)
-        parts = job.others.parts(table, folder, options.dtype)
+        train, validation, test = table.parts(folder, network.dtype)
+        parts = job.others.parts(table, folder, network.dtype)
         if len(validation.y):
             parts = {VALIDATION: validation, **parts}
         # Its weights, and as much of an optimizer's state as two of theirs.
-        check_room(folder, 3 * network.n_parameters * np.dtype(options.dtype).itemsize)
+        check_room(folder, 3 * network.n_parameters * np.dtype(network.dtype).itemsize)
         check_scores(network, table.target, test, job.metrics)
         summary = Summary(
             self._output, table, network, job.watch.monitor, options.sample_weight is not None
         )
         summary.settings(
-            job.optimizer, job.batch_size, options.seed, job.others.sizes, options.device
+            job.optimizer,
+            job.batch_size,
+            options.network["seed"],
+            job.others.sizes,
+            options.network["device"],
         )
         history = self._fit(job, train, parts, summary)
         self._write(job, folder, test, history, summary)
@@ -110,8 +114,10 @@ class Job:
         watch = Watch(options)
         table = self._read()
         target = table.target
-        split = table.split_rows(options.val_fraction, options.test_fraction, options.seed)
-        loss = loss_for(options.loss, target.task, target.name)
+        split = table.split_rows(
+            options.val_fraction, options.test_fraction, options.network["seed"]
+        )
+        loss = loss_for(options.network["loss"], target.task, target.name)
         class_weight = self._class_weight(target)
         scale_target = target.task == "regression" and can_be_shifted(loss)
         _check_limits(table.target, loss)
@@ -160,8 +166,9 @@ class Job:
         return class_weights_for(options.class_weight, target.values, target.name)
 
     def _batch_size(self, optimizer: Optimizer, n_rows: int) -> int:
-        if self._options.batch_size is not None:
-            return self._options.batch_size
+        given: int | None = self._options.fit["batch_size"]
+        if given is not None:
+            return given
         return n_rows if isinstance(optimizer, LBFGS) else default_batch_size(n_rows)
 
     def _check_written(self, folder: Path) -> None:
@@ -190,8 +197,6 @@ class Job:
                 train.X,
                 train.y,
                 optimizer=job.optimizer,
-                epochs=options.epochs,
-                batch_size=job.batch_size,
                 eval_set={name: (part.X, part.y, part.weights) for name, part in parts.items()},
                 metrics=job.metrics if job.metrics and parts else None,
                 # The summary comes last: what refuses has done so before it.
@@ -200,8 +205,8 @@ class Job:
                 class_weight=job.class_weight,
                 schedule=job.schedule,
                 shuffle=options.shuffle_for_fit,
-                max_time_s=options.max_time,
                 verbose=options.progress and not self._output.as_json,
+                **{**values(FIT_SETTINGS, options.fit), "batch_size": job.batch_size},
             )
 
     def _write(
@@ -251,24 +256,13 @@ class Job:
                     f"has {n_outputs}; use cross_entropy"
                 )
             n_outputs = 1
-        l2 = default_l2(len(table.split.train)) if options.l2 is None else options.l2
-        return Network(
-            [inputs.n_inputs, *hidden, n_outputs],
-            embeddings=inputs.embeddings,
-            activation=one_or_each(options.activation),
-            loss=loss,
-            dropout=dropout_rates(options.dropout),
-            input_dropout=options.input_dropout,
-            norm=one_or_each(options.norm),
-            residual=residual_layers(options.residual),
-            l1=options.l1,
-            l2=l2,
-            init=options.init,
-            dtype=options.dtype,
-            device=options.device,
-            seed=options.seed,
-            n_threads=options.threads,
-        )
+        settings: dict[str, Any] = {
+            "l2": default_l2(len(table.split.train)),
+            **values(NETWORK_SETTINGS, options.network),
+            "loss": loss,
+            "embeddings": inputs.embeddings,
+        }
+        return Network([inputs.n_inputs, *hidden, n_outputs], **settings)
 
 
 def _check_limits(target: Target, loss: Loss) -> None:

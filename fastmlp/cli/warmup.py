@@ -9,7 +9,7 @@ import click
 from fastmlp.cli.output import Output
 from fastmlp.engine.warming import warmup as warm
 from fastmlp.spec import devices
-from fastmlp.spec.network import DTYPES
+from fastmlp.spec.allowed import DTYPES
 from fastmlp.training.progress import waiting
 
 Say = Callable[[str], None]

@@ -16,7 +16,8 @@ from fastmlp.kernels.counters import (
     WEYL_1,
 )
 from fastmlp.layout.parameters import ParameterPlan
-from fastmlp.spec.network import ARRAYS, NetworkSpec
+from fastmlp.spec.allowed import ARRAYS
+from fastmlp.spec.network import NetworkSpec
 
 # Weights drawn at a time: the numbers on the way to them stay in the second-level cache.
 _BLOCK_ELEMS = 1 << 14

@@ -10,7 +10,7 @@ import numpy as np
 from fastmlp.checks import name_among, shown
 from fastmlp.errors import CacheError, OptionError
 from fastmlp.spec import devices
-from fastmlp.spec.network import DTYPES
+from fastmlp.spec.allowed import DTYPES
 
 
 def warmup(

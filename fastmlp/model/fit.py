@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from fastmlp.optim import LBFGS
 from fastmlp.training.full_batch import FullBatch
 from fastmlp.training.metrics import Scoring
 from fastmlp.training.minibatches import Minibatches
-from fastmlp.training.options import FitOptions
+from fastmlp.training.options import FitOptions, FitSettings
 from fastmlp.training.progress import make_display
 from fastmlp.training.trainer import Trainer
 
@@ -82,9 +82,9 @@ class Fit:
         metrics: Any = None,
         sample_weight: Any = None,
         class_weight: Any = None,
-        **settings: Any,
+        **settings: Unpack[FitSettings],
     ) -> Fit:
-        """From the arguments of `Network.fit`, `settings` being those of FitOptions."""
+        """From the arguments of `Network.fit`; raises as it does."""
         started_s = time.perf_counter()
         options = FitOptions.make(model.optimizer, **settings)
         data = FitData.make(

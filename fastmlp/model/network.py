@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -14,11 +14,13 @@ from fastmlp.layout.parameters import Parameters
 from fastmlp.model import inference
 from fastmlp.model.fit import Fit
 from fastmlp.model.model import Model
-from fastmlp.optim import Optimizer
-from fastmlp.spec.losses import Loss
-from fastmlp.spec.network import ARRAYS, NetworkSpec
+from fastmlp.spec.allowed import ARRAYS
+from fastmlp.spec.network import NetworkSettings, NetworkSpec
+from fastmlp.spec.setting import takes
+from fastmlp.training.options import FitSettings
 
 
+@takes(NetworkSettings)
 class Network(Model):
     """A multilayer perceptron.
 
@@ -26,50 +28,8 @@ class Network(Model):
     ----------
     sizes : sequence of int
         Number of inputs, of units of every hidden layer, of outputs; ``[4, 3]`` is a linear model.
-    activation : str or sequence of str
-        A name in `fastmlp.names.ACTIVATIONS` ("relu", "gelu", "silu", "tanh" and others, all in
-        docs/functions.md) or one of `fastmlp.register_activation`, for all hidden layers or one
-        for each.
-    loss : str or Loss
-        For values "squared_error", "absolute_error", "huber", "poisson", "quantile", "quantiles"
-        or "gaussian_nll"; for classes, one output each, "cross_entropy" or "focal";
-        "binary_cross_entropy" for two classes from one output or for several yes-or-no outputs.
-        `fastmlp.losses` has the parameters of those that take some, and
-        `fastmlp.register_loss` makes others known.
-    dropout : float or sequence of float
-        Share of the hidden units left out in a training step, for all hidden layers or for each.
-    input_dropout : float
-        Share of the inputs left out in a training step.
-    norm : str or sequence of str
-        "none", "layer", "rms" or "batch": normalisation of the sums of a hidden layer, before its
-        activation, for all hidden layers or for each. Batch normalisation predicts with running
-        means and variances of the minibatches trained on, which lag behind where inputs are far
-        from mean 0 and deviation 1.
-    residual : bool or sequence of bool
-        Whether a hidden layer's input is added to its output: True for every hidden layer as wide
-        as the one before, or one for each.
-    embeddings : mapping of int to (int, int), or None
-        Columns of X that hold categories 0, 1, ...: column to (number of categories, width). Each
-        category is a learnt row of that width, and the rows of all embedded columns, then the
-        other columns, are the inputs of the first layer.
-    l1, l2 : float
-        Penalty ``l1 sum|W| + l2/2 sum W^2`` on the weights, added to the mean loss.
-    init : str or list of array-like (in, out)
-        "auto" (he_uniform for relu and its kin, lecun_normal for selu, else glorot_uniform),
-        "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal",
-        "lecun_uniform", "orthogonal", "uniform" or "zeros"; or weights of your own, one array for
-        each layer.
-    dtype : str
-        "float32" or "float64".
-    seed : int
-        Fixes the initial weights, the shuffles and the dropout masks; 0 to 2**64 - 1.
-    device : str
-        "cpu"; "cuda" or "cuda:N" for an NVIDIA GPU, the first or number N, which needs
-        ``pip install 'fastmlp[cuda]'``; or "auto" for the GPU where it has been measured to train
-        a network of this size faster, else the CPU.
-    n_threads : int or None
-        Threads to train with on the CPU; None takes as many as the work of a step keeps busy. The
-        trained weights are bitwise the same for any number.
+    **settings
+        Those of `fastmlp.spec.network.NetworkSettings`, by name.
 
     Attributes
     ----------
@@ -97,69 +57,28 @@ class Network(Model):
     True
     """
 
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        *,
-        activation: str | Sequence[str] = "relu",
-        loss: str | Loss = "squared_error",
-        dropout: float | Sequence[float] = 0.0,
-        input_dropout: float = 0.0,
-        norm: str | Sequence[str] = "none",
-        residual: bool | Sequence[bool] = False,
-        embeddings: Mapping[int, tuple[int, int]] | None = None,
-        l1: float = 0.0,
-        l2: float = 0.0,
-        init: str | Sequence[Any] = "auto",
-        dtype: Any = "float32",
-        seed: int = 0,
-        device: str = "cpu",
-        n_threads: int | None = None,
-    ) -> None:
+    def __init__(self, sizes: Sequence[int], **settings: Unpack[NetworkSettings]) -> None:
+        given: dict[str, Any] = {**settings}
         own = None
-        if is_sequence(init):
-            own, init = init, ARRAYS
-        elif init == ARRAYS:
+        if is_sequence(init := given.get("init")):
+            own, given["init"] = init, ARRAYS
+        elif isinstance(init, str) and init == ARRAYS:
             raise OptionError(f"init={ARRAYS!r} is no rule; pass a list of the arrays themselves")
-        super().__init__(
-            NetworkSpec.make(
-                sizes=sizes,
-                activation=activation,
-                loss=loss,
-                dropout=dropout,
-                input_dropout=input_dropout,
-                norm=norm,
-                residual=residual,
-                embeddings=embeddings,
-                l1=l1,
-                l2=l2,
-                init=init,
-                dtype=dtype,
-                seed=seed,
-                device=device,
-                n_threads=n_threads,
-            )
-        )
+        super().__init__(NetworkSpec.make(sizes=sizes, **given))
         if own is not None:
             self.weights = list(own)
 
+    @takes(FitSettings)
     def fit(
         self,
         X: Any,
         y: Any,
         *,
-        optimizer: str | Optimizer | None = None,
-        epochs: int = 10,
-        batch_size: int | None = None,
         eval_set: Any = None,
         metrics: Sequence[Any] | None = None,
         sample_weight: Any = None,
         class_weight: Any = None,
-        schedule: Any = None,
-        callbacks: Sequence[Any] = (),
-        shuffle: bool | str = "auto",
-        max_time_s: float | None = None,
-        verbose: bool | str = "auto",
+        **settings: Unpack[FitSettings],
     ) -> History:
         """Train on X (n, inputs) and y; a second call goes on where the first ended.
 
@@ -173,13 +92,6 @@ class Network(Model):
         y : array-like
             Class labels (n,) for the entropies; values (n,) or (n, outputs) for other losses;
             values within 0 and 1 (n, outputs) for several yes-or-no outputs.
-        optimizer : Optimizer or str or None
-            Of `fastmlp.optim`; None keeps the last fit's, at first Adam(lr=1e-3). The same rule
-            goes on with its momenta and step count, another begins anew.
-        epochs : int
-            Passes over the data; iterations of LBFGS.
-        batch_size : int or None
-            Rows in a step, 128 unless said; LBFGS takes all.
         eval_set : list of (X, y), or mapping of names to (X, y)
             Data to evaluate after every epoch: val_loss and val_accuracy (or val_r2) of the
             history, eval0_loss, eval1_loss and so on where a list has several, and with names
@@ -197,20 +109,8 @@ class Network(Model):
         class_weight : "balanced" or mapping
             A factor on the weights of each class's rows, those of eval sets too: label to factor,
             or "balanced" for equal weight of all classes of y.
-        schedule : callable
-            ``(step, n_steps) -> factor`` on the learning rate; see `fastmlp.schedules`.
-        callbacks : list
-            Of `fastmlp.callbacks`, or functions called with the run after every epoch.
-        shuffle : bool or "auto" or "blocks"
-            True takes the rows in another order in every epoch, False as they lie. "blocks" is for
-            files larger than memory: blocks of consecutive rows (256 KB) in another order, and
-            rows in any order within 64 MB of them. "auto" is "blocks" for a memory map larger than
-            half of the free memory, False where one minibatch has all rows, else True;
-            `History.shuffle` says which it was.
-        max_time_s : float or None
-            Seconds after which to stop, in mid-epoch if need be.
-        verbose : bool or "auto"
-            "auto" shows progress on a terminal only, True plain lines elsewhere too.
+        **settings
+            Those of `fastmlp.training.options.FitSettings`, by name.
 
         Returns
         -------
@@ -239,18 +139,11 @@ class Network(Model):
             self,
             X,
             y,
-            optimizer=optimizer,
-            epochs=epochs,
-            batch_size=batch_size,
             eval_set=eval_set,
             metrics=metrics,
             sample_weight=sample_weight,
             class_weight=class_weight,
-            schedule=schedule,
-            callbacks=callbacks,
-            shuffle=shuffle,
-            max_time_s=max_time_s,
-            verbose=verbose,
+            **settings,
         )
         with self.being_trained():
             return fit.begin().run()

@@ -2,25 +2,250 @@
 
 from __future__ import annotations
 
-import numbers
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
-
-import numpy as np
+from typing import Annotated, Any, TypedDict
 
 from fastmlp import registered
-from fastmlp.checks import integer, is_sequence, name_among, real, shown
-from fastmlp.errors import OptionError, OptionTypeError
-from fastmlp.names import ACTIVATIONS, INITIALIZERS
-from fastmlp.spec import devices, layers
-from fastmlp.spec.losses import Loss, as_loss
+from fastmlp.checks import share
+from fastmlp.names import ACTIVATIONS, INITIALIZERS, NORMS
+from fastmlp.spec import allowed, devices, layers
+from fastmlp.spec.allowed import DTYPES
+from fastmlp.spec.loss_table import TABLE, with_numbers
+from fastmlp.spec.losses import NAMES, OF_CLASSES, OF_VALUES, Loss
+from fastmlp.spec.setting import Option, Setting, settings_in, with_defaults
 
-DTYPES = ("float32", "float64")
-_MAX_PARAMETERS = 2**40
-_MAX_THREADS = 256
-# The init of a network whose first weights were given; a spec has no room for them.
-ARRAYS = "arrays"
+_QUOTED = ", ".join(f'"{name}"' for name in ACTIVATIONS)
+
+
+def _losses_of(targets: str) -> str:
+    *others, last = [f'"{kind.name}"' for kind in TABLE.values() if kind.targets == targets]
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+_PENALTY = "Penalty ``l1 sum|W| + l2/2 sum W^2`` on the weights, added to the mean loss."
+
+
+class NetworkSettings(TypedDict, total=False):
+    """What a network can be given beside its sizes; `Network` documents each.
+
+    A new one is a line here and one in `NetworkSpec`. The check of `loss` comes first, then those
+    of `dtype` and `embeddings`, which others need, then the rest in this order.
+    """
+
+    activation: Annotated[
+        str | Sequence[str],
+        Setting(
+            "relu",
+            allowed.activations,
+            "str or sequence of str",
+            f"{_QUOTED} or one of `fastmlp.register_activation`, for all hidden "
+            "layers or one for each.",
+            kept_as="activations",
+            option=Option(
+                "names",
+                f"One for all hidden layers or one each, with commas: {', '.join(ACTIVATIONS)}.",
+                "NAME",
+            ),
+        ),
+    ]
+    loss: Annotated[
+        str | Loss,
+        Setting(
+            "squared_error",
+            allowed.loss,
+            "str or Loss",
+            f"For values {_losses_of('values')}; for classes, one output each, "
+            f"{_losses_of('classes')}; {_losses_of('yes_no')} for two classes from one output or "
+            "for several yes-or-no outputs. `fastmlp.losses` has the parameters of those that "
+            "take some, and `fastmlp.register_loss` makes others known.",
+            option=Option(
+                "call",
+                f"One of {', '.join(NAMES)}; numbers go behind a colon: {with_numbers()}.  "
+                f"[default: {OF_CLASSES} for classes, {OF_VALUES} for values]",
+                "NAME",
+                default=None,
+            ),
+        ),
+    ]
+    dropout: Annotated[
+        float | Sequence[float],
+        Setting(
+            0.0,
+            allowed.dropout,
+            "float or sequence of float",
+            "Share of the hidden units left out in a training step, for all hidden layers or for "
+            "each.",
+            option=Option(
+                "shares",
+                "Share of hidden units left out in a step, one for all layers or one each.",
+                "RATE",
+            ),
+        ),
+    ]
+    input_dropout: Annotated[
+        float,
+        Setting(
+            0.0,
+            lambda what, given, known: share(what, given),
+            "float",
+            "Share of the inputs left out in a training step.",
+            option=Option("number", "Share of inputs left out in a step.", "RATE"),
+        ),
+    ]
+    norm: Annotated[
+        str | Sequence[str],
+        Setting(
+            "none",
+            allowed.norms,
+            "str or sequence of str",
+            '"none", "layer", "rms" or "batch": normalisation of the sums of a hidden layer, '
+            "before its activation, for all hidden layers or for each. Batch normalisation "
+            "predicts with running means and variances of the minibatches trained on, which lag "
+            "behind where inputs are far from mean 0 and deviation 1.",
+            kept_as="norms",
+            option=Option(
+                "names",
+                f"Normalisation of hidden layers, one for all or one each: {', '.join(NORMS)}.",
+                "NAME",
+            ),
+        ),
+    ]
+    residual: Annotated[
+        bool | Sequence[bool],
+        Setting(
+            False,
+            allowed.residual,
+            "bool or sequence of bool",
+            "Whether a hidden layer's input is added to its output: True for every hidden layer "
+            "as wide as the one before, or one for each.",
+            option=Option(
+                "flags",
+                "Add the input of a hidden layer to its output: true for all that are as wide as "
+                "the one before, or one each.",
+                "BOOL",
+            ),
+        ),
+    ]
+    embeddings: Annotated[
+        Mapping[int, tuple[int, int]] | None,
+        Setting(
+            None,
+            allowed.embeddings,
+            "mapping of int to (int, int), or None",
+            "Columns of X that hold categories 0, 1, ...: column to (number of categories, "
+            "width). Each category is a learnt row of that width, and the rows of all embedded "
+            "columns, then the other columns, are the inputs of the first layer.",
+        ),
+    ]
+    l1: Annotated[
+        float,
+        Setting(
+            0.0,
+            allowed.penalty,
+            "float",
+            _PENALTY,
+            option=Option("number", "Penalty l1 * sum of |weights|.  [default: 0]"),
+        ),
+    ]
+    l2: Annotated[
+        float,
+        Setting(
+            0.0,
+            allowed.penalty,
+            "float",
+            _PENALTY,
+            option=Option(
+                "number",
+                "Penalty l2/2 * sum of squared weights.  [default: 3 / rows to train on]",
+                default=None,
+            ),
+        ),
+    ]
+    init: Annotated[
+        str | Sequence[Any],
+        Setting(
+            "auto",
+            allowed.initializer,
+            "str or list of array-like (in, out)",
+            '"auto" (he_uniform for relu and its kin, lecun_normal for selu, else '
+            'glorot_uniform), "he_normal", "he_uniform", "glorot_normal", "glorot_uniform", '
+            '"lecun_normal", "lecun_uniform", "orthogonal", "uniform" or "zeros"; or weights of '
+            "your own, one array for each layer.",
+            option=Option(
+                "choice",
+                "How the initial weights are drawn; auto fits the activation.",
+                choices=INITIALIZERS,
+            ),
+        ),
+    ]
+    dtype: Annotated[
+        Any,
+        Setting(
+            "float32",
+            allowed.dtype,
+            "str",
+            '"float32" or "float64".',
+            option=Option("choice", "Numbers to train with.", choices=DTYPES),
+        ),
+    ]
+    seed: Annotated[
+        int,
+        Setting(
+            0,
+            allowed.seed,
+            "int",
+            "Fixes the initial weights, the shuffles and the dropout masks; 0 to 2**64 - 1.",
+            option=Option(
+                "whole",
+                "Fixes the split, the initial weights, the shuffles and the dropout.",
+            ),
+        ),
+    ]
+    device: Annotated[
+        str,
+        Setting(
+            "cpu",
+            allowed.device,
+            "str",
+            '"cpu"; "cuda" or "cuda:N" for an NVIDIA GPU, the first or number N, which needs '
+            "``pip install 'fastmlp[cuda]'``; "
+            'or "auto" for the GPU where it has been measured to train a network of this size '
+            "faster, else the CPU.",
+            option=Option(
+                "text",
+                "cpu; cuda or cuda:N for an NVIDIA GPU; auto for a GPU where it is known to be "
+                "faster.",
+                "NAME",
+            ),
+        ),
+    ]
+    n_threads: Annotated[
+        int | None,
+        Setting(
+            None,
+            allowed.n_threads,
+            "int or None",
+            "Threads to train with on the CPU; None takes as many as the work of a step keeps "
+            "busy. The trained weights are bitwise the same for any number.",
+            option=Option(
+                "whole",
+                "Most threads.  [default: as many as the work of a step keeps busy]",
+                "N",
+                name="threads",
+            ),
+        ),
+    ]
+
+
+NETWORK_SETTINGS = settings_in(NetworkSettings)
+_FIRST = ("loss", "dtype", "embeddings")
+# In their order: the name of each, that of what is kept, the check.
+_CHECKS = [
+    (name, NETWORK_SETTINGS[name].kept_as or name, NETWORK_SETTINGS[name].check)
+    for name in (*_FIRST, *(name for name in NETWORK_SETTINGS if name not in _FIRST))
+]
 
 
 @dataclass(frozen=True)
@@ -75,67 +300,21 @@ class NetworkSpec:
     n_threads: int | None
 
     @classmethod
-    def make(
-        cls,
-        *,
-        sizes: object,
-        activation: object = "relu",
-        loss: object = "squared_error",
-        dropout: object = 0.0,
-        input_dropout: object = 0.0,
-        norm: object = "none",
-        residual: object = False,
-        embeddings: object = None,
-        l1: object = 0.0,
-        l2: object = 0.0,
-        init: object = "auto",
-        dtype: object = "float32",
-        seed: object = 0,
-        device: object = "cpu",
-        n_threads: object = None,
-    ) -> NetworkSpec:
-        """A spec from a user's settings.
+    def make(cls, *, sizes: object, **settings: object) -> NetworkSpec:
+        """A spec from a user's settings, those of `NetworkSettings`.
 
-        Raises OptionError, OptionTypeError or DeviceError that names the first wrong one.
+        Raises OptionError, OptionTypeError or DeviceError that names the first wrong one,
+        TypeError for a name that is none.
 
         >>> NetworkSpec.make(sizes=[4, 8, 3], loss="cross_entropy").activations
         ('relu',)
         """
-        checked_sizes = _sizes(sizes)
-        checked_loss = as_loss(loss)
-        if checked_loss.is_classes and checked_sizes[-1] < 2:
-            raise OptionError(
-                f"loss={checked_loss.name!r} needs one output for each class, so sizes must end "
-                "with >= 2, got 1; for two classes from one output use loss='binary_cross_entropy'"
-            )
-        if checked_sizes[-1] % checked_loss.outputs_per_target:
-            raise OptionError(
-                f"loss={str(checked_loss)!r} needs {checked_loss.outputs_per_target} outputs for "
-                f"each target, so sizes must end with a multiple of that, got {checked_sizes[-1]}"
-            )
-        n_hidden, checked_dtype = len(checked_sizes) - 2, _dtype(dtype)
-        n_weights = sum((n_in + 1) * n_out for n_in, n_out in pairwise(checked_sizes))
-        embedded = layers.embedded_columns(embeddings, checked_sizes[0])
-        n_inputs = layers.first_inputs(checked_sizes[0], embedded)
-        return cls(
-            sizes=checked_sizes,
-            activations=_activations(activation, n_hidden),
-            loss=checked_loss,
-            dropout=_dropout(dropout, n_hidden),
-            input_dropout=real("input_dropout", input_dropout, 0.0, 1.0, high_open=True),
-            norms=layers.norms(norm, n_hidden),
-            residual=layers.residual_connections(residual, checked_sizes, n_inputs),
-            embeddings=embedded,
-            l1=real("l1", l1, 0.0),
-            l2=real("l2", l2, 0.0),
-            init=ARRAYS if init == ARRAYS else name_among("init", init, INITIALIZERS),
-            dtype=checked_dtype,
-            seed=integer("seed", seed, 0, 2**64 - 1),
-            device=devices.checked(device, n_weights, checked_dtype),
-            n_threads=(
-                None if n_threads is None else integer("n_threads", n_threads, 1, _MAX_THREADS)
-            ),
-        )
+        given = with_defaults("Network", NETWORK_SETTINGS, settings)
+        known: dict[str, Any] = {"sizes": allowed.sizes(sizes)}
+        kept = dict(known)
+        for name, kept_as, check in _CHECKS:
+            known[name] = kept[kept_as] = check(name, given[name], known)
+        return cls(**kept)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -156,22 +335,16 @@ class NetworkSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, from which `from_dict` makes an equal spec."""
+        values = {
+            name: getattr(self, setting.kept_as or name)
+            for name, setting in NETWORK_SETTINGS.items()
+        }
+        loss, embeddings = self.loss, self.embeddings
         return {
             "sizes": list(self.sizes),
-            "activation": list(self.activations),
-            "loss": {"name": self.loss.name, "parameters": list(self.loss.parameters)},
-            "dropout": list(self.dropout),
-            "input_dropout": self.input_dropout,
-            "norm": list(self.norms),
-            "residual": list(self.residual),
-            "embeddings": {str(column): [n, width] for column, n, width in self.embeddings},
-            "l1": self.l1,
-            "l2": self.l2,
-            "init": self.init,
-            "dtype": self.dtype,
-            "seed": self.seed,
-            "device": self.device,
-            "n_threads": self.n_threads,
+            **{name: list(v) if isinstance(v, tuple) else v for name, v in values.items()},
+            "loss": {"name": loss.name, "parameters": list(loss.parameters)},
+            "embeddings": {str(column): [n, width] for column, n, width in embeddings},
         }
 
     @classmethod
@@ -186,61 +359,3 @@ class NetworkSpec:
         # JSON has no numbers as keys; older files have no embeddings.
         embeddings = {int(column): pair for column, pair in values.get("embeddings", {}).items()}
         return cls.make(**{**values, "loss": loss, "embeddings": embeddings})
-
-
-def _sizes(sizes: Any) -> tuple[int, ...]:
-    if not is_sequence(sizes):
-        raise OptionTypeError(
-            "sizes must be a list of integers (inputs, hidden layers, outputs) such as "
-            f"[784, 128, 10], got {shown(sizes)}"
-        )
-    if len(sizes) < 2:
-        raise OptionError(
-            "sizes must have at least 2 entries, the number of inputs and of outputs, "
-            f"got {shown(list(sizes))}"
-        )
-    checked = tuple(integer(f"sizes[{i}]", size, 1) for i, size in enumerate(sizes))
-    n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(checked))
-    if n_parameters > _MAX_PARAMETERS:
-        raise OptionError(
-            f"sizes must give at most {_MAX_PARAMETERS:,} weights and biases, "
-            f"got {n_parameters:,} from {shown(list(checked))}"
-        )
-    return checked
-
-
-def _activations(activation: Any, n_hidden: int) -> tuple[str, ...]:
-    known = (*ACTIVATIONS, *registered.activations.own())
-    if not is_sequence(activation):
-        return (name_among("activation", activation, known),) * n_hidden
-    if len(activation) != n_hidden:
-        raise OptionError(
-            f"activation must be a name or one name for each of the {n_hidden} hidden layers, "
-            f"got {len(activation)} names; the output layer has none, the loss decides there"
-        )
-    return tuple(name_among(f"activation[{i}]", name, known) for i, name in enumerate(activation))
-
-
-def _dropout(dropout: Any, n_hidden: int) -> tuple[float, ...]:
-    if isinstance(dropout, numbers.Real) or not is_sequence(dropout):
-        rate = real("dropout", dropout, 0.0, 1.0, high_open=True)
-        if rate > 0.0 and n_hidden == 0:
-            raise OptionError(
-                f"dropout acts on hidden layers and sizes has none, got {rate:g}; use dropout=0"
-            )
-        return (rate,) * n_hidden
-    if len(dropout) != n_hidden:
-        raise OptionError(
-            f"dropout must be a rate or one rate for each of the {n_hidden} hidden layers, "
-            f"got {len(dropout)} rates"
-        )
-    return tuple(
-        real(f"dropout[{i}]", rate, 0.0, 1.0, high_open=True) for i, rate in enumerate(dropout)
-    )
-
-
-def _dtype(dtype: object) -> str:
-    name = dtype
-    if isinstance(dtype, type | np.dtype):
-        name = np.dtype(dtype).name
-    return name_among("dtype", name, DTYPES)

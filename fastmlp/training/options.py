@@ -1,10 +1,10 @@
-"""The settings of a fit, checked."""
+"""The settings of a fit: declared, and checked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 from fastmlp.callbacks import Callback, as_callbacks
 from fastmlp.checks import integer, real, shown
@@ -12,6 +12,119 @@ from fastmlp.data.shuffle import as_shuffle
 from fastmlp.errors import OptionError
 from fastmlp.optim import Adam, Optimizer, as_optimizer
 from fastmlp.schedules import as_schedule
+from fastmlp.spec.setting import Option, Setting, settings_in, with_defaults
+
+
+def _optimizer(what: str, given: Any, known: Mapping[str, Any]) -> Optimizer:
+    """As given, or that of the fit before, which `known` has as "last"."""
+    return (known["last"] or Adam()) if given is None else as_optimizer(given)
+
+
+def _batch_size(what: str, given: Any, known: Mapping[str, Any]) -> int | None:
+    return None if given is None else integer(what, given, 1)
+
+
+def _max_time_s(what: str, given: Any, known: Mapping[str, Any]) -> float | None:
+    return None if given is None else real(what, given, 0.0, low_open=True)
+
+
+def _verbose(what: str, given: Any, known: Mapping[str, Any]) -> bool | str:
+    if not (isinstance(given, bool) or (isinstance(given, str) and given == "auto")):
+        raise OptionError(f"{what} must be True, False or 'auto', got {shown(given)}")
+    return given
+
+
+class FitSettings(TypedDict, total=False):
+    """What a fit can be given beside data; `Network.fit` documents each.
+
+    A new one is a line here and one in `FitOptions`.
+    """
+
+    optimizer: Annotated[
+        str | Optimizer | None,
+        Setting(
+            None,
+            _optimizer,
+            "Optimizer or str or None",
+            "Of `fastmlp.optim`; None keeps the last fit's, at first Adam(lr=1e-3). The same rule "
+            "goes on with its momenta and step count, another begins anew.",
+        ),
+    ]
+    epochs: Annotated[
+        int,
+        Setting(
+            10,
+            lambda what, given, known: integer(what, given, 1),
+            "int",
+            "Passes over the data; iterations of LBFGS.",
+            option=Option("whole", "Most passes over the rows to train on.", "N", default=300),
+        ),
+    ]
+    batch_size: Annotated[
+        int | None,
+        Setting(
+            None,
+            _batch_size,
+            "int or None",
+            "Rows in a step, 128 unless said; LBFGS takes all.",
+            option=Option(
+                "whole", "Rows in a step.  [default: a fiftieth of the rows, from 32 to 256]", "N"
+            ),
+        ),
+    ]
+    schedule: Annotated[
+        Any,
+        Setting(
+            None,
+            lambda what, given, known: as_schedule(given),
+            "callable",
+            "``(step, n_steps) -> factor`` on the learning rate; see `fastmlp.schedules`.",
+        ),
+    ]
+    callbacks: Annotated[
+        Sequence[Any],
+        Setting(
+            (),
+            lambda what, given, known: as_callbacks(given),
+            "list",
+            "Of `fastmlp.callbacks`, or functions called with the run after every epoch.",
+        ),
+    ]
+    shuffle: Annotated[
+        bool | str,
+        Setting(
+            "auto",
+            lambda what, given, known: as_shuffle(given),
+            'bool or "auto" or "blocks"',
+            'True takes the rows in another order in every epoch, False as they lie. "blocks" is '
+            "for files larger than memory: blocks of consecutive rows (256 KB) in another order, "
+            'and rows in any order within 64 MB of them. "auto" is "blocks" for a memory map '
+            "larger than half of the free memory, False where one minibatch has all rows, else "
+            "True; `History.shuffle` says which it was.",
+        ),
+    ]
+    max_time_s: Annotated[
+        float | None,
+        Setting(
+            None,
+            _max_time_s,
+            "float or None",
+            "Seconds after which to stop, in mid-epoch if need be.",
+            option=Option("number", "Stop after this time.", "SECONDS", name="max_time"),
+        ),
+    ]
+    verbose: Annotated[
+        bool | str,
+        Setting(
+            "auto",
+            _verbose,
+            'bool or "auto"',
+            '"auto" shows progress on a terminal only, True plain lines elsewhere too.',
+        ),
+    ]
+
+
+FIT_SETTINGS = settings_in(FitSettings)
 
 
 @dataclass(frozen=True)
@@ -28,38 +141,14 @@ class FitOptions:
     verbose: bool | str
 
     @classmethod
-    def make(
-        cls,
-        last: Optimizer | None = None,
-        *,
-        optimizer: Any = None,
-        epochs: object = 10,
-        batch_size: object = None,
-        schedule: object = None,
-        callbacks: object = (),
-        shuffle: object = "auto",
-        max_time_s: object = None,
-        verbose: object = "auto",
-    ) -> FitOptions:
-        """Options from a user's settings; OptionError or OptionTypeError names a wrong one.
+    def make(cls, last: Optimizer | None = None, **settings: object) -> FitOptions:
+        """Options from a user's settings, those of `FitSettings`.
 
-        `last` is the optimizer of the fit before, which goes on where there is no other.
+        `last` is the optimizer of the fit before. Raises OptionError or OptionTypeError that names
+        the first wrong one, TypeError for a name that is none.
         """
-        return cls(
-            optimizer=last or Adam() if optimizer is None else as_optimizer(optimizer),
-            epochs=integer("epochs", epochs, 1),
-            batch_size=None if batch_size is None else integer("batch_size", batch_size, 1),
-            schedule=as_schedule(schedule),
-            callbacks=as_callbacks(callbacks),
-            shuffle=as_shuffle(shuffle),
-            max_time_s=(
-                None if max_time_s is None else real("max_time_s", max_time_s, 0.0, low_open=True)
-            ),
-            verbose=_verbose(verbose),
-        )
-
-
-def _verbose(verbose: object) -> bool | str:
-    if not (isinstance(verbose, bool) or (isinstance(verbose, str) and verbose == "auto")):
-        raise OptionError(f"verbose must be True, False or 'auto', got {shown(verbose)}")
-    return verbose
+        known: dict[str, Any] = {"last": last}
+        for name, given in with_defaults("fit", FIT_SETTINGS, settings).items():
+            known[name] = FIT_SETTINGS[name].check(name, given, known)
+        del known["last"]
+        return cls(**known)

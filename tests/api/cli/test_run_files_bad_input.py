@@ -113,7 +113,7 @@ def test_files_that_cannot_be_read(run, tmp_path):
         ("--norm layer,rms,rms", "one name for each of the 2 hidden layers"),
         ("--residual maybe", "--residual must be true or false, or one for each hidden layer"),
         ("--residual true", "residual connects hidden layers of equal width"),
-        ("--input-dropout 1", "input_dropout must be >= 0 and < 1"),
+        ("--input-dropout 1", "--input-dropout must be >= 0 and < 1"),
         ("--device cuda:99", "device='cuda:99' cannot be used"),
         ("--max-norm 0", "max_norm of Adam must be > 0"),
         ("--clip-value -1", "clip_value of Adam must be > 0"),

@@ -63,14 +63,14 @@ def test_a_model_reads_what_a_network_wrote_and_the_other_way_round(net, tmp_pat
 def test_a_copy_shares_nothing(copied):
     model = a_model(norm="batch")
     model.use_optimizer(Adam(lr=0.5, ema=0.9))
-    model.count(2, 30)
+    model.counters.set(2, 30)
     model.extra["names"] = ["a"]
     other = copied(model)
     assert type(other) is Model
     assert same(model, other)
     assert (other.optimizer, other.counters) == (model.optimizer, model.counters)
     other.weights = [np.zeros((4, 8)), np.zeros((8, 3))]
-    other.count(1, 1)
+    other.counters.set(3, 31)
     other.extra["names"].append("b")
     assert not same(model, other)
     assert (model.n_epochs_, model.n_steps_, model.extra) == (2, 30, {"names": ["a"]})
