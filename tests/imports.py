@@ -14,7 +14,7 @@ LAYERS = (
     ("history", "interrupts", "names"),
     ("errors",),
     ("checks", "registered"),
-    ("monitor", "paths"),
+    ("monitor", "paths", "setting"),
     ("spec", "layout", "optim", "schedules", "tables"),
     ("data", "losses", "sources"),
     ("engine",),

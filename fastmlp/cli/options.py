@@ -10,7 +10,6 @@ import numpy as np
 from fastmlp import registered
 from fastmlp.checks import name_among, real, suggestion
 from fastmlp.cli.kinds import Call
-from fastmlp.cli.setting_options import numbers
 from fastmlp.errors import OptionError
 from fastmlp.optim import BY_NAME, SGD, Optimizer
 from fastmlp.schedules import (
@@ -161,10 +160,3 @@ def schedule_for(call: Call, monitor: str | None = None) -> Schedule:
 def _in_order(make: type[Any]) -> list[Field[Any]]:
     """The fields of a dataclass, those for names alone last."""
     return sorted(fields(make), key=lambda f: f.kw_only is True)
-
-
-def layer_factors(text: str | None) -> list[float] | None:
-    """Factors of the learning rate from ``1,0.1,0``, one for each layer."""
-    return (
-        None if text is None else numbers("--layer-lr", text, "a factor for each layer", "1,1,0.1")
-    )

@@ -1,8 +1,10 @@
-"""Options of ``fastmlp train`` that are settings of a network or of a fit, as their fields say."""
+"""Options of ``fastmlp train`` that are settings: of a network, of a fit, of an optimizer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -10,18 +12,26 @@ import click
 from fastmlp.checks import share
 from fastmlp.cli.kinds import CallKind, EachKind, as_plain, as_text
 from fastmlp.errors import OptionError
-from fastmlp.spec.setting import Option, Setting
+from fastmlp.setting import Option, Setting
 
 _PLAIN = ("whole", "number")
 
 
-def setting_options(settings: Mapping[str, Setting]) -> Callable[[Any], Any]:
-    """Add an option for each of the settings that has one, in their order."""
+def setting_options(
+    settings: Mapping[str, Setting], usual: Mapping[str, str] = MappingProxyType({})
+) -> Callable[[Any], Any]:
+    """Add an option for each of the settings that has one, in their order.
+
+    `usual`: what the help says for the default of settings that have none of their own.
+    """
 
     def add(command: Any) -> Any:
         for name, setting in reversed(list(settings.items())):
             if setting.option is not None:
-                command = _click_option(name, setting, setting.option)(command)
+                option = setting.option
+                if name in usual:
+                    option = replace(option, help=f"{option.help}  [default: {usual[name]}]")
+                command = _click_option(name, setting, option)(command)
         return command
 
     return add
@@ -58,10 +68,11 @@ def values(settings: Mapping[str, Setting], typed: Mapping[str, Any]) -> dict[st
 def _click_option(name: str, setting: Setting, option: Option) -> Callable[[Any], Any]:
     default = setting.default if option.default is ... else option.default
     kind = _click_type(option)
-    if isinstance(kind, EachKind):
+    if isinstance(kind, EachKind) and default is not None:
         default = f"{default:g}" if isinstance(default, float) else as_text(default)
+    flag = _flag(name, option)
     return click.option(
-        _flag(name, option),
+        f"{flag}/--no-{flag.removeprefix('--')}" if option.kind == "switch" else flag,
         type=kind,
         metavar=option.metavar,
         default=default,
@@ -81,6 +92,7 @@ def _click_type(option: Option) -> click.ParamType:
         "text": click.STRING,
         "choice": click.Choice(option.choices),
         "call": CallKind(),
+        "switch": click.BOOL,
     }
     return kinds.get(option.kind, EachKind())
 
@@ -90,7 +102,9 @@ def _value(flag: str, option: Option, given: Any) -> Any:
         return _one_or_all([part.strip() for part in given.split(",")])
     if option.kind == "shares":
         what = "a rate such as 0.1, or one for each hidden layer"
-        return _one_or_all([share(flag, rate) for rate in numbers(flag, given, what, "0.1,0.2")])
+        return _one_or_all([share(flag, rate) for rate in _numbers(flag, given, what, "0.1,0.2")])
+    if option.kind == "factors":
+        return _numbers(flag, given, "a factor for each layer", "1,1,0.1")
     if option.kind == "flags":
         flags = [as_plain(part.strip()) for part in given.split(",")]
         if not all(isinstance(value, bool) for value in flags):
@@ -107,7 +121,7 @@ def _one_or_all(parts: list[Any]) -> Any:
     return parts[0] if len(parts) == 1 else parts
 
 
-def numbers(option: str, text: str, what: str, such_as: str) -> list[float]:
+def _numbers(option: str, text: str, what: str, such_as: str) -> list[float]:
     """Numbers between commas; OptionError says `what` they must be."""
     try:
         return [float(part) for part in text.split(",")]

@@ -16,6 +16,7 @@ from fastmlp.cli.setting_options import setting_options
 from fastmlp.cli.train_options import TrainOptions
 from fastmlp.cli.training import Job
 from fastmlp.cli.watch_options import watch_options
+from fastmlp.optim.base import OPTIMIZER_SETTINGS
 from fastmlp.preparation import TASKS
 from fastmlp.spec.network import NETWORK_SETTINGS
 from fastmlp.tables.bundled import BUNDLED
@@ -62,26 +63,7 @@ from fastmlp.training.options import FIT_SETTINGS
     help=f"One of {', '.join(OPTIMIZERS)}; its numbers go behind a colon: "
     "adam:beta1=0.8,eps=1e-6, sgd:momentum=0.9,nesterov=true.",
 )
-@click.option(
-    "--weight-decay",
-    type=float,
-    help=f"Decoupled weight decay.  [default: {USUAL_DECAYS}]",
-)
-@click.option(
-    "--decay-biases/--no-decay-biases",
-    default=None,
-    help="Whether decoupled weight decay takes the biases too.  [default: no]",
-)
-@click.option("--clip-norm", type=float, help="Scale gradients down to this norm.")
-@click.option("--clip-value", type=float, help="Bring every gradient within this and its negative.")
-@click.option("--max-norm", type=float, help="Most norm of the incoming weights of a unit.")
-@click.option(
-    "--layer-lr",
-    type=EachKind(),
-    metavar="FACTORS",
-    help="A factor on the learning rate for each layer, such as 1,1,0.1; 0 freezes it.",
-)
-@click.option("--ema", type=float, help="Keep and use a moving average of the weights, e.g. 0.99.")
+@setting_options(OPTIMIZER_SETTINGS, {"weight_decay": USUAL_DECAYS})
 @click.option(
     "--schedule",
     type=CallKind(),
@@ -97,9 +79,6 @@ from fastmlp.training.options import FIT_SETTINGS
     metavar="WEIGHTS",
     help="Balanced, for the same weight of all classes together, or LABEL=WEIGHT,... "
     "(1 for those left out).",
-)
-@click.option(
-    "--lr", type=float, help="Learning rate.  [default: the optimizer's own, 0.001 of adam]"
 )
 @setting_options(FIT_SETTINGS)
 @click.option(

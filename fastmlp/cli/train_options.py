@@ -9,6 +9,7 @@ from fastmlp.checks import integer, share
 from fastmlp.cli.kinds import Call
 from fastmlp.cli.setting_options import check_plain, taken
 from fastmlp.errors import OptionError
+from fastmlp.optim.base import OPTIMIZER_SETTINGS
 from fastmlp.spec.network import NETWORK_SETTINGS
 from fastmlp.training.options import FIT_SETTINGS
 
@@ -17,11 +18,13 @@ from fastmlp.training.options import FIT_SETTINGS
 class TrainOptions:
     """The options of the command line, as typed; None where the default depends on the data.
 
-    `network` and `fit` have those that are settings of `NetworkSettings` and `FitSettings`.
+    `network`, `fit` and `around_rule` have those that are settings of `NetworkSettings`, of
+    `FitSettings` and of every `Optimizer`.
     """
 
     network: dict[str, Any]
     fit: dict[str, Any]
+    around_rule: dict[str, Any]
     target: str | None
     task: str
     drop: tuple[str, ...]
@@ -34,15 +37,7 @@ class TrainOptions:
     hidden: str
     class_weight: str | dict[str, Any] | None
     schedule: Call
-    weight_decay: float | None
-    decay_biases: bool | None
-    clip_norm: float | None
-    clip_value: float | None
-    max_norm: float | None
-    ema: float | None
-    layer_lr: str | None
     optimizer: Call
-    lr: float | None
     patience: int | None
     shuffle: bool
     block_shuffle: bool | None
@@ -65,8 +60,12 @@ class TrainOptions:
     def make(cls, options: dict[str, Any]) -> TrainOptions:
         """From the parameters of the command by name."""
         rest = dict(options)
-        network, fit = taken(NETWORK_SETTINGS, rest), taken(FIT_SETTINGS, rest)
-        return cls(network=network, fit=fit, **rest)
+        return cls(
+            network=taken(NETWORK_SETTINGS, rest),
+            fit=taken(FIT_SETTINGS, rest),
+            around_rule=taken(OPTIMIZER_SETTINGS, rest),
+            **rest,
+        )
 
     @property
     def shuffle_for_fit(self) -> bool | str:

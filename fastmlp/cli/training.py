@@ -21,7 +21,6 @@ from fastmlp.cli.options import (
     check_layer_lr,
     class_weights_for,
     hidden_sizes,
-    layer_factors,
     loss_for,
     optimizer_for,
     schedule_for,
@@ -38,6 +37,7 @@ from fastmlp.errors import OptionError, TableError, TrainingInterruptedWarning
 from fastmlp.history import History
 from fastmlp.model.network import Network
 from fastmlp.optim import LBFGS, Optimizer
+from fastmlp.optim.base import OPTIMIZER_SETTINGS
 from fastmlp.preparation import Target
 from fastmlp.preparation.choice import choose
 from fastmlp.schedules import Schedule
@@ -144,17 +144,7 @@ class Job:
 
     def _optimizer(self) -> Optimizer:
         options = self._options
-        return optimizer_for(
-            options.optimizer,
-            lr=options.lr,
-            weight_decay=options.weight_decay,
-            decay_biases=options.decay_biases,
-            clip_norm=options.clip_norm,
-            clip_value=options.clip_value,
-            max_norm=options.max_norm,
-            ema=options.ema,
-            layer_lr=layer_factors(options.layer_lr),
-        )
+        return optimizer_for(options.optimizer, **values(OPTIMIZER_SETTINGS, options.around_rule))
 
     def _class_weight(self, target: Target) -> str | dict[Any, float] | None:
         options = self._options

@@ -13,10 +13,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from fastmlp.data.targets import balanced
 from fastmlp.names import ACTIVATIONS
 from fastmlp.optim import BY_NAME, LBFGS, SGD, Adam, Optimizer, as_optimizer
+from fastmlp.optim.base import OPTIMIZER_SETTINGS
 from fastmlp.schedules.plateau import ReduceOnPlateau
 from fastmlp.spec import losses
+from fastmlp.spec.allowed import DTYPES
 from fastmlp.spec.loss_table import TABLE
 from fastmlp.spec.losses import Loss
+from fastmlp.spec.network import NETWORK_SETTINGS
+from fastmlp.training.options import FIT_SETTINGS
 
 # Scikit-learn's names for what has another one here.
 _ACTIVATIONS = {"logistic": "sigmoid"}
@@ -37,7 +41,7 @@ COMMON: dict[str, list[Any]] = {
     "solver": [StrOptions({"sgd", *BY_NAME}), Optimizer],
     "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), callable],
     "verbose": ["verbose", StrOptions({PROGRESS})],
-    "dtype": [StrOptions({"float32", "float64"}), None],
+    "dtype": [StrOptions(set(DTYPES)), None],
     "device": [str],
     "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
@@ -54,9 +58,10 @@ OF_CLASSES: dict[str, list[Any]] = {
 OF_VALUES: dict[str, list[Any]] = {"loss": [StrOptions(set(_LOSSES_OF_VALUES)), Loss]}
 # The values with which scikit-learn's own estimator does the same.
 DEFAULTS: dict[str, Any] = {
-    "dtype": None, "device": "cpu", "n_threads": None, "dropout": 0.0, "clip_norm": None,
-    "ema": None, "callbacks": None, "max_time_s": None, "label_smoothing": 0.0,
-    "class_weight": None,
+    "dtype": None, "callbacks": None, "label_smoothing": 0.0, "class_weight": None,
+    **{name: NETWORK_SETTINGS[name].default for name in ("device", "n_threads", "dropout")},
+    **{name: OPTIMIZER_SETTINGS[name].default for name in ("clip_norm", "ema")},
+    "max_time_s": FIT_SETTINGS["max_time_s"].default,
 }  # fmt: skip
 
 

@@ -14,9 +14,9 @@ from fastmlp.layout.parameters import Parameters
 from fastmlp.model import inference
 from fastmlp.model.fit import Fit
 from fastmlp.model.model import Model
+from fastmlp.setting import takes
 from fastmlp.spec.allowed import ARRAYS
 from fastmlp.spec.network import NetworkSettings, NetworkSpec
-from fastmlp.spec.setting import takes
 from fastmlp.training.options import FitSettings
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fastmlp.checks import flag, real, shown
 from fastmlp.errors import OptionTypeError
 from fastmlp.names import RULES
+from fastmlp.setting import Option, Setting, documented, settings_of
 
 # The smallest normal float32 is 1.2e-38: an eps below it would be zero there, and 0 / 0 follows.
 _SMALLEST_EPS = 1e-37
@@ -31,65 +32,132 @@ class UpdateOptions:
     layer_lr: tuple[float, ...] = ()
 
 
+def _limit(what: str, given: Any, known: Mapping[str, Any]) -> float | None:
+    return None if given is None else real(what, given, 0.0, low_open=True)
+
+
+def _ema(what: str, given: Any, known: Mapping[str, Any]) -> float | None:
+    if given is None:
+        return None
+    return real(what, given, 0.0, 1.0, low_open=True, high_open=True)
+
+
+def _factors(what: str, given: Any, known: Mapping[str, Any]) -> tuple[float, ...]:
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise OptionTypeError(
+            f"{what} must be a list of factors, one for each layer, got {shown(given)}"
+        )
+    name, space, rest = what.partition(" ")
+    return tuple(real(f"{name}[{i}]{space}{rest}", factor, 0.0) for i, factor in enumerate(given))
+
+
+_LR = Setting(
+    None,
+    lambda what, given, known: real(what, given, 0.0, low_open=True),
+    "float",
+    "Learning rate, > 0.",
+    option=Option(
+        "number", "Learning rate.  [default: the optimizer's own, 0.001 of adam]", default=None
+    ),
+)
+_WEIGHT_DECAY = Setting(
+    0.0,
+    lambda what, given, known: real(what, given, 0.0),
+    "float",
+    "Decoupled weight decay (Loshchilov and Hutter, 2019): ``w = w - lr weight_decay w`` before "
+    "the step of the rule, on weights only. (Network's l2 is part of the loss instead.)",
+    option=Option("number", "Decoupled weight decay.", default=None),
+)
+_DECAY_BIASES = Setting(
+    False,
+    lambda what, given, known: flag(what, given),
+    "bool",
+    "Decay the biases too.",
+    option=Option(
+        "switch",
+        "Whether decoupled weight decay takes the biases too.  [default: no]",
+        default=None,
+    ),
+)
+_CLIP_NORM = Setting(
+    None,
+    _limit,
+    "float or None",
+    "The gradient of all parameters together is scaled down to this norm where it is longer.",
+    option=Option("number", "Scale gradients down to this norm."),
+)
+_CLIP_VALUE = Setting(
+    None,
+    _limit,
+    "float or None",
+    "Every element of the gradient is brought within -clip_value and clip_value.",
+    option=Option("number", "Bring every gradient within this and its negative."),
+)
+_MAX_NORM = Setting(
+    None,
+    _limit,
+    "float or None",
+    "After a step the incoming weights of every unit are scaled down to this norm where they "
+    "exceed it (Srivastava et al., 2014).",
+    option=Option("number", "Most norm of the incoming weights of a unit."),
+)
+_EMA = Setting(
+    None,
+    _ema,
+    "float or None",
+    "Keep a moving average of the parameters, ``mean = ema mean + (1 - ema) w`` after every "
+    "step from the weights at the start on, and predict with it. Training goes on from the "
+    "weights proper, and so do predictions after a later fit without ema.",
+    option=Option("number", "Keep and use a moving average of the weights, e.g. 0.99."),
+)
+_LAYER_LR = Setting(
+    (),
+    _factors,
+    "sequence of float",
+    "A factor on lr for each layer, 0 to freeze it.",
+    option=Option(
+        "factors",
+        "A factor on the learning rate for each layer, such as 1,1,0.1; 0 freezes it.",
+        "FACTORS",
+        default=None,
+    ),
+)
+
+
 @dataclass(frozen=True)
 class Optimizer:
     """What all optimizers have.
 
     Parameters
     ----------
-    lr : float
-        Learning rate, > 0.
-    weight_decay : float
-        Decoupled weight decay (Loshchilov and Hutter, 2019): ``w = w - lr weight_decay w`` before
-        the step of the rule, on weights only. (Network's l2 is part of the loss instead.)
-    decay_biases : bool
-        Decay the biases too.
-    clip_norm : float or None
-        The gradient of all parameters together is scaled down to this norm where it is longer.
-    clip_value : float or None
-        Every element of the gradient is brought within -clip_value and clip_value.
-    max_norm : float or None
-        After a step the incoming weights of every unit are scaled down to this norm where they
-        exceed it (Srivastava et al., 2014).
-    ema : float or None
-        Keep a moving average of the parameters, ``mean = ema mean + (1 - ema) w`` after every
-        step from the weights at the start on, and predict with it. Training goes on from the
-        weights proper, and so do predictions after a later fit without ema.
-    layer_lr : sequence of float
-        A factor on lr for each layer, 0 to freeze it.
+    **settings
+        The fields below.
     """
 
-    lr: float
-    weight_decay: float = field(default=0.0, kw_only=True)
-    decay_biases: bool = field(default=False, kw_only=True)
-    clip_norm: float | None = field(default=None, kw_only=True)
-    clip_value: float | None = field(default=None, kw_only=True)
-    max_norm: float | None = field(default=None, kw_only=True)
-    ema: float | None = field(default=None, kw_only=True)
-    layer_lr: tuple[float, ...] = field(default=(), kw_only=True)
+    lr: float = field(metadata={"setting": _LR})
+    weight_decay: float = field(
+        default=_WEIGHT_DECAY.default, kw_only=True, metadata={"setting": _WEIGHT_DECAY}
+    )
+    decay_biases: bool = field(
+        default=_DECAY_BIASES.default, kw_only=True, metadata={"setting": _DECAY_BIASES}
+    )
+    clip_norm: float | None = field(
+        default=_CLIP_NORM.default, kw_only=True, metadata={"setting": _CLIP_NORM}
+    )
+    clip_value: float | None = field(
+        default=_CLIP_VALUE.default, kw_only=True, metadata={"setting": _CLIP_VALUE}
+    )
+    max_norm: float | None = field(
+        default=_MAX_NORM.default, kw_only=True, metadata={"setting": _MAX_NORM}
+    )
+    ema: float | None = field(default=_EMA.default, kw_only=True, metadata={"setting": _EMA})
+    layer_lr: tuple[float, ...] = field(
+        default=_LAYER_LR.default, kw_only=True, metadata={"setting": _LAYER_LR}
+    )
 
     def __post_init__(self) -> None:
-        self._set("lr", real(self._called("lr"), self.lr, 0.0, low_open=True))
-        self._set("weight_decay", real(self._called("weight_decay"), self.weight_decay, 0.0))
-        self._set("decay_biases", flag(self._called("decay_biases"), self.decay_biases))
-        for name in ("clip_norm", "clip_value", "max_norm"):
-            value = getattr(self, name)
-            if value is not None:
-                self._set(name, real(self._called(name), value, 0.0, low_open=True))
-        if self.ema is not None:
-            ema = real(self._called("ema"), self.ema, 0.0, 1.0, low_open=True, high_open=True)
-            self._set("ema", ema)
-        layer_lr: Any = self.layer_lr
-        if isinstance(layer_lr, str) or not isinstance(layer_lr, Sequence):
-            raise OptionTypeError(
-                f"{self._called('layer_lr')} must be a list of factors, one for each layer, "
-                f"got {shown(layer_lr)}"
-            )
-        factors = (
-            real(f"layer_lr[{i}] of {type(self).__name__}", factor, 0.0)
-            for i, factor in enumerate(layer_lr)
-        )
-        object.__setattr__(self, "layer_lr", tuple(factors))
+        for name, setting in OPTIMIZER_SETTINGS.items():
+            self._set(name, setting.check(self._called(name), getattr(self, name), {}))
 
     @property
     def options(self) -> UpdateOptions:
@@ -130,7 +198,7 @@ class Optimizer:
     def _called(self, name: str) -> str:
         return f"{name} of {type(self).__name__}"
 
-    def _set(self, name: str, value: float) -> None:
+    def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
     def _check_rate(self, name: str) -> None:
@@ -139,3 +207,8 @@ class Optimizer:
 
     def _check_eps(self, name: str = "eps") -> None:
         self._set(name, real(self._called(name), getattr(self, name), _SMALLEST_EPS))
+
+
+OPTIMIZER_SETTINGS = settings_of(Optimizer)
+if Optimizer.__doc__ is not None:  # python -OO leaves none
+    Optimizer.__doc__ = documented(Optimizer.__doc__, OPTIMIZER_SETTINGS)

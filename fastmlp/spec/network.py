@@ -10,11 +10,11 @@ from typing import Annotated, Any, TypedDict
 from fastmlp import registered
 from fastmlp.checks import share
 from fastmlp.names import ACTIVATIONS, INITIALIZERS, NORMS
+from fastmlp.setting import Option, Setting, settings_in, with_defaults
 from fastmlp.spec import allowed, devices, layers
 from fastmlp.spec.allowed import DTYPES
 from fastmlp.spec.loss_table import TABLE, with_numbers
 from fastmlp.spec.losses import NAMES, OF_CLASSES, OF_VALUES, Loss
-from fastmlp.spec.setting import Option, Setting, settings_in, with_defaults
 
 _QUOTED = ", ".join(f'"{name}"' for name in ACTIVATIONS)
 

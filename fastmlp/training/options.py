@@ -12,7 +12,7 @@ from fastmlp.data.shuffle import as_shuffle
 from fastmlp.errors import OptionError
 from fastmlp.optim import Adam, Optimizer, as_optimizer
 from fastmlp.schedules import as_schedule
-from fastmlp.spec.setting import Option, Setting, settings_in, with_defaults
+from fastmlp.setting import Option, Setting, settings_in, with_defaults
 
 
 def _optimizer(what: str, given: Any, known: Mapping[str, Any]) -> Optimizer:

@@ -14,11 +14,12 @@ from fastmlp.cli.setting_options import check_plain, setting_options, taken, val
 from fastmlp.cli.train import train
 from fastmlp.cli.train_options import TrainOptions
 from fastmlp.errors import OptionError
+from fastmlp.optim.base import OPTIMIZER_SETTINGS
+from fastmlp.setting import Option, Setting, settings_in
 from fastmlp.spec.network import NETWORK_SETTINGS
-from fastmlp.spec.setting import Option, Setting, settings_in
 from fastmlp.training.options import FIT_SETTINGS
 
-SETTINGS = {**NETWORK_SETTINGS, **FIT_SETTINGS}
+SETTINGS = {**NETWORK_SETTINGS, **FIT_SETTINGS, **OPTIMIZER_SETTINGS}
 # They have options of their own making, or come from the table.
 WITHOUT = {"embeddings", "optimizer", "schedule", "callbacks", "shuffle", "verbose"}
 
@@ -31,7 +32,9 @@ def test_every_setting_has_its_option():
         if option is None:
             continue
         param = params[option.name or name]
-        assert param.opts == [f"--{(option.name or name).replace('_', '-')}"]
+        flag = (option.name or name).replace("_", "-")
+        assert param.opts == [f"--{flag}"]
+        assert param.secondary_opts == ([f"--no-{flag}"] if option.kind == "switch" else [])
         assert (param.help, param.metavar) == (option.help, option.metavar)
         if option.default is ... and setting.default is not None:
             typed = param.type.convert(param.default, param, None)
@@ -65,6 +68,8 @@ def test_a_wrong_number_gets_the_sentence_of_the_setting_under_the_name_of_the_o
         ({"residual": "false, true"}, [False, True]),
         ({"seed": 3}, 3),
         ({"device": "auto"}, "auto"),
+        ({"layer_lr": "1,0.5"}, [1.0, 0.5]),
+        ({"decay_biases": False}, False),
     ],
 )
 def test_values_as_python_takes_them(typed, value):
@@ -122,3 +127,4 @@ def test_the_options_of_a_command_are_sorted_into_theirs():
     assert options.target == "y"
     assert set(options.network) == set(NETWORK_SETTINGS) - WITHOUT
     assert set(options.fit) == set(FIT_SETTINGS) - WITHOUT
+    assert set(options.around_rule) == set(OPTIMIZER_SETTINGS)

@@ -1,8 +1,9 @@
 """A setting in one place: its check, its default, its sentence, and its option of the command line.
 
-Settings are declared in a TypedDict, which type checkers read as the names and types that a
-function takes; each has a `Setting` in its annotation. From there come the signature and the
-documentation of the function, what it checks, and the option of ``fastmlp train``.
+Those of a function are declared in a TypedDict, which type checkers read as the names and types
+that it takes, each with a `Setting` in its annotation; those of a dataclass in its fields. From
+there come the signature and the documentation, what is checked, and the options of
+``fastmlp train``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_type_hints
 
@@ -22,8 +23,11 @@ T = TypeVar("T", bound=Callable[..., Any])
 Check = Callable[[str, Any, Mapping[str, Any]], Any]
 
 # How a command line writes a value: `names`, `shares` and `flags` are one for all hidden layers,
-# or one for each with commas; `call` is a name with numbers.
-Kind = Literal["whole", "number", "text", "choice", "names", "shares", "flags", "call"]
+# or one for each with commas; `factors` are one for each layer; `call` is a name with numbers;
+# `switch` is one option for yes and one, with no- before its name, for no.
+Kind = Literal[
+    "whole", "number", "text", "choice", "names", "shares", "flags", "factors", "call", "switch"
+]
 
 # Where a docstring says ``**settings`` in the source, it says each setting at run time.
 _PLACE = "**settings\n"
@@ -66,7 +70,7 @@ class Setting:
     Attributes
     ----------
     default : object
-        Where a user gives none.
+        Where a user gives none; None where it is another one in each class.
     check : callable
         ``check(what, given, known)``: the value to keep, or an OptionError, OptionTypeError or
         DeviceError that begins with `what`; `known` has what was checked before it.
@@ -92,6 +96,12 @@ def settings_in(declared: type) -> Mapping[str, Setting]:
     """The settings of a TypedDict by name, in its order."""
     hints = get_type_hints(declared, include_extras=True)
     return MappingProxyType({name: hint.__metadata__[0] for name, hint in hints.items()})
+
+
+def settings_of(kind: type) -> Mapping[str, Setting]:
+    """The settings in the metadata of a dataclass's fields, by name."""
+    found = {field.name: field.metadata.get("setting") for field in fields(kind)}
+    return MappingProxyType({name: s for name, s in found.items() if s is not None})
 
 
 def with_defaults(
@@ -134,14 +144,14 @@ def takes(declared: type) -> Callable[[T], T]:
             )
         function.__signature__ = signature.replace(parameters=named)
         if what.__doc__ is not None:  # python -OO leaves none
-            what.__doc__ = _documented(what.__doc__, settings)
+            what.__doc__ = documented(what.__doc__, settings)
         return what
 
     return described
 
 
-def _documented(text: str, settings: Mapping[str, Setting]) -> str:
-    """`text` with each setting where it says ``**settings``."""
+def documented(text: str, settings: Mapping[str, Setting]) -> str:
+    """The docstring `text` with each setting where it says ``**settings``."""
     before, place, after = text.partition(_PLACE)
     if not place:
         return text

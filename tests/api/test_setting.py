@@ -11,8 +11,9 @@ import pytest
 import fastmlp
 from fastmlp.checks import integer
 from fastmlp.errors import OptionError
+from fastmlp.optim.base import OPTIMIZER_SETTINGS
+from fastmlp.setting import Setting, settings_in, takes, with_defaults
 from fastmlp.spec.network import NETWORK_SETTINGS, NetworkSettings, NetworkSpec
-from fastmlp.spec.setting import Setting, settings_in, takes, with_defaults
 from fastmlp.training.options import FIT_SETTINGS, FitOptions, FitSettings
 
 DECLARED = [
@@ -47,6 +48,19 @@ def test_names_defaults_and_sentences_agree(function, documented, declared, sett
 def test_what_is_kept_has_a_field_for_each_setting(kept, settings, other):
     names = [setting.kept_as or name for name, setting in settings.items()]
     assert [field.name for field in fields(kept)] == [*other, *names]
+
+
+def test_an_optimizer_documents_and_checks_its_fields():
+    text = words(fastmlp.optim.Optimizer.__doc__)
+    named = {field.name: field for field in fields(fastmlp.optim.Optimizer)}
+    assert list(OPTIMIZER_SETTINGS) == list(named)
+    for name, setting in OPTIMIZER_SETTINGS.items():
+        assert words(f"{name} : {setting.type} {setting.text}") in text
+        assert setting.default == (None if name == "lr" else named[name].default)
+    with pytest.raises(OptionError, match=r"^ema of Adam must be > 0 and < 1, got 2$"):
+        fastmlp.optim.Adam(ema=2)
+    with pytest.raises(OptionError, match=r"^layer_lr\[1\] of Adam must be >= 0, got -1$"):
+        fastmlp.optim.Adam(layer_lr=[1, -1])
 
 
 def test_a_default_is_what_it_would_be_if_it_were_given():
