@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from . import activations
+from .layer_kinds import LAYER_KINDS
 from .rules import RULES
 
 ACTIVATIONS = tuple(activations.TABLE)
@@ -30,7 +31,7 @@ LOSSES = (
 OPTIMIZERS = tuple(RULES)
 
 # Of the sums of a hidden layer, before its activation.
-NORMS = ("none", "layer", "rms", "batch")
+NORMS = tuple(LAYER_KINDS)
 
 INITIALIZERS = (
     "auto",

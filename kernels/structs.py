@@ -89,11 +89,12 @@ class Layer(NamedTuple):
     keep_threshold: int  # a unit is kept where 32 random bits are below this; 0: no dropout
     block_in: int  # rows of X that stay in the second-level cache
     block_out: int  # rows of dZ that do
-    norm: int  # position in codes.NORMS
-    scale: int  # in params, of a normalised layer
-    normed: int  # in work, (batch_size, ld_out): Z^ of a normalised layer
-    statistics: int  # in work: see kernels/cpu/norms.py
-    sums: int  # in work, (chunks, 2, out_pad): likewise
+    norm: int  # its kind: position in codes.NORMS; those below are of kinds that are not plain
+    n_vectors: int  # of LayerKind.vectors
+    scale: int  # in params, (n_vectors, out_pad): the kind's vectors
+    normed: int  # in work, (batch_size, ld_out): Z, or Z^ of a normalised layer
+    statistics: int  # in work: see LayerKind.statistics_elems
+    sums: int  # in work, (chunks, 1 + n_vectors, out_pad): see kernels/layer_kinds.py
     running: int  # in running, (2, out_pad), of a batch-normalised layer
     residual: int  # 1: act_in is added to act_out
     da: int  # in work, (batch_size, ld_out): dA where it is wanted beside dZ, else 0

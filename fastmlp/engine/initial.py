@@ -88,8 +88,8 @@ def initialise(params: np.ndarray, plan: ParameterPlan, spec: NetworkSpec) -> No
         for rows, values in _weight_blocks(layer.n_in, layer.n_out, number, spec):
             for panel, columns in plan.panel_views(params, layer):
                 panel[rows] = values[:, columns]
-        if layer.norm != "none":
-            params[layer.scale : layer.scale + layer.n_out] = 1.0
+        for vector, where in layer.vectors():
+            params[where] = vector.initial
     for number, table in enumerate(plan.embeddings):
         view, seed = plan.table_view(params, table), spec.seed
         for rows, first, n in _row_blocks(table.n_categories, table.width):

@@ -170,7 +170,7 @@ class ParameterStore:
     # ---- batch normalisation ---------------------------------------------------------------
 
     def _running_elems(self) -> int:
-        return sum(2 * layer.out_pad for layer in self.plan.layers if layer.norm == "batch")
+        return sum(2 * layer.out_pad for layer in self.plan.layers if layer.kind.keeps_running)
 
     def running_offsets(self) -> list[int]:
         """Where each layer's statistics lie in `running`; 0 for layers that have none."""
@@ -201,7 +201,8 @@ class ParameterStore:
         if fold is None or fold[0] != version:
             folded = used.copy()
             for i, (mean, variance) in self._running_views():
-                _fold_layer(folded, self.plan, i, mean, variance)
+                if self.plan.layers[i].kind.folds:
+                    _fold_layer(folded, self.plan, i, mean, variance)
             # Another thread may train meanwhile: then the version is another at its end.
             self._fold = fold = (version, folded)
         return fold[1]
@@ -283,8 +284,8 @@ class ParameterStore:
 def _running_offsets(plan: ParameterPlan) -> list[int]:
     offsets, at = [], 0
     for layer in plan.layers:
-        offsets.append(at if layer.norm == "batch" else 0)
-        at += 2 * layer.out_pad if layer.norm == "batch" else 0
+        offsets.append(at if layer.kind.keeps_running else 0)
+        at += 2 * layer.out_pad if layer.kind.keeps_running else 0
     return offsets
 
 
@@ -294,7 +295,7 @@ def _running_views(
     """Number, means (out,) and variances (out,) of each batch-normalised layer."""
     views = []
     for i, (layer, at) in enumerate(zip(plan.layers, _running_offsets(plan), strict=True)):
-        if layer.norm == "batch":
+        if layer.kind.keeps_running:
             both = running[at : at + 2 * layer.out_pad].reshape(2, layer.out_pad)
             views.append((i, (both[0, : layer.n_out], both[1, : layer.n_out])))
     return views

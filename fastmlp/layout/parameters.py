@@ -8,13 +8,17 @@ step allocates nothing. Offsets are in elements.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from fastmlp.names import LAYER_KINDS, PLAIN, LayerKind, Vector
+
 CACHE_LINE_BYTES = 64
+# Fields of `Parameters` that hold vectors of some kind of layer.
+VECTORS = tuple(dict.fromkeys(v.name for kind in LAYER_KINDS.values() for v in kind.vectors))
 # Rows of W in a task of the tiles phase, in panels: enough work to be worth handing out, and
 # enough tasks for every thread of a wide machine.
 TASK_PANELS = 4
@@ -89,8 +93,27 @@ class LayerPlan:
     out_pad: int  # columns of all panels: n_out up to whole vectors
     weight: int  # offset of W's panels
     bias: int  # offset of the bias, out_pad elements
-    norm: str = "none"
-    scale: int = 0  # offset of a normalised layer's scale, out_pad elements
+    norm: str = PLAIN  # its kind
+
+    @property
+    def kind(self) -> LayerKind:
+        return LAYER_KINDS[self.norm]
+
+    @property
+    def scale(self) -> int:
+        """Offset of the vectors of its kind, out_pad elements each; 0 where it has none."""
+        return self.bias + self.out_pad if self.kind.vectors else 0
+
+    def vectors(self) -> Iterator[tuple[Vector, slice]]:
+        """Each vector of its kind, and where its elements (n_out,) lie."""
+        for number, vector in enumerate(self.kind.vectors):
+            at = self.scale + number * self.out_pad
+            yield vector, slice(at, at + self.n_out)
+
+    @property
+    def end(self) -> int:
+        """Offset behind all of it."""
+        return self.bias + self.kind.n_sums * self.out_pad
 
 
 @dataclass(frozen=True)
@@ -144,13 +167,12 @@ class ParameterPlan:
         `embeddings`: column, number of categories and width of each.
         """
         layers, tables, at, position = [], [], 0, 0
-        kinds = norms + ("none",) * (len(sizes) - 1 - len(norms))
+        kinds = norms + (PLAIN,) * (len(sizes) - 1 - len(norms))
         for (n_in, n_out), norm in zip(itertools.pairwise(sizes), kinds, strict=True):
             in_pad, out_pad = round_up(n_in, lanes), round_up(n_out, lanes)
             bias = at + in_pad * out_pad
-            scale = bias + out_pad if norm != "none" else 0
-            layers.append(LayerPlan(n_in, n_out, in_pad, out_pad, at, bias, norm, scale))
-            at = bias + (2 if scale else 1) * out_pad
+            layers.append(LayerPlan(n_in, n_out, in_pad, out_pad, at, bias, norm))
+            at = layers[-1].end
         for column, n_categories, width in embeddings:
             tables.append(EmbeddingPlan(column, n_categories, width, at, position))
             at += round_up(n_categories, lanes) * width
@@ -161,6 +183,11 @@ class ParameterPlan:
         """(first column, width) of each panel of a layer."""
         wide = 2 * self.lanes if self.has_panels else layer.out_pad
         return [(c, min(wide, layer.out_pad - c)) for c in range(0, layer.out_pad, wide)]
+
+    @property
+    def meets(self) -> bool:
+        """Whether some layer's statistics are over the rows of a minibatch."""
+        return any(layer.kind.meets for layer in self.layers)
 
     @property
     def n_embedded(self) -> int:
@@ -179,9 +206,9 @@ class ParameterPlan:
     def pack(self, params: np.ndarray, plain: Parameters) -> None:
         """Write plain arrays to where they lie; padding is untouched."""
         self.pack_layers(params, plain.weights, plain.biases)
-        for layer, scale in zip(self.layers, plain.scales, strict=True):
-            if layer.norm != "none":
-                params[layer.scale : layer.scale + layer.n_out] = scale
+        for number, layer in enumerate(self.layers):
+            for vector, where in layer.vectors():
+                params[where] = getattr(plain, vector.name)[number]
         for table, values in zip(self.embeddings, plain.embeddings, strict=True):
             self.table_view(params, table)[...] = values
 
@@ -201,9 +228,9 @@ class ParameterPlan:
                 weight[:, columns] = panel
             plain.weights.append(weight)
             plain.biases.append(params[layer.bias : layer.bias + layer.n_out].copy())
-            normed = layer.norm != "none"
-            scale = params[layer.scale : layer.scale + layer.n_out].copy() if normed else None
-            plain.scales.append(scale)
+            own = {vector.name: params[where].copy() for vector, where in layer.vectors()}
+            for name in VECTORS:
+                getattr(plain, name).append(own.get(name))
         plain.embeddings = [self.table_view(params, table).copy() for table in self.embeddings]
         return plain
 

@@ -34,8 +34,8 @@ class WorkPlan:
     dz: tuple[int, ...]  # offsets, one a weight matrix
     weight_t: tuple[int, ...]  # offsets of W^T, one a weight matrix
     normed: tuple[int, ...]  # offsets of the normalised values of each layer, 0 for none
-    statistics: tuple[int, ...]  # of its statistics: see kernels/cpu/norms.py
-    sums: tuple[int, ...]  # of its sums over chunks of rows, two for each chunk
+    statistics: tuple[int, ...]  # of its statistics: see kernels/layer_kinds.py
+    sums: tuple[int, ...]  # of its sums over chunks of rows: likewise
     da: tuple[int, ...]  # of dA of the input and of each layer, 0 where only dZ is kept
     columns: int  # offset of the data as it came, where some of it is embedded
     columns_ld: int
@@ -172,12 +172,13 @@ def _normalised(
     n_chunks = -(-batch_size // tile_rows)
     offsets = []
     for layer, ld in zip(layers, leading[1:], strict=True):
-        if layer.norm == "none":
+        kind = layer.kind
+        if kind.is_plain:
             offsets.append((0, 0, 0))
             continue
-        of_chunks = n_chunks * 2 * layer.out_pad
-        each = 3 * layer.out_pad + of_chunks if layer.norm == "batch" else batch_size
-        offsets.append((room.take(batch_size * ld), room.take(each), room.take(of_chunks)))
+        n_statistics = kind.statistics_elems(batch_size, layer.out_pad, n_chunks)
+        n_sums = n_chunks * kind.n_sums * layer.out_pad
+        offsets.append((room.take(batch_size * ld), room.take(n_statistics), room.take(n_sums)))
     normed, statistics, sums = zip(*offsets, strict=True)
     return normed, statistics, sums
 
@@ -200,7 +201,7 @@ def _is_banded(parameters: ParameterPlan, batch_size: int, gradient_bytes: int) 
     return (
         pays_in_bands(batch_size, gradient_bytes)
         and not parameters.embeddings
-        and all(layer.norm != "batch" for layer in parameters.layers)
+        and not parameters.meets
     )
 
 

@@ -12,6 +12,7 @@ from fastmlp.checks import shown
 from fastmlp.data.inputs import as_numbers, check_finite
 from fastmlp.errors import DataError, OptionTypeError, ShapeError
 from fastmlp.layout.parameters import Parameters
+from fastmlp.spec.layers import kinds_of
 from fastmlp.spec.network import NetworkSpec
 
 
@@ -29,10 +30,9 @@ def checked_layers(
 
 def checked_scales(spec: NetworkSpec, scales: Any, prefix: str = "") -> list[np.ndarray | None]:
     """The same of the scales of normalised layers, None for the others."""
-    norms = (*spec.norms, "none")
     shapes = [
-        None if norm == "none" else (n_out,)
-        for n_out, norm in zip(spec.sizes[1:], norms, strict=True)
+        (n_out,) if "scales" in (vector.name for vector in kind.vectors) else None
+        for n_out, kind in zip(spec.sizes[1:], kinds_of(spec.norms), strict=True)
     ]
     return _checked(scales, shapes, spec.dtype, f"{prefix}scales")
 
@@ -56,7 +56,7 @@ def checked_running(
     spec: NetworkSpec, running: Mapping[int, Sequence[Any]]
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Means and variances of batch-normalised layers."""
-    layers = [i for i, norm in enumerate(spec.norms) if norm == "batch"]
+    layers = [i for i, kind in enumerate(kinds_of(spec.norms)) if kind.keeps_running]
     checked = {}
     for i in layers:
         shapes = [(spec.sizes[i + 1],)] * 2
@@ -96,19 +96,19 @@ def summary(spec: NetworkSpec) -> str:
     rows = [("layer", "in", "out", "activation", "dropout", "parameters", "bytes")]
     activations = (*spec.activations, "(output)")
     dropout = (*(f"{rate:g}" for rate in spec.dropout), "-")
-    norms, residual = (*spec.norms, "none"), (*spec.residual, False)
+    kinds, residual = kinds_of(spec.norms), (*spec.residual, False)
     for column, n_categories, width in spec.embeddings:
         n = n_categories * width
         size = (str(n_categories), str(width))
         rows.append((f"column {column}", *size, "embedding", "-", f"{n:,}", _bytes(n, spec)))
     for i, (n_in, n_out) in enumerate(pairwise(spec.layer_sizes)):
-        n = (n_in + (1 if norms[i] == "none" else 2)) * n_out
+        n = (n_in + kinds[i].n_sums) * n_out
         rows.append(
             (
                 str(i),
                 str(n_in),
                 str(n_out),
-                ("" if norms[i] == "none" else f"{norms[i]} norm, ")
+                ("" if kinds[i].is_plain else f"{kinds[i].name} norm, ")
                 + activations[i]
                 + (" + input" if residual[i] else ""),
                 dropout[i],

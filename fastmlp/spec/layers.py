@@ -7,7 +7,7 @@ from typing import Any
 
 from fastmlp.checks import flag, integer, is_sequence, name_among, shown
 from fastmlp.errors import OptionError, OptionTypeError
-from fastmlp.names import NORMS
+from fastmlp.names import LAYER_KINDS, NORMS, PLAIN, LayerKind
 
 # A category is read from the table in the network's dtype: float32 has all integers below 2^24.
 MAX_CATEGORIES = 2**24
@@ -16,10 +16,10 @@ MAX_CATEGORIES = 2**24
 def norms(norm: Any, n_hidden: int) -> tuple[str, ...]:
     """The normalisation of each hidden layer, from one for all or a list."""
     if not is_sequence(norm):
-        name = name_among("norm", "none" if norm is None else norm, NORMS)
-        if name != "none" and n_hidden == 0:
+        name = name_among("norm", PLAIN if norm is None else norm, NORMS)
+        if name != PLAIN and n_hidden == 0:
             raise OptionError(
-                f"norm acts on hidden layers and sizes has none, got {name!r}; use norm='none'"
+                f"norm acts on hidden layers and sizes has none, got {name!r}; use norm={PLAIN!r}"
             )
         return (name,) * n_hidden
     if len(norm) != n_hidden:
@@ -28,6 +28,11 @@ def norms(norm: Any, n_hidden: int) -> tuple[str, ...]:
             f"got {len(norm)} names; the output layer has none"
         )
     return tuple(name_among(f"norm[{i}]", name, NORMS) for i, name in enumerate(norm))
+
+
+def kinds_of(norms: tuple[str, ...]) -> tuple[LayerKind, ...]:
+    """The records of every layer's kind, the output layer's last."""
+    return tuple(LAYER_KINDS[name] for name in (*norms, PLAIN))
 
 
 def residual_connections(residual: Any, sizes: tuple[int, ...], n_inputs: int) -> tuple[bool, ...]:

@@ -325,8 +325,8 @@ class NetworkSpec:
     def n_parameters(self) -> int:
         """Number of all trained values."""
         n = sum((n_in + 1) * n_out for n_in, n_out in pairwise(self.layer_sizes))
-        normed = zip(self.sizes[1:], self.norms, strict=False)
-        n += sum(size for size, norm in normed if norm != "none")
+        kinds = zip(self.sizes[1:], layers.kinds_of(self.norms), strict=True)
+        n += sum(size * len(kind.vectors) for size, kind in kinds)
         return n + sum(n_categories * width for _, n_categories, width in self.embeddings)
 
     def on(self, device: object) -> NetworkSpec:

@@ -14,6 +14,7 @@ from fastmlp.interrupts import held_back
 from fastmlp.layout.parameters import Parameters
 from fastmlp.optim import LBFGS
 from fastmlp.schedules import Constant
+from fastmlp.spec.layers import kinds_of
 from fastmlp.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -98,8 +99,9 @@ class FullBatch(Trainer):
             raise _refusal("dropout=0", f"rates {spec.dropout} (inputs {spec.input_dropout:g})")
         if spec.l1:
             raise _refusal("l1=0, as the penalty has corners", f"l1={spec.l1:g}")
-        if "batch" in spec.norms:
-            raise _refusal("norm other than 'batch'", f"norm={list(spec.norms)}")
+        for kind in kinds_of(spec.norms):
+            if not kind.in_full_batch:
+                raise _refusal(f"norm other than {kind.name!r}", f"norm={list(spec.norms)}")
         if options.batch_size is not None and options.batch_size < len(self._data.X):
             raise _refusal(
                 f"all {len(self._data.X)} rows in a step", f"batch_size={options.batch_size}"

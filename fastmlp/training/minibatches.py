@@ -11,6 +11,7 @@ from fastmlp.data.shuffle import chosen, name_of
 from fastmlp.errors import GradientFlowWarning, OptionError, TrainingDivergedError
 from fastmlp.schedules.base import Schedule, learning_rates
 from fastmlp.schedules.plateau import ReduceOnPlateau
+from fastmlp.spec.layers import kinds_of
 from fastmlp.training.epochs import EpochLoop, LoopState, Piece
 from fastmlp.training.gradient_flow import gradient_trouble
 from fastmlp.training.trainer import Trainer
@@ -40,10 +41,12 @@ class Minibatches(Trainer):
                 f"layer_lr of {type(optimizer).__name__} must have a factor for each of the "
                 f"{len(spec.sizes) - 1} layers, got {len(optimizer.layer_lr)}"
             )
-        if "batch" in spec.norms and self.batch_size < 2:
+        kind = max(kinds_of(spec.norms), key=lambda kind: kind.least_rows)
+        if self.batch_size < kind.least_rows:
             raise OptionError(
-                "norm='batch' needs minibatches of at least 2 rows, as one row has no variance, "
-                f"got {self.batch_size}; use a larger batch_size, or norm='layer'"
+                f"norm={kind.name!r} needs minibatches of at least {kind.least_rows} rows, as one "
+                f"row has no variance, got {self.batch_size}; use a larger batch_size, or "
+                "norm='layer'"
             )
         self._plateau: ReduceOnPlateau | None = None
         if isinstance(self._options.schedule, ReduceOnPlateau):

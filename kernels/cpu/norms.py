@@ -50,18 +50,19 @@ def meet(p, number, direction, has_first_row):
 
 
 @njit
-def normalise(p, layer, number, r0, r1, n_rows):
-    """Z^ in place of Z in layer.normed, and N in layer.act_out, for rows r0 to r1 of n_rows.
+def normalise_each(p, layer, number, r0, r1, n_rows):
+    """Z^ in place of Z in layer.normed, and N in layer.act_out, each row by itself."""
+    normalise_rows(p.params, p.work, layer, r0, r1)
+    return False
 
-    Returns whether to leave the step: then nothing was done.
-    """
-    if layer.norm == BATCH:
-        chunk_moments(p.work, layer, r0, r1)
-        if meet(p, number, FORWARD, r0 == 0 and r1 > 0):
-            return True
-        normalise_columns(p.params, p.work, layer, r0, r1, n_rows)
-    else:
-        normalise_rows(p.params, p.work, layer, r0, r1)
+
+@njit
+def normalise_batch(p, layer, number, r0, r1, n_rows):
+    """The same over all rows of the minibatch; returns whether to leave the step."""
+    chunk_moments(p.work, layer, r0, r1)
+    if meet(p, number, FORWARD, r0 == 0 and r1 > 0):
+        return True
+    normalise_columns(p.params, p.work, layer, r0, r1, n_rows)
     return False
 
 
@@ -153,18 +154,20 @@ def normalise_columns(params, work, layer, r0, r1, n_rows):
 
 
 @njit
-def normalise_backward(p, layer, number, r0, r1, n_rows):
-    """dZ in place of dN in layer.dz, and the sums over chunks that dscale and dbias are made of.
-
-    Returns whether to leave the step.
-    """
+def each_backward(p, layer, number, r0, r1, n_rows):
+    """dZ in place of dN in layer.dz, and the sums over chunks that dbias and dscale are made of."""
     chunk_sums(p.work, layer, r0, r1)
-    if layer.norm == BATCH:
-        if meet(p, number, BACKWARD, r0 == 0 and r1 > 0):
-            return True
-        columns_backward(p.params, p.work, layer, r0, r1, n_rows)
-    else:
-        rows_backward(p.params, p.work, layer, r0, r1)
+    rows_backward(p.params, p.work, layer, r0, r1)
+    return False
+
+
+@njit
+def batch_backward(p, layer, number, r0, r1, n_rows):
+    """The same, for all rows together; returns whether to leave the step."""
+    chunk_sums(p.work, layer, r0, r1)
+    if meet(p, number, BACKWARD, r0 == 0 and r1 > 0):
+        return True
+    columns_backward(p.params, p.work, layer, r0, r1, n_rows)
     return False
 
 

@@ -163,3 +163,9 @@ def embedding_at(p, number):
 def panel_vectors(layer, column, lanes):
     """Width in vectors of the panel at `column`: 2, or 1 for a last one that suffices so."""
     return 2 if layer.out_pad - column >= 2 * lanes else 1
+
+
+@njit
+def vector_at(layer, part):
+    """Where the vectors of a layer begin in params: the bias, then those of its kind."""
+    return layer.bias if part == 0 else layer.scale + (part - 1) * layer.out_pad

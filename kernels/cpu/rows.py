@@ -22,8 +22,8 @@ from .dropout import drop
 from .embedding import embed_rows
 from .gather import gather_ahead, gather_rows, gather_targets, prefetch_targets
 from .gemm import activate_block, backward_rows, forward_rows
+from .layer_kinds import between_backward, between_forward
 from .losses import row_losses
-from .norms import normalise, normalise_backward
 from .records import layer_at
 from .simd import lanes_of, like, load, store
 from .sync import atomic_load, atomic_store, barrier_apart
@@ -136,7 +136,7 @@ def forward(p, thread, n_threads, r0, r1, n_rows, epoch, step):
         if split:
             barrier_apart(p.sync, n_threads, thread, p.job[Job.THREAD_WORDS])
         if layer.norm != 0:
-            if normalise(p, layer, i, r0, r1, n_rows):
+            if between_forward(p, layer, i, r0, r1, n_rows):
                 return True
             activate_block(
                 p.work, layer.act_out, layer.dz, layer.ld_out, r0, r1, layer.n_out,
@@ -183,7 +183,7 @@ def backward(p, r0, r1, n_rows):
         if aborted(p):
             return
         layer = layer_at(p, i)
-        if layer.norm != 0 and normalise_backward(p, layer, i, r0, r1, n_rows):
+        if layer.norm != 0 and between_backward(p, layer, i, r0, r1, n_rows):
             return
         if layer.in_t == 0:
             return

@@ -27,7 +27,7 @@ from .gemm import (
 )
 from .muon import momentum_block, orthogonal_steps, orthogonalises
 from .norms import CHUNK
-from .records import embedding_at, layer_at, panel_vectors, task_at
+from .records import embedding_at, layer_at, panel_vectors, task_at, vector_at
 from .shuffle import next_rows_at
 from .simd import lanes_of, like, load, reduce_add, select, sqrt, store
 from .sync import barrier
@@ -64,7 +64,7 @@ def pack_dz(p, layer, column, width, n_rows, packed_at):
 
 @inlined
 def run_weight_task(p, task, n_rows, scratch_at, dz_at, ld_dz, scale, l2, decay, h):
-    """dW of one task, and db and dscale for the task at the top of its panel.
+    """dW of one task, and those of the vectors for the task at the top of its panel.
 
     dz: the panel of dZ, rows ld_dz apart. The weights of a tile are updated before the next tile
     is summed: stores wait for lines that other threads have read, which takes no time while the
@@ -112,9 +112,10 @@ def run_weight_task(p, task, n_rows, scratch_at, dz_at, ld_dz, scale, l2, decay,
             transposed = whole
     vector_squares, _ = nothing_yet(p)
     if task.i0 == 0:
-        for part in range(2 if layer.norm != 0 else 1):
-            # The sums over rows that a normalised layer has made already, chunk by chunk.
-            sums_at, ld = layer.sums + part * layer.out_pad + column, 2 * layer.out_pad
+        for part in range(1 + layer.n_vectors):
+            # The sums over rows that a layer that is not plain has made already, chunk by chunk.
+            sums_at = layer.sums + part * layer.out_pad + column
+            ld = (1 + layer.n_vectors) * layer.out_pad
             n_sums = (n_rows + CHUNK - 1) // CHUNK
             if layer.norm == 0:
                 sums_at, ld, n_sums = dz_at, ld_dz, n_rows
@@ -123,9 +124,8 @@ def run_weight_task(p, task, n_rows, scratch_at, dz_at, ld_dz, scale, l2, decay,
             else:
                 bias_gradient(p.work, vectors, n_sums, ld, sums_at, scratch_at)
             vector_squares, faults = use_block(
-                p, (layer.bias if part == 0 else layer.scale) + column, width, scratch_at, scale,
-                0.0, 0.0, bias_decay(p, decay), p.job[Job.HAS_AVERAGE] != 0, h, vector_squares,
-                faults,
+                p, vector_at(layer, part) + column, width, scratch_at, scale, 0.0, 0.0,
+                bias_decay(p, decay), p.job[Job.HAS_AVERAGE] != 0, h, vector_squares, faults,
             )  # fmt: skip
     mark_faults(p, faults, task.layer)
     return float(reduce_add(squares)), float(reduce_add(vector_squares))
@@ -193,8 +193,8 @@ def apply_task(p, number, factor, decay, h):
         apply_block(p, block, n_elems, factor, decay, averages_weights(p), h, task.layer)
     if task.i0 == 0:
         rest = bias_decay(p, decay)
-        for part in range(2 if layer.norm != 0 else 1):
-            at = (layer.bias if part == 0 else layer.scale) + column
+        for part in range(1 + layer.n_vectors):
+            at = vector_at(layer, part) + column
             apply_block(p, at, width, factor, rest, averaging, h, task.layer)
     if not moves_later:
         transpose_rows(p, layer, column, task.i0, task.i1)

@@ -76,7 +76,7 @@ def _of_both_types(large: bool) -> Cases:
     cases["class probabilities"] = {"sizes": [5, 7, 4], "soft": True, "weights": True}
     for rule in HYPER:
         cases[f"rule {rule}"] = {"sizes": [5, 9, 7, 3], "rule": rule}
-    for norm in ("layer", "rms", "batch"):
+    for norm in names.NORMS[1:]:
         cases[f"norm {norm}"] = {
             "sizes": [5, 7, 6, 3], "norm": norm, "dropout": 0.2, "activation": "gelu",
         }  # fmt: skip

@@ -44,6 +44,17 @@ ACTIVATIONS = {
 }
 
 
+# Between the sums and the activation: (z, scale, bias, running statistics or None).
+NORMS = {
+    "none": lambda z, scale, bias, running: z + bias,
+    "layer": lambda z, scale, bias, running: F.layer_norm(z, z.shape[1:], scale, bias, 1e-5),
+    "rms": lambda z, scale, bias, running: F.rms_norm(z, z.shape[1:], scale, 1e-5) + bias,
+    "batch": lambda z, scale, bias, running: F.batch_norm(
+        z, *running, scale, bias, training=True, momentum=0.1
+    ),
+}
+
+
 def quantile_rows(values, y, q):
     return torch.maximum(q * (y - values), (q - 1.0) * (y - values))
 
@@ -196,15 +207,7 @@ class Case:
         a = torch.cat([*tables, X[:, others]], dim=1)
         for i, activation in enumerate(self.activations):
             z, bias = a @ arrays[f"weights.{i}"], arrays[f"biases.{i}"]
-            norm, scale = self.spec.norms[i], arrays.get(f"scales.{i}")
-            if norm == "layer":
-                z = F.layer_norm(z, z.shape[1:], scale, bias, 1e-5)
-            elif norm == "rms":
-                z = F.rms_norm(z, z.shape[1:], scale, 1e-5) + bias
-            elif norm == "batch":
-                z = F.batch_norm(z, *running[i], scale, bias, training=True, momentum=0.1)
-            else:
-                z = z + bias
+            z = NORMS[self.spec.norms[i]](z, arrays.get(f"scales.{i}"), bias, running.get(i))
             value = ACTIVATIONS[activation](z)
             a = a + value if self.spec.residual[i] else value
         last = len(self.activations)

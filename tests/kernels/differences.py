@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastmlp.kernels.layer_kinds import LAYER_KINDS
 from tests.reference.network import Network
 
 STEP = 2.0**-16
@@ -72,7 +73,7 @@ def compare(
         array[position] = value
         engine.set_all_parameters(plain)
         net.set_named(arrays)
-        if "batch" in net.norms:
+        if any(LAYER_KINDS[norm].meets for norm in net.norms):
             return engine.loss_and_all_gradients(data)[0], net.kink_sides(X, y)
         return engine.evaluate(data) + net.penalty(), net.kink_sides(X, y)
 

@@ -1,4 +1,4 @@
-"""A normalised layer in guarded memory, and the kernels that take the whole way."""
+"""A layer that is not plain in guarded memory, and the kernels that take the whole way."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp.kernels import codes
-from fastmlp.kernels.cpu import norms
+from fastmlp.kernels.cpu import layer_kinds
 from fastmlp.kernels.cpu.width import LANES
+from fastmlp.kernels.layer_kinds import LAYER_KINDS
 from fastmlp.kernels.structs import Job, Layer, Sync
 from tests.reference import norms as reference
 from tests.reference.products import padded, padded_rows
@@ -29,16 +30,16 @@ class Part(NamedTuple):
 
 @compiled
 def normalise(p, layer, r0, r1, n_rows):
-    return norms.normalise(p, layer, 0, r0, r1, n_rows)
+    return layer_kinds.between_forward(p, layer, 0, r0, r1, n_rows)
 
 
 @compiled
 def normalise_backward(p, layer, r0, r1, n_rows):
-    return norms.normalise_backward(p, layer, 0, r0, r1, n_rows)
+    return layer_kinds.between_backward(p, layer, 0, r0, r1, n_rows)
 
 
 class Case:
-    """A normalised layer in guarded memory: NaN where outputs go and between the rows."""
+    """Such a layer: NaN where outputs go and between the rows."""
 
     def __init__(self, dtype, kind, n_rows, n_units, *, z=None, seed=0):
         rng, lanes = np.random.default_rng(seed), LANES[dtype]
@@ -49,7 +50,7 @@ class Case:
         self.z = self.z.astype(dtype).astype(float)
         self.scale, self.bias = rng.uniform(0.5, 1.5, n_units), rng.standard_normal(n_units)
         self.dn = rng.standard_normal((n_rows, n_units))
-        n_statistics = (3 + 2 * self.n_chunks) * self.out_pad if kind == "batch" else n_rows
+        n_statistics = LAYER_KINDS[kind].statistics_elems(n_rows, self.out_pad, self.n_chunks)
         self.params = Memory(dtype, scale=self.vector(self.scale), bias=self.vector(self.bias))
         self.work = Memory(
             dtype, normed=self.rows(self.z), act_out=nans(n_rows, self.ld), dz=self.rows(self.dn),
@@ -80,7 +81,8 @@ class Case:
         work, params = self.work.at, self.params.at
         fields = dict.fromkeys(Layer._fields, 0) | {
             "n_out": self.n_units, "out_pad": self.out_pad, "ld_out": self.ld,
-            "norm": codes.NORMS.index(self.kind), "scale": params["scale"], "bias": params["bias"],
+            "norm": codes.NORMS.index(self.kind), "n_vectors": len(LAYER_KINDS[self.kind].vectors),
+            "scale": params["scale"], "bias": params["bias"],
             "normed": work["normed"], "act_out": work["act_out"], "dz": work["dz"],
             "statistics": work["statistics"], "sums": work["sums"],
             "running": self.running.at["running"],

@@ -76,9 +76,7 @@ class Problem:
 # What stands around the layers; hidden layers are equally wide, for residual connections.
 KINDS = {
     "plain": {},
-    "layer": {"norm": "layer"},
-    "rms": {"norm": "rms"},
-    "batch": {"norm": "batch"},
+    **{norm: {"norm": norm} for norm in codes.NORMS[1:]},
     "residual": {"residual": True},
     "residual batch": {"residual": True, "norm": "batch"},
     "embeddings": {"embeddings": {1: (4, 3), 4: (2, 5)}},

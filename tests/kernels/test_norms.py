@@ -8,8 +8,10 @@ import threading
 import numpy as np
 import pytest
 
+from fastmlp.kernels import codes
 from fastmlp.kernels.cpu import norms
 from fastmlp.kernels.cpu.width import LANES
+from fastmlp.kernels.layer_kinds import LAYER_KINDS
 from fastmlp.kernels.structs import Job, Sync
 from tests.reference import norms as reference
 
@@ -18,7 +20,7 @@ from .tools import DTYPES, TALLEST, compiled, straddling
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 each_row_kind = pytest.mark.parametrize("kind", ["layer", "rms"])
-each_kind = pytest.mark.parametrize("kind", ["layer", "rms", "batch"])
+each_kind = pytest.mark.parametrize("kind", codes.NORMS[1:])
 
 
 @compiled
@@ -291,7 +293,7 @@ def test_update_running_moves_a_tenth_of_the_way_to_mean_and_unbiased_variance(d
 
 
 @each_dtype
-@pytest.mark.parametrize("kind", ["layer", "rms", "none"])
+@pytest.mark.parametrize("kind", [k.name for k in LAYER_KINDS.values() if not k.keeps_running])
 def test_update_running_leaves_other_layers_alone(kind, dtype):
     case = Case(dtype, kind, 5, 7)
     before = case.running.data.copy()

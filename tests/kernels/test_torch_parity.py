@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from fastmlp.kernels import codes
+from fastmlp.kernels.layer_kinds import PLAIN
 from fastmlp.optim import UpdateOptions
 from tests.reference.optimizers import TORCH
 
-from .beside_torch import ACTIVATIONS, N_STEPS, Case, formula_rows, torch_loss
+from .beside_torch import ACTIVATIONS, N_STEPS, NORMS, Case, formula_rows, torch_loss
 from .tools import DTYPES, loss_of, outputs_for, random_targets
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
@@ -92,7 +93,7 @@ def test_every_rule_takes_the_steps_of_pytorch(rule, options, dtype, record_prop
 
 
 @each_dtype
-@pytest.mark.parametrize("norm", [name for name in codes.NORMS if name != "none"])
+@pytest.mark.parametrize("norm", [name for name in NORMS if name != PLAIN])
 @pytest.mark.parametrize("options", ["alone", "all"])
 @each_rule
 def test_every_rule_takes_the_steps_of_pytorch_through_normalised_layers(

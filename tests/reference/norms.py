@@ -1,4 +1,5 @@
-"""Normalisation of the sums Z (rows, units): normed values, 1 / deviation, and the way back."""
+"""What stands between the sums Z (rows, units) of a layer and its activation, N = scale Z^ + bias:
+Z^ and 1 / deviation, the way back, and what batch normalisation makes of them."""
 
 from __future__ import annotations
 
@@ -6,22 +7,42 @@ import numpy as np
 
 EPS = 1e-5
 MOMENTUM = 0.1
-# Over which axis: a row over its units, a unit over the rows.
-AXES = {"layer": 1, "rms": 1, "batch": 0}
+
+
+class Normalisation:
+    """Z^ = (z - mean) / deviation: axis 1, of a row over its units; 0, of a unit over the rows."""
+
+    def __init__(self, axis: int, centres: bool = True) -> None:
+        self.axis, self.centres = axis, centres
+
+    def mean(self, values: np.ndarray):
+        return values.mean(axis=self.axis, keepdims=True)
+
+    def forward(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mean = self.mean(z) if self.centres else 0.0
+        inverse = 1.0 / np.sqrt(self.mean((z - mean) ** 2) + EPS)
+        return (z - mean) * inverse, inverse
+
+    def backward(self, d: np.ndarray, normed: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+        mean = self.mean(d) if self.centres else 0.0
+        return (d - mean - normed * self.mean(d * normed)) * inverse
+
+
+TABLE = {
+    "layer": Normalisation(1),
+    "rms": Normalisation(1, centres=False),
+    "batch": Normalisation(0),
+}
 
 
 def normalise(kind: str, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Z^ = (z - mean) / deviation, and 1 / deviation."""
-    mean = 0.0 if kind == "rms" else z.mean(axis=AXES[kind], keepdims=True)
-    inverse = 1.0 / np.sqrt(((z - mean) ** 2).mean(axis=AXES[kind], keepdims=True) + EPS)
-    return (z - mean) * inverse, inverse
+    """Z^, and 1 / deviation: what the derivative of Z^ is a multiple of, for limits of errors."""
+    return TABLE[kind].forward(z)
 
 
 def normalise_backward(kind: str, d: np.ndarray, normed: np.ndarray, inverse: np.ndarray):
     """dZ from d = dZ^."""
-    axis = AXES[kind]
-    mean = 0.0 if kind == "rms" else d.mean(axis=axis, keepdims=True)
-    return (d - mean - normed * (d * normed).mean(axis=axis, keepdims=True)) * inverse
+    return TABLE[kind].backward(d, normed, inverse)
 
 
 def chunks(array: np.ndarray, n_rows: int) -> list[np.ndarray]:

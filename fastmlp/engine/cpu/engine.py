@@ -274,7 +274,7 @@ class CpuEngine(ParameterStore):
         minibatch: then all of them are one.
         """
         n_rows = data.X.shape[0]
-        batch_size = n_rows if len(self.running) else min(n_rows, CHUNK_ROWS)
+        batch_size = n_rows if self.plan.meets else min(n_rows, CHUNK_ROWS)
         grads = aligned_zeros(self.plan.n_elems, self.dtype)
         with self._workspace("gradients", batch_size, 3, n_rows) as workspace:
             program = make_program(

@@ -58,7 +58,9 @@ class Workspace:
         self.sync = aligned_zeros(self.thread_words + _LINE_WORDS * n_threads, ints)
         self.seen = aligned_zeros(2 + len(self.tasks), floats)
         self.layers = self._layer_table(store.running_offsets(), folds)
-        self.meets = not folds and "batch" in spec.norms
+        self.meets = any(
+            layer.kind.meets and not (folds and layer.kind.folds) for layer in parameters.layers
+        )
         embedded = {table.column for table in parameters.embeddings}
         columns = [column for column in range(spec.sizes[0]) if column not in embedded]
         self.numbers = np.array(columns if embedded and columns else [0], np.int64)
@@ -112,7 +114,8 @@ class Workspace:
                 keep_threshold=keep_threshold(rate),
                 block_in=plan.blocks[i],
                 block_out=plan.blocks[i + 1],
-                norm=0 if folds and layer.norm == "batch" else names.NORMS.index(layer.norm),
+                norm=0 if folds and layer.kind.folds else names.NORMS.index(layer.norm),
+                n_vectors=len(layer.kind.vectors),
                 scale=layer.scale,
                 normed=plan.normed[i],
                 statistics=plan.statistics[i],
@@ -131,7 +134,7 @@ class Workspace:
         """Whether f'(Z) of a hidden layer is stored: where the output tells it as well (relu's
         does), it is not, unless dropout scales it, another array is added to the output, or dA is
         wanted beside dZ."""
-        spec, plain = self.spec, self.parameters.layers[number].norm == "none"
+        spec, plain = self.spec, self.parameters.layers[number].kind.is_plain
         told = output_tells_slope(spec.activations[number])
         said = told and plain and not spec.dropout[number]
         return not (said and not spec.residual[number] and not self.plan.da[number + 1])

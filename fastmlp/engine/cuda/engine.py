@@ -285,7 +285,7 @@ class CudaEngine(CudaStore):
         self, data: Dataset, conventions: Conventions = FASTMLP
     ) -> tuple[float, Parameters]:
         """Mean loss plus penalty over all rows, and its gradients; see `CpuEngine`."""
-        batch_size = len(data.X) if len(self._mirrors["running"].peek()) else None
+        batch_size = len(data.X) if self.plan.meets else None
         nothing = np.empty((0, self.spec.sizes[-1]), self.dtype)
         loss_sum, weight_sum, program = self._go_over(data, "gradients", batch_size, nothing)
         grads = aligned_zeros(self.plan.n_elems, self.dtype)

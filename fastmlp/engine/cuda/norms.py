@@ -1,97 +1,125 @@
-"""Launches of normalised layers, both ways: kernels/cuda/norms.py."""
+"""Launches of what stands between a layer's sums and its activation, both ways, for each kind of
+kernels/layer_kinds.py: the kernels of kernels/cuda/norms.py."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from fastmlp.engine.cuda.plan import n_blocks
 from fastmlp.engine.cuda.workspace import CudaWorkspace
 from fastmlp.engine.descriptions import keep_threshold
+from fastmlp.kernels.codes import NORMS, check_names
 from fastmlp.kernels.cuda import losses, norms
 from fastmlp.kernels.cuda.jit import THREADS
 from fastmlp.kernels.cuda.launch import Launch
 from fastmlp.layout.parameters import LayerPlan
 
 
-def normalise(
+def between_forward(
     workspace: CudaWorkspace, i: int, layer: LayerPlan, rate: float, adds: bool
 ) -> list[Launch]:
-    """From Z of layer `i` to its output; `rate`: of its dropout, `adds`: whether it is residual."""
-    T, ld, net = workspace.T, layer.out_pad, workspace.net
+    """From Z of layer `i`, which is not plain, to its output; `rate`: of its dropout, `adds`:
+    whether it is residual."""
     keeps = workspace.slope(i) == "stored"
-    how = (T, net.activations[i], keeps, rate > 0.0, adds)
-    statistics = workspace.at(workspace.plan.statistics[i])
+    how = (workspace.T, workspace.net.activations[i], keeps, rate > 0.0, adds)
     before = (
-        workspace.act(i + 1),
-        workspace.dz(i),
-        workspace.at(workspace.plan.normed[i]),
-        statistics,
-    )
+        workspace.act(i + 1), workspace.dz(i), workspace.at(workspace.plan.normed[i]),
+        workspace.at(workspace.plan.statistics[i]),
+    )  # fmt: skip
     after = (
-        workspace.act(i),
-        workspace.param(layer.scale),
-        workspace.param(layer.bias),
-        workspace.clock,
-        workspace.job,
-        workspace.floats,
-        ld,
-        layer.n_out,
-        i,
+        workspace.act(i), workspace.param(layer.scale), workspace.param(layer.bias),
+        workspace.clock, workspace.job, workspace.floats, layer.out_pad, layer.n_out, i,
         keep_threshold(rate),
-    )
-    if layer.norm != "batch":
-        lanes = losses.lanes_for("", layer.n_out)
-        kernel = norms.normalise_rows(*how, layer.norm == "layer", lanes)
-        grid = (n_blocks(workspace.batch_size, THREADS // lanes),)
-        return [Launch(kernel, grid, THREADS, before + after)]
-    columns, moments = (n_blocks(ld, THREADS),), workspace.at(workspace.plan.statistics[i] + 3 * ld)
-    launches = []
+    )  # fmt: skip
+    return TABLE[layer.norm][0](workspace, i, layer, how, before + after)
+
+
+def between_backward(workspace: CudaWorkspace, i: int, layer: LayerPlan) -> list[Launch]:
+    """From dN of layer `i` to dZ, and the sums that its vectors take."""
+    return TABLE[layer.norm][1](workspace, i, layer)
+
+
+def _each_row(
+    workspace: CudaWorkspace, i: int, layer: LayerPlan, how: Any, arguments: Any
+) -> list[Launch]:
+    lanes = losses.lanes_for("", layer.n_out)
+    kernel = norms.normalise_rows(*how, layer.norm == "layer", lanes)
+    grid = (n_blocks(workspace.batch_size, THREADS // lanes),)
+    return [Launch(kernel, grid, THREADS, arguments)]
+
+
+def _all_rows(
+    workspace: CudaWorkspace, i: int, layer: LayerPlan, how: Any, arguments: Any
+) -> list[Launch]:
+    T, ld, net, plan = workspace.T, layer.out_pad, workspace.net, workspace.plan
+    statistics, moments = (workspace.at(plan.statistics[i] + rows * ld) for rows in (0, 3))
+    columns, launches = (n_blocks(ld, THREADS),), []
     if workspace.kind == "predict":
         running = net.running[net.running_offsets[i] :]
         kernel = norms.running_statistics(T)
         launches.append(Launch(kernel, columns, THREADS, (statistics, running, ld)))
     else:
-        z, by_chunk = workspace.at(workspace.plan.normed[i]), workspace.columns_grid(ld)
-        arguments = (moments, z, workspace.clock, ld)
-        launches.append(Launch(norms.column_moments(T), by_chunk, THREADS, arguments))
+        z, by_chunk = workspace.at(plan.normed[i]), workspace.columns_grid(ld)
+        chunks = (moments, z, workspace.clock, ld)
+        launches.append(Launch(norms.column_moments(T), by_chunk, THREADS, chunks))
         merged = (statistics, moments, workspace.clock, ld)
         launches.append(Launch(norms.merge_moments(T), columns, THREADS, merged))
     kernel = norms.normalise_columns(*how)
-    return [*launches, Launch(kernel, workspace.elements_grid(ld), THREADS, before + after)]
+    return [*launches, Launch(kernel, workspace.elements_grid(ld), THREADS, arguments)]
 
 
-def normalise_backward(workspace: CudaWorkspace, i: int, layer: LayerPlan) -> list[Launch]:
-    """From dN of layer `i` to dZ, and the sums that its scale and bias take."""
-    T, ld, plan = workspace.T, layer.out_pad, workspace.plan
-    dz, normed = workspace.dz(i), workspace.at(plan.normed[i])
-    sums, statistics = workspace.at(plan.sums[i]), workspace.at(plan.statistics[i])
-    scale, grid, columns = (
-        workspace.param(layer.scale),
-        workspace.columns_grid(ld),
-        (n_blocks(ld, THREADS),),
-    )
-    launches = [
-        Launch(norms.column_sums(T), grid, THREADS, (sums, dz, normed, workspace.clock, ld))
-    ]
-    if layer.norm != "batch":
-        lanes = losses.lanes_for("", layer.n_out)
-        kernel = norms.rows_backward(T, layer.norm == "layer", lanes)
-        arguments = (dz, normed, statistics, scale, workspace.clock, ld, layer.n_out)
-        grid = (n_blocks(workspace.batch_size, THREADS // lanes), 1)
-        return [*launches, Launch(kernel, grid, THREADS, arguments)]
-    means = workspace.at(plan.means[i])
-    merged = (means, sums, workspace.clock, ld)
-    launches.append(Launch(norms.merge_sums(T), columns, THREADS, merged))
-    back = (dz, normed, statistics, means, scale, workspace.clock, ld)
+def scale_sums(workspace: CudaWorkspace, i: int, layer: LayerPlan) -> Launch:
+    """Sums over chunks of rows of dN, and of dN times what the scale is multiplied by."""
+    plan, ld = workspace.plan, layer.out_pad
+    arguments = (
+        workspace.at(plan.sums[i]), workspace.dz(i), workspace.at(plan.normed[i]), workspace.clock,
+        ld,
+    )  # fmt: skip
+    kernel = norms.column_sums(workspace.T)
+    return Launch(kernel, workspace.columns_grid(ld), THREADS, arguments)
+
+
+def _each_row_backward(workspace: CudaWorkspace, i: int, layer: LayerPlan) -> list[Launch]:
+    lanes = losses.lanes_for("", layer.n_out)
+    kernel = norms.rows_backward(workspace.T, layer.norm == "layer", lanes)
+    arguments = (
+        workspace.dz(i), workspace.at(workspace.plan.normed[i]),
+        workspace.at(workspace.plan.statistics[i]), workspace.param(layer.scale), workspace.clock,
+        layer.out_pad, layer.n_out,
+    )  # fmt: skip
+    grid = (n_blocks(workspace.batch_size, THREADS // lanes), 1)
+    return [scale_sums(workspace, i, layer), Launch(kernel, grid, THREADS, arguments)]
+
+
+def _all_rows_backward(workspace: CudaWorkspace, i: int, layer: LayerPlan) -> list[Launch]:
+    T, ld, plan, clock = workspace.T, layer.out_pad, workspace.plan, workspace.clock
+    means, columns = workspace.at(plan.means[i]), (n_blocks(ld, THREADS),)
+    merged = (means, workspace.at(plan.sums[i]), clock, ld)
+    back = (
+        workspace.dz(i), workspace.at(plan.normed[i]), workspace.at(plan.statistics[i]), means,
+        workspace.param(layer.scale), clock, ld,
+    )  # fmt: skip
     return [
-        *launches,
+        scale_sums(workspace, i, layer),
+        Launch(norms.merge_sums(T), columns, THREADS, merged),
         Launch(norms.columns_backward(T), workspace.elements_grid(ld), THREADS, back),
     ]
 
 
+# Forward and backward of each kind that is not plain.
+TABLE: dict[str, tuple[Any, Any]] = {
+    "layer": (_each_row, _each_row_backward),
+    "rms": (_each_row, _each_row_backward),
+    "batch": (_all_rows, _all_rows_backward),
+}
+check_names("launches of kinds of layers", TABLE, NORMS[1:])
+
+
 def update_running(workspace: CudaWorkspace) -> list[Launch]:
-    """Of layers with batch normalisation: a step's statistics into the running ones."""
+    """Of layers with running statistics: those of a step into them."""
     net, kernel, launches = workspace.net, norms.update_running(workspace.T), []
     for i, layer in enumerate(net.plan.layers):
-        if layer.norm == "batch":
+        if layer.kind.keeps_running:
             running = net.running[net.running_offsets[i] :]
             statistics = workspace.at(workspace.plan.statistics[i])
             arguments = (running, statistics, workspace.clock, layer.out_pad, i)

@@ -56,7 +56,7 @@ class CudaPlan:
     da : tuple of int
         For each layer's input, where dA is kept beside dZ (a residual layer, embeddings), else -1.
     normed, statistics, sums, means : tuple of int
-        Of normalised layers, else -1: see kernels/cuda/norms.py.
+        Of layers that are not plain, else -1: see kernels/layer_kinds.py, kernels/cuda/norms.py.
     partials : int
         Parts of gradients: of each layer, then of each embedding.
     """
@@ -101,13 +101,13 @@ class CudaPlan:
                 da[i] = room(batch_size * layers[i].in_pad)
         normed, statistics, sums, means = [], [], [], []
         for layer in layers:
-            has = layer.norm != "none"
+            between, has = layer.kind, not layer.kind.is_plain
+            n_statistics = between.statistics_elems(batch_size, layer.out_pad, n_chunks)
+            n_sums = between.n_sums * layer.out_pad
             normed.append(room(batch_size * layer.out_pad) if has else -1)
-            n_statistics = (3 + 2 * n_chunks) * layer.out_pad
-            n_statistics = n_statistics if layer.norm == "batch" else batch_size
             statistics.append(room(n_statistics) if has else -1)
-            sums.append(room(2 * n_chunks * layer.out_pad) if has and goes_back else -1)
-            means.append(room(2 * layer.out_pad) if layer.norm == "batch" and goes_back else -1)
+            sums.append(room(n_chunks * n_sums) if has and goes_back else -1)
+            means.append(room(n_sums) if between.meets and goes_back else -1)
         gradients, tables = [], []
         if goes_back:
             for layer in layers:
@@ -139,11 +139,12 @@ class CudaPlan:
                 rows.append((i, WEIGHTS, *where, g.n_parts, g.stride))
             ranges.append((first, len(rows)))
             vectors = [(layer.bias, g.at + n_weights, g.n_parts, g.stride)]
-            if layer.norm != "none":
+            if not layer.kind.is_plain:
                 n_chunks, ld = -(-self.batch_size // CHUNK), layer.out_pad
+                n_sums = layer.kind.n_sums
                 vectors = [
-                    (layer.bias, self.sums[i], n_chunks, 2 * ld),
-                    (layer.scale, self.sums[i] + ld, n_chunks, 2 * ld),
+                    (layer.bias + part * ld, self.sums[i] + part * ld, n_chunks, n_sums * ld)
+                    for part in range(n_sums)
                 ]
             for first, partial, n_parts, stride in vectors:
                 for start in range(0, layer.out_pad, SEGMENT_ELEMS):

@@ -6,7 +6,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from fastmlp.engine.cuda.muon import orthogonal_step
-from fastmlp.engine.cuda.norms import normalise, normalise_backward, update_running
+from fastmlp.engine.cuda.norms import between_backward, between_forward, update_running
 from fastmlp.engine.cuda.plan import n_blocks
 from fastmlp.engine.cuda.workspace import CudaWorkspace, OnDevice, Tables
 from fastmlp.engine.descriptions import keep_threshold
@@ -58,7 +58,7 @@ class CudaProgram(CudaWorkspace):
     def _forward_layer(self, i: int, layer: LayerPlan) -> list[Launch]:
         spec, hidden = self.net.spec, i < self.n_layers - 1
         rate = spec.dropout[i] if hidden and self.trains else 0.0
-        normed, adds = layer.norm != "none", hidden and spec.residual[i]
+        normed, adds = not layer.kind.is_plain, hidden and spec.residual[i]
         tile = tile_for(self.batch_size, layer.out_pad, layer.in_pad, self.itemsize)
         plain = hidden and not normed
         keeps = plain and self.slope(i) == "stored"
@@ -66,7 +66,7 @@ class CudaProgram(CudaWorkspace):
             self.T, tile, self.net.activations[i] if plain else None, keeps,
             plain and rate > 0.0, plain and adds,
         )  # fmt: skip
-        # The mean takes a bias out again: that of a normalised layer comes after it.
+        # The bias of a layer that is not plain is added by what stands behind the product.
         bias = self.zeros if normed else self.param(layer.bias)
         out = self.at(self.plan.normed[i]) if normed else self.act(i + 1)
         arguments = (
@@ -75,7 +75,7 @@ class CudaProgram(CudaWorkspace):
         )  # fmt: skip
         grid = self.grid(tile, self.batch_size, layer.out_pad)
         launches = [Launch(kernel, grid, tile.n_threads, arguments)]
-        return launches + normalise(self, i, layer, rate, adds) if normed else launches
+        return launches + between_forward(self, i, layer, rate, adds) if normed else launches
 
     def loss(self) -> list[Launch]:
         """Row losses, dZ of the last layer, and what a step or the caller makes of their sums."""
@@ -106,8 +106,8 @@ class CudaProgram(CudaWorkspace):
         layers, plan, spec = self.net.plan.layers, self.plan, self.net.spec
         for i in range(self.n_layers - 1, -1, -1):
             layer = layers[i]
-            if layer.norm != "none":
-                launches += normalise_backward(self, i, layer)
+            if not layer.kind.is_plain:
+                launches += between_backward(self, i, layer)
             columns = layer.in_pad if i else round_up(self.net.plan.n_embedded, self.lanes)
             if not columns:
                 continue
@@ -130,7 +130,7 @@ class CudaProgram(CudaWorkspace):
         launches, net = [], self.net
         arguments: tuple[Any, ...]
         for i, (layer, g) in enumerate(zip(net.plan.layers, self.plan.gradients, strict=True)):
-            kernel = gemm.gradient(self.T, g.tile, layer.norm == "none")
+            kernel = gemm.gradient(self.T, g.tile, layer.kind.is_plain)
             n_weights = layer.in_pad * layer.out_pad
             arguments = (
                 self.at(g.at), self.at(g.at + n_weights), self.act(i), self.dz(i), self.clock,

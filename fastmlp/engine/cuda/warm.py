@@ -51,7 +51,7 @@ def every_job() -> Iterator[dict[str, Any]]:
             if record.orthogonalises:
                 yield {**base, "sizes": LARGE, "rule": rule, "batch_size": 128}
         around = {"sizes": (784, 256, 256, 6), "residual": (False, True), "dropout": 0.1}
-        for norm in ("none", "layer", "rms", "batch"):
+        for norm in names.NORMS:
             for kind in KINDS:
                 yield {**base, **around, "norm": norm, "kind": kind, "activation": "gelu"}
         embedded = {"embeddings": {3: (10, 4)}, "input_dropout": 0.1, "weights": True}

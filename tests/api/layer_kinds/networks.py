@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 import fastmlp
+from fastmlp.names import NORMS
+from fastmlp.spec.layers import kinds_of
 from tests.reference import activations, embedding, norms
 
 SIZES = [5, 20, 20, 20, 3]
 TABLES = {1: (6, 3), 3: (4, 2)}
 # What stands around the layers of a network of these sizes.
 KINDS = {
-    "batch": {"norm": "batch"},
-    "layer": {"norm": "layer"},
-    "rms": {"norm": "rms"},
+    **{norm: {"norm": norm} for norm in NORMS[1:]},
     "residual": {"residual": True},
     "embedded": {"embeddings": TABLES},
     "input dropout": {"input_dropout": 0.2, "embeddings": TABLES},
@@ -55,12 +55,12 @@ def activations_of(net: fastmlp.Network, X: np.ndarray) -> list[np.ndarray]:
     outputs = [embedding.embed_rows(np.asarray(X, float), columns, tables)]
     for i, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
         weight, bias, a = weight.astype(float), bias.astype(float), outputs[-1]
-        norm = spec.norms[i] if i < len(spec.norms) else "none"
-        if norm == "batch":
+        kind = kinds_of(spec.norms)[i]
+        if kind.folds:
             weight, bias = norms.fold(weight, bias, net.scales[i], *running[i])
         z = a @ weight
-        if norm in ("layer", "rms"):
-            z = norms.normalise(norm, z)[0] * net.scales[i]
+        if not (kind.is_plain or kind.folds):
+            z = norms.normalise(kind.name, z)[0] * net.scales[i]
         z = z + bias
         if i < len(spec.norms):
             z = activations.TABLE[spec.activations[i]](z)[0] + (a if spec.residual[i] else 0.0)

@@ -14,6 +14,7 @@ import pytest
 import fastmlp
 from fastmlp import errors, optim
 from fastmlp.engine import store
+from fastmlp.names import NORMS
 from tests.api.layer_kinds.networks import (
     KINDS,
     TABLES,
@@ -144,7 +145,7 @@ def test_a_prediction_beside_a_training_leaves_no_old_weights_behind(monkeypatch
     assert_usable(net)
 
 
-@pytest.mark.parametrize("norm", ["layer", "rms", "batch"])
+@pytest.mark.parametrize("norm", NORMS[1:])
 def test_very_wide_layers(norm):
     (X, y), nets = table(64), []
     for n_threads in (1, 3):
@@ -155,7 +156,7 @@ def test_very_wide_layers(norm):
     assert_usable(nets[0])
 
 
-@pytest.mark.parametrize("norm", ["layer", "rms", "batch"])
+@pytest.mark.parametrize("norm", NORMS[1:])
 def test_both_element_types_learn_alike(norm):
     nets = [
         trained("all", norm=norm, dtype=dtype, activation="tanh")
