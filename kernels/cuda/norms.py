@@ -24,7 +24,7 @@ FEW_ROWS = 2 if SMALL else 8  # of a block where nothing is summed: each waits f
 
 
 @for_type
-def _finish(T: Any, activation: Any, keeps_slope: bool, drops: bool, adds_input: bool) -> Any:
+def finisher(T: Any, activation: Any, keeps_slope: bool, drops: bool, adds_input: bool) -> Any:
     """From a normalised element to the layer's output, and f' of it to `slope`."""
     activate, mask = activations(T).get(activation, activation), dropout_mask(T)
 
@@ -54,7 +54,7 @@ def normalise_rows(
 ) -> Any:  # fmt: skip
     """normed (B, ld): Z becomes Z^; inverse (B,) 1 / deviation; act and slope (B, ld) of
     f(scale Z^ + bias)."""
-    finish = _finish(T, activation, keeps_slope, drops, adds_input)
+    finish = finisher(T, activation, keeps_slope, drops, adds_input)
     total, zero, one, eps = group_sum(T, lanes), T(0), T(1), T(NORM_EPS)
 
     @kernel
@@ -211,7 +211,7 @@ def normalise_columns(
 ) -> Any:
     """As `normalise_rows`, by the statistics of columns; a block has FEW_ROWS rows of THREADS
     columns."""
-    finish, zero = _finish(T, activation, keeps_slope, drops, adds_input), T(0)
+    finish, zero = finisher(T, activation, keeps_slope, drops, adds_input), T(0)
 
     @kernel
     def normalise(
