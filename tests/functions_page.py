@@ -2,12 +2,13 @@
 
 python -m tests.functions_page [docs/functions.md]
 
-A section's first table gets the rows that its records give; the sentences around it, and the tables
-that have no records, are written by hand and stay as they are.
+In a section's first table, names that have a record get the row that it gives, in the order of the
+records; all else is written by hand and stays as it is.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -57,22 +58,15 @@ def of_rules() -> Iterable[tuple[str, ...]]:
     for name, r in rules.RULES.items():
         others = (r.sklearn or NONE, r.pytorch or NONE, r.keras or NONE)
         yield (f"`{name}`", r.optimizer, r.formula, r.source, *others)
-    # SciPy's has no kernel.
-    yield (
-        "`lbfgs`", "`LBFGS`",
-        r"all rows in every step: $w \leftarrow w - \alpha H g$, $H$ the inverse curvature as the "
-        r"last `memory` steps show it, $\alpha$ from a line search",
-        "Liu and Nocedal, 1989; SciPy's L-BFGS-B", '`solver="lbfgs"`', "`optim.LBFGS`", NONE,
-    )  # fmt: skip
 
 
 def what_auto_draws() -> str:
     """The cell of `auto` among the initialisers, glorot_uniform left to "else"."""
-    rules: dict[str, list[str]] = {}
+    drawn: dict[str, list[str]] = {}
     for name, record in activations.TABLE.items():
-        rules.setdefault(record.init, []).append(name)
-    del rules["glorot_uniform"]
-    named = "".join(f"`{rule}` for {', '.join(rules[rule])}; " for rule in sorted(rules))
+        drawn.setdefault(record.init, []).append(name)
+    del drawn["glorot_uniform"]
+    named = "".join(f"`{rule}` for {', '.join(drawn[rule])}; " for rule in sorted(drawn))
     rest = "else, and for the output layer, `glorot_uniform`"
     return f"the rule that fits the activation: {named}{rest}"
 
@@ -86,15 +80,21 @@ TABLES: dict[str, Callable[[], Iterable[tuple[str, ...]]]] = {
 
 
 def with_rows(text: str, section: str, rows: Iterable[tuple[str, ...]]) -> str:
-    """The page with these rows under the first header of a table in a section."""
+    """The page with these rows in the first table of a section, where the first of them was; rows
+    of other names stay."""
     before, heading, rest = text.partition(f"\n## {section}\n")
     assert heading, f"the page has no section {section}"
-    lines = "".join(f"| {' | '.join(cells)} |\n".replace("|  |", "| |") for cells in rows)
-    made, n = re.subn(
-        r"(^\|---.*\n)(?:\|.*\n)+", lambda found: found[1] + lines, rest, count=1, flags=re.M
-    )
+    made = {cells[0]: f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in rows}
+
+    def replaced(found: re.Match[str]) -> str:
+        lines = found[2].splitlines()
+        others = [line.split("|")[1].strip() not in made for line in lines]
+        at, kept = (*others, False).index(False), [*itertools.compress(lines, others)]
+        return found[1] + "\n".join([*kept[:at], *made.values(), *kept[at:]]) + "\n"
+
+    text, n = re.subn(r"(^\|---.*\n)((?:\|.*\n)+)", replaced, rest, count=1, flags=re.MULTILINE)
     assert n == 1, f"the section {section} has no table"
-    return before + heading + made
+    return before + heading + text
 
 
 def with_cell(text: str, name: str, cell: str) -> str:
