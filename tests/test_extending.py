@@ -19,7 +19,7 @@ from .extending import PAGE, Change, Example, ExampleError, Hunk, changed_copy, 
 
 EXAMPLES = examples(PAGE.read_text())
 # How many files a person edits to add one of a kind.
-MOST_FILES = {"activation": 4}
+MOST_FILES = {"activation": 4, "loss": 5, "optimizer": 5}
 # The tests that each kind has for every one of its names, and that an example must have passed:
 # values beside the oracle, derivatives, sizes around a vector, threads, the GPU's twin, the page.
 ON_CPU = {
@@ -31,10 +31,32 @@ ON_CPU = {
         "test_bits_of_every_function_do_not_depend_on_the_number_of_threads",
         "test_activations",
     },
+    "loss": {
+        "test_value_and_gradient_are_those_of_the_definition",
+        "test_gradient_is_that_of_the_value",
+        "test_gradients_are_those_of_the_oracle",
+        "test_bits_of_every_function_do_not_depend_on_the_number_of_threads",
+        "test_losses",
+    },
+    "optimizer": {
+        "test_fifty_updates_are_those_of_the_formulas",
+        "test_padding_of_weights_and_states_stays_zero",
+        "test_a_gradient_that_is_not_a_number_is_not_hidden",
+        "test_bits_of_every_function_do_not_depend_on_the_number_of_threads",
+        "test_optimizers",
+    },
 }
 IN_SIMULATOR = {
     "activation": {
         "test_activations_are_those_of_their_definitions",
+        "test_the_gpu_computes_what_the_cpu_does",
+    },
+    "loss": {
+        "test_losses_are_those_of_their_definitions",
+        "test_the_gpu_computes_what_the_cpu_does",
+    },
+    "optimizer": {
+        "test_update_rules_are_those_of_the_formulas",
         "test_the_gpu_computes_what_the_cpu_does",
     },
 }
@@ -93,7 +115,9 @@ def test_an_example_touches_few_files_and_trains(name):
 
 
 def test_all_examples_together_pass_their_tests(tmp_path):
-    check(tmp_path / "copy", list(EXAMPLES.values()), "" if LONG else " and not float64")
+    # Neither the tests of float64, nor those of gradients that compile its loop.
+    quick = " and not (float64 or differences)"
+    check(tmp_path / "copy", list(EXAMPLES.values()), "" if LONG else quick)
 
 
 @pytest.mark.skipif(not LONG, reason="minutes each: make trust")
