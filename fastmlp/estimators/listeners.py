@@ -37,7 +37,10 @@ class Listeners:
 
     def __init__(self, fit: Fit) -> None:
         est = fit.est
-        self._fit, self._est = fit, est
+        # The fit itself is not kept: it keeps its listeners, and circles wait for the collector.
+        self._est, self._network, self._conventions = est, fit.network, fit.conventions
+        self._eval_sets, self._monitored = fit.eval_sets, fit.monitored
+        self._n_epochs, self._n_steps = 1 if fit.incremental else est.max_iter, fit.n_steps
         self._prints = not isinstance(est.verbose, str) and bool(est.verbose)
         self.display = make_display(True) if est.verbose == settings.PROGRESS else None
         self._callbacks: list[Callback] = as_callbacks(list(est.callbacks or ()))
@@ -72,13 +75,12 @@ class Listeners:
             est.evals_result_ = {s.name: {"loss": [], "score": []} for s in fit.eval_sets}
 
     def _prefixes(self) -> list[str]:
-        n = len(self._fit.eval_sets)
+        n = len(self._eval_sets)
         return ["val"] if n == 1 else [f"eval{i}" for i in range(n)]
 
     def begin(self) -> None:
         if self.display is not None:
-            self.display.begin(1 if self._fit.incremental else self._est.max_iter,
-                                self._fit.n_steps)  # fmt: skip
+            self.display.begin(self._n_epochs, self._n_steps)
         if self._est._sklearn_callbacks is not None:
             self._est._sklearn_callbacks.begin(self._est.max_iter)
         for callback in self._callbacks:
@@ -101,7 +103,7 @@ class Listeners:
             "seconds": float(result.seconds[0]),
         }
         logs |= self._scores()
-        self._run.epoch, self._run.step = self._fit.network.n_epochs_, self._fit.network.n_steps_
+        self._run.epoch, self._run.step = self._network.n_epochs_, self._network.n_steps_
         self._run.logs = logs
         self.history.append(self._run.epoch, logs)
         if self.display is not None:
@@ -116,25 +118,24 @@ class Listeners:
         return stop
 
     def _scores(self) -> dict[str, float]:
-        est, fit = self._est, self._fit
+        est, sets = self._est, self._eval_sets
         logs: dict[str, float] = {}
-        for prefix, data in zip(self._prefixes() if fit.eval_sets else (), fit.eval_sets,
-                                strict=True):  # fmt: skip
+        for prefix, data in zip(self._prefixes() if sets else (), sets, strict=True):
             score = est._score(data.X, data.y, sample_weight=data.sample_weight)
             rows = self._rows.get(data.name)
             if rows is None:
                 rows = est._as_dataset(data.X, data.encoded, data.sample_weight)
                 self._rows[data.name] = rows
-            loss = fit.network.engine.evaluate(rows) * fit.conventions.loss_factor
+            loss = self._network.engine.evaluate(rows) * self._conventions.loss_factor
             loss += est._constant(rows)
             logs |= {f"{prefix}_loss": loss, f"{prefix}_score": float(score)}
             found = est.evals_result_[data.name]
             found["loss"].append(loss)
             found["score"].append(float(score))
-            if data is fit.eval_sets[-1]:
+            if data is sets[-1]:
                 est.validation_scores_ = [*est.validation_scores_, float(score)]
                 est.validation_loss_curve_ = [*(est.validation_loss_curve_ or ()), loss]
-            if data is fit.monitored:
+            if data is self._monitored:
                 self._compare(float(score))
         return logs
 
@@ -159,13 +160,13 @@ class Listeners:
             est._no_improvement_count = 0
         if score > best:
             est.best_validation_score_ = score
-            self._best = self._fit.network.snapshot()
+            self._best = self._network.snapshot()
 
     def end(self) -> None:
         """However the fit ended: callbacks hear of it, and the best weights come back."""
         self.history.stopped_by = self._stopped_by
         if self._best is not None:
-            self._fit.network.restore(self._best)
+            self._network.restore(self._best)
         try:
             for callback in self._callbacks:
                 callback.on_fit_end(self._run)

@@ -23,7 +23,7 @@ from fastmlp.estimators.eval_sets import EvalSet
 from fastmlp.estimators.listeners import Listeners
 from fastmlp.schedules.base import learning_rates
 from fastmlp.spec.conventions import LossPlateau
-from fastmlp.training.epochs import EpochLoop, LoopState, Piece
+from fastmlp.training.epochs import EpochLoop, LoopState, Piece, Policy
 
 if TYPE_CHECKING:
     from fastmlp.model.network import Network
@@ -41,7 +41,7 @@ class CurrentRate:
 Schedule = CurrentRate  # the name by which pickles of fastmlp 0.1.0 ask for it
 
 
-class Stochastic:
+class Stochastic(Policy):
     """One call of `fit` or `partial_fit`; X and y are what scikit-learn has checked and encoded."""
 
     def __init__(
@@ -139,11 +139,11 @@ class Stochastic:
     # ---- epochs ------------------------------------------------------------------------------
 
     def _train(self) -> None:
-        """Train to the end, as the policy of an `EpochLoop`."""
+        """Train to the end; scikit-learn's words of how it came."""
         est = self.est
         est.n_iter_ = 0
         self.loop = self._make_loop()
-        ending = self.loop.run()
+        ending = self.loop.run(self)
         if ending == "interrupted":
             raise KeyboardInterrupt
         if ending == "non_finite" and self.monitored is None:
@@ -182,7 +182,6 @@ class Stochastic:
         return EpochLoop(
             self.network.engine,
             self.data,
-            self,
             LoopState(self.network.counters, plateau=plateau),
             n_epochs=1 if self.incremental else est.max_iter,
             batch_size=self.batch_size,
@@ -203,12 +202,13 @@ class Stochastic:
                 est.learning_rate, self.optimizer.lr, done * self.n_steps,
                 n * self.n_steps, self.loop.n_epochs * self.n_steps,
             )  # fmt: skip
-        rates = np.full(n, est._optimizer.learning_rate)
-        if est.learning_rate == "invscaling" and est._true_solver == "sgd":
+        rates = np.full(n * self.n_steps, est._optimizer.learning_rate)
+        if n > 1 and est.learning_rate == "invscaling" and est._true_solver == "sgd":
             # After an epoch scikit-learn sets the rate from the rows seen so far, in all fits.
             seen = est.t_ + self.n_rows * np.arange(1, n)
-            rates[1:] = float(est.learning_rate_init) / (seen + 1.0) ** est.power_t
-        return np.repeat(rates, self.n_steps)
+            later = float(est.learning_rate_init) / (seen + 1.0) ** est.power_t
+            rates[self.n_steps :] = np.repeat(later, self.n_steps)
+        return rates
 
     @staticmethod
     def _n_kept(piece: Piece) -> int:

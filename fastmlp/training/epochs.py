@@ -17,7 +17,7 @@ import numpy as np
 
 from fastmlp.data.inputs import Dataset
 from fastmlp.data.shuffle import Blocks
-from fastmlp.engine.train_job import TrainJob, never
+from fastmlp.engine.train_job import TrainJob
 from fastmlp.interrupts import held_back
 from fastmlp.spec.conventions import FASTMLP, Conventions, LossPlateau
 from fastmlp.training.counters import Counters
@@ -83,6 +83,10 @@ class Policy(Protocol):
     def record(self, piece: Piece) -> None:
         """Keep what was trained, which has been counted; a Ctrl-C waits for the end of this."""
 
+    def after_steps(self) -> bool:
+        """Whether the fit ends with a piece; asked only where the loop has `intervals`."""
+        return False
+
     def after_epochs(self, piece: Piece) -> bool:
         """Whether the fit ends, once epochs that were laid out together are over or cut short."""
 
@@ -98,18 +102,20 @@ class Trains(Protocol):
 class EpochLoop:
     """The epochs of one fit; `run` trains them.
 
+    It keeps no policy: who keeps a loop and is its policy would be a circle, and the data would
+    lie about until the garbage is collected.
+
     n_epochs: how many there are at most, with those that are over in `state`.
     batch_size, shuffle, conventions, deadline_s: as in `TrainJob`.
     every_epoch: whether the policy has to be asked after each epoch.
     by_function: whether rates come from a function of the user's.
-    intervals: `after_steps` is called whenever all steps counted are a multiple of one of them;
-        it says whether the fit ends there.
+    intervals: a piece ends wherever the steps counted are a multiple of one of them, and the policy
+        is asked after each piece.
     display: told of the steps while they are made.
     """
 
     engine: Trains
     data: Dataset
-    policy: Policy
     state: LoopState
     _: KW_ONLY
     n_epochs: int
@@ -120,7 +126,6 @@ class EpochLoop:
     every_epoch: bool = False
     by_function: bool = False
     intervals: Sequence[int] = ()
-    after_steps: Callable[[], bool] = never
     display: Display | None = None
 
     def __post_init__(self) -> None:
@@ -131,27 +136,27 @@ class EpochLoop:
         self._first = 0
         self._epoch_s = DISPLAY_S  # seconds of the last epoch, at first a guess
 
-    def run(self) -> str:
+    def run(self, policy: Policy) -> str:
         """Train to the end.
 
-        Returns how it came: "epochs", all are done; "stopped" by `after_steps` or the policy;
+        Returns how it came: "epochs", all are done; "stopped" by the policy;
         "deadline", "interrupted" or "non_finite", as the engine says. `last` is the last piece.
         Ctrl-C is raised, unless its handler returns or the main thread is another one.
         """
         self.engine.compile()  # where Ctrl-C still ends it at once
         while self.state.done < self.n_epochs:
-            self.lay_out()
-            piece = self.last = self._train()
-            ending = self._ending(piece)
+            self.lay_out(policy)
+            piece = self.last = self._train(policy)
+            ending = self._ending(piece, policy)
             if ending is not None:
                 return ending
         return "epochs"
 
-    def lay_out(self) -> None:
+    def lay_out(self, policy: Policy) -> None:
         """Have the learning rates of the next epochs, which the policy may refuse to give."""
         if self._rates is None:
             self._first = self.state.done
-            self._rates = self.policy.next_epochs(self._first, self._group())
+            self._rates = policy.next_epochs(self._first, self._group())
 
     def _group(self) -> int:
         """How many epochs to lay out together."""
@@ -163,7 +168,7 @@ class EpochLoop:
             n = min(n, max(1, int(DISPLAY_S / max(self._epoch_s, 1e-9))))
         return n
 
-    def _train(self) -> Piece:
+    def _train(self, policy: Policy) -> Piece:
         """Train, count and record steps until somebody has to be asked."""
         assert self._rates is not None
         state = self.state
@@ -178,7 +183,7 @@ class EpochLoop:
             piece = self._count(result, self._rates[at - state.step :])
             if result.status == "plateau" or at + result.n_steps_done == len(self._rates):
                 self._rates = None
-            self.policy.record(piece)
+            policy.record(piece)
         return piece
 
     def _job(self, rates: np.ndarray, interrupted: Callable[[], bool]) -> TrainJob:
@@ -218,20 +223,20 @@ class EpochLoop:
         state.done, state.step = state.done + n_whole, n_over
         state.seen = result.seen if n_over else None
         state.plateau = result.plateau
-        if len(result.seconds):
+        if self.display is not None and len(result.seconds):
             self._epoch_s = float(result.seconds[-1])
         return piece
 
-    def _ending(self, piece: Piece) -> str | None:
+    def _ending(self, piece: Piece, policy: Policy) -> str | None:
         """How the fit ends with this piece; None where it goes on."""
         status, stop = piece.result.status, False
         if status == "done":
             if self.intervals:
-                stop = self.after_steps()
+                stop = policy.after_steps()
             # A short piece is over before the engine looks at the time.
             if not (stop or self._rates is None or self._out_of_time()):
                 return None
-        stop |= self.policy.after_epochs(piece)
+        stop |= policy.after_epochs(piece)
         if status not in ("done", "plateau"):
             return status
         if stop:

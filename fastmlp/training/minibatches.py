@@ -12,7 +12,7 @@ from fastmlp.errors import GradientFlowWarning, OptionError, TrainingDivergedErr
 from fastmlp.schedules.base import Schedule, learning_rates
 from fastmlp.schedules.plateau import ReduceOnPlateau
 from fastmlp.spec.layers import kinds_of
-from fastmlp.training.epochs import EpochLoop, LoopState, Piece
+from fastmlp.training.epochs import EpochLoop, LoopState, Piece, Policy
 from fastmlp.training.gradient_flow import gradient_trouble
 from fastmlp.training.trainer import Trainer
 
@@ -24,8 +24,8 @@ _DEFAULT_BATCH_SIZE = 128
 _STOPPED_BY = {"epochs": "epochs", "interrupted": "interrupt", "deadline": "max_time"}
 
 
-class Minibatches(Trainer):
-    """A fit with an update of the weights after every minibatch; the policy of its `EpochLoop`."""
+class Minibatches(Trainer, Policy):
+    """A fit with an update of the weights after every minibatch."""
 
     series = ("loss", "lr", "seconds", "grad_norm")
 
@@ -53,7 +53,7 @@ class Minibatches(Trainer):
             self._plateau = self._options.schedule
             self._plateau.begin(optimizer.lr, self._run.directions, self._run.val_loss)
         self._loop = self._make_loop()
-        self._loop.lay_out()
+        self._loop.lay_out(self)
         self.history.shuffle = name_of(self._loop.shuffle)
         super().prepare()
 
@@ -62,7 +62,6 @@ class Minibatches(Trainer):
         return EpochLoop(
             self._engine,
             self._data,
-            self,
             LoopState(self._counters),
             n_epochs=options.epochs,
             batch_size=self.batch_size,
@@ -71,12 +70,11 @@ class Minibatches(Trainer):
             every_epoch=bool(self._eval_sets or options.callbacks or self._plateau is not None),
             by_function=not isinstance(options.schedule, Schedule),
             intervals=[c.every_n_steps for c in options.callbacks if c.every_n_steps],
-            after_steps=self._steps_stop,
             display=self._display,
         )
 
     def _train(self) -> TrainingDivergedError | None:
-        ending = self._loop.run()
+        ending = self._loop.run(self)
         if ending == "non_finite":
             piece = self._loop.last
             assert piece is not None
@@ -121,6 +119,10 @@ class Minibatches(Trainer):
             self._run.epoch, self._run.logs = epoch, logs
             if i + 1 < piece.n_begun:
                 self._show_epoch(piece.done + i)
+
+    def after_steps(self) -> bool:
+        """Call back; whether a callback ends the fit."""
+        return self._steps_stop()
 
     def after_epochs(self, piece: Piece) -> bool:
         """Evaluate, show and call back; of an epoch cut short only what can be said of it."""

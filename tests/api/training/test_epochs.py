@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import pickle
 import signal
@@ -16,10 +17,11 @@ import fastmlp
 from fastmlp.data.inputs import Dataset
 from fastmlp.engine.cpu.engine import CpuEngine
 from fastmlp.engine.results import Progress, TrainResult
+from fastmlp.engine.train_job import never
 from fastmlp.spec.conventions import LossPlateau
 from fastmlp.training import epochs
 from fastmlp.training.counters import Counters
-from fastmlp.training.epochs import EpochLoop, LoopState
+from fastmlp.training.epochs import EpochLoop, LoopState, Policy
 
 # 10 rows in minibatches of 3: 4 steps an epoch.
 N_STEPS = 4
@@ -53,11 +55,11 @@ class Engine:
         )  # fmt: skip
 
 
-class Policy:
+class Scripted(Policy):
     """Every step has its number as its rate; what was asked for is kept."""
 
-    def __init__(self, stop_after=None, n_steps=N_STEPS):
-        self.laid_out, self.pieces, self.ends = [], [], []
+    def __init__(self, stop_after=None, n_steps=N_STEPS, asked=never):
+        self.asked, self.laid_out, self.pieces, self.ends = asked, [], [], []
         self.stop_after, self.n_steps = stop_after, n_steps
 
     def next_epochs(self, done, n):
@@ -67,17 +69,26 @@ class Policy:
     def record(self, piece):
         self.pieces.append(piece)
 
+    def after_steps(self):
+        return self.asked()
+
     def after_epochs(self, piece):
         self.ends.append(piece)
         return self.stop_after is not None and piece.done + piece.n_begun >= self.stop_after
 
 
 def make(engine=None, policy=None, state=None, *, batch_size=3, n_epochs=6, **settings):
-    return EpochLoop(
-        engine or Engine(), Dataset(np.zeros((10, 1))),
-        policy or Policy(n_steps=-(-10 // batch_size)), state or LoopState(Counters()),
+    """A loop, which is given the policy that `run` runs it with."""
+    loop = EpochLoop(
+        engine or Engine(), Dataset(np.zeros((10, 1))), state or LoopState(Counters()),
         n_epochs=n_epochs, batch_size=batch_size, shuffle=True, **settings,
     )  # fmt: skip
+    loop.policy = policy or Scripted(n_steps=loop.epoch_steps)
+    return loop
+
+
+def run(loop):
+    return loop.run(loop.policy)
 
 
 def cut(n, status):
@@ -91,18 +102,14 @@ def steps_of(engine):
 
 def test_epochs_that_nobody_asks_about_are_one_call():
     loop = make(state=LoopState(Counters(5, 50)))
-    assert loop.run() == "epochs"
+    assert run(loop) == "epochs"
     assert [(job.first_epoch, job.n_epochs) for job in loop.engine.jobs] == [(5, 6)]
     assert steps_of(loop.engine) == list(range(24))
     assert loop.state == LoopState(Counters(11, 74), done=6)
     assert loop.policy.pieces == loop.policy.ends == [loop.last]
-    assert (loop.last.done, loop.last.step, loop.last.first_epoch, loop.last.n_begun) == (
-        0,
-        0,
-        5,
-        6,
-    )
-    assert make(loop.engine, state=loop.state).run() == "epochs"  # nothing is left
+    last = loop.last
+    assert (last.done, last.step, last.first_epoch, last.n_begun) == (0, 0, 5, 6)
+    assert run(make(loop.engine, state=loop.state)) == "epochs"  # nothing is left
     assert len(loop.engine.jobs) == 1
 
 
@@ -119,18 +126,15 @@ def test_learning_rates_are_laid_out_for_some_epochs_at_a_time(settings, groups,
     monkeypatch.setattr(epochs, "TABLE_STEPS", 13 if "batch_size" not in settings else 9)
     monkeypatch.setattr(epochs, "FUNCTION_STEPS", 8)
     loop = make(n_epochs=7, **settings)
-    assert loop.run() == "epochs"
-    assert [n for _, n in loop.policy.laid_out] == groups
-    assert [done for done, _ in loop.policy.laid_out] == [
-        sum(groups[:i]) for i in range(len(groups))
-    ]
+    assert run(loop) == "epochs"
+    assert loop.policy.laid_out == [(sum(groups[:i]), n) for i, n in enumerate(groups)]
     assert loop.state.counters == Counters(7, 7 * loop.epoch_steps)
 
 
 def test_very_short_epochs_are_bounded_too(monkeypatch):
     monkeypatch.setattr(epochs, "TABLE_EPOCHS", 4)
     loop = make()
-    loop.run()
+    run(loop)
     assert loop.policy.laid_out == [(0, 4), (4, 2)]
 
 
@@ -138,11 +142,11 @@ def test_what_refuses_to_be_laid_out_trains_nothing():
     loop = make()
     loop.policy.next_epochs = lambda done, n: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        loop.lay_out()
+        loop.lay_out(loop.policy)
     assert loop.engine.jobs == []
     ready = make()
-    ready.lay_out()
-    ready.run()
+    ready.lay_out(ready.policy)
+    run(ready)
     assert ready.policy.laid_out == [(0, 6)]  # not asked for twice
 
 
@@ -150,7 +154,7 @@ def test_a_deadline_cuts_an_epoch_and_another_loop_goes_on_from_there(monkeypatc
     monkeypatch.setattr(epochs, "TABLE_STEPS", 3 * N_STEPS)
     engine = Engine({2: cut(6, "deadline")})
     loop = make(engine, n_epochs=9, state=LoopState(Counters(2, 8)))
-    assert loop.run() == "deadline"
+    assert run(loop) == "deadline"
     # Three epochs, then one and a half.
     assert loop.last.n_begun == 2
     assert loop.policy.ends[-1] is loop.last
@@ -159,7 +163,7 @@ def test_a_deadline_cuts_an_epoch_and_another_loop_goes_on_from_there(monkeypatc
     assert state.seen.tolist() == [2.0]
     monkeypatch.setattr(epochs, "TABLE_STEPS", 100)
     rest = make(Engine(), n_epochs=9, state=state)
-    assert rest.run() == "epochs"
+    assert run(rest) == "epochs"
     (job,) = rest.engine.jobs
     assert (job.first_epoch, job.first_step, job.n_epochs, job.n_steps_left) == (6, 2, 5, 0)
     assert job.seen.tolist() == [2.0]
@@ -171,13 +175,13 @@ def test_a_deadline_cuts_an_epoch_and_another_loop_goes_on_from_there(monkeypatc
 def test_time_that_is_up_between_calls_ends_a_fit():
     """As where calls are so short that the engine does not look at the time."""
     loop = make(every_epoch=True, deadline_s=0.0)
-    assert loop.run() == "deadline"
+    assert run(loop) == "deadline"
     assert (loop.state.done, len(loop.policy.ends)) == (1, 1)
     # Not after the last epoch, nor where the policy has ended the fit.
-    assert make(n_epochs=1, deadline_s=0.0).run() == "epochs"
-    assert make(policy=Policy(1), every_epoch=True, deadline_s=0.0).run() == "stopped"
+    assert run(make(n_epochs=1, deadline_s=0.0)) == "epochs"
+    assert run(make(policy=Scripted(1), every_epoch=True, deadline_s=0.0)) == "stopped"
     pieces = make(every_epoch=True, deadline_s=0.0, intervals=[3])
-    assert pieces.run() == "deadline"
+    assert run(pieces) == "deadline"
     assert (pieces.state.done, pieces.state.step) == (0, 3)
     assert pieces.policy.ends == pieces.policy.pieces == [pieces.last]
 
@@ -191,7 +195,7 @@ def test_ctrl_c_in_the_second_group_is_counted_and_recorded():
 
     loop = make(Engine({2: interrupt}), every_epoch=True)
     with pytest.raises(KeyboardInterrupt):
-        loop.run()
+        run(loop)
     assert [piece.n_begun for piece in loop.policy.pieces] == [1, 1]
     assert len(loop.policy.ends) == 1
     assert dataclasses.replace(loop.state, seen=None) == LoopState(Counters(2, 6), 1, 2)
@@ -200,7 +204,7 @@ def test_ctrl_c_in_the_second_group_is_counted_and_recorded():
 def test_an_interruption_that_nothing_raises_ends_a_fit_too():
     """As from a listener in another thread than the main one."""
     loop, endings = make(Engine({2: cut(1, "interrupted")}), every_epoch=True), []
-    thread = threading.Thread(target=lambda: endings.append(loop.run()))
+    thread = threading.Thread(target=lambda: endings.append(run(loop)))
     thread.start()
     thread.join()
     assert endings == ["interrupted"]
@@ -212,11 +216,9 @@ def test_an_interruption_that_nothing_raises_ends_a_fit_too():
 @pytest.mark.parametrize("before", [0, 2])
 def test_steps_between_which_somebody_is_asked(before, every_epoch):
     asked, state = [], LoopState(Counters(7, before))
-    loop = make(
-        state=state, n_epochs=4, every_epoch=every_epoch, intervals=[3, 5],
-        after_steps=lambda: asked.append(state.counters.n_steps) is not None,
-    )  # fmt: skip
-    assert loop.run() == "epochs"
+    policy = Scripted(asked=lambda: asked.append(state.counters.n_steps) is not None)
+    loop = make(None, policy, state, n_epochs=4, every_epoch=every_epoch, intervals=[3, 5])
+    assert run(loop) == "epochs"
     ends = {before + N_STEPS * n for n in range(1, 5)}
     wanted = {n for n in range(before + 1, before + 17) if n % 3 == 0 or n % 5 == 0}
     assert wanted <= set(asked) <= wanted | ends
@@ -232,16 +234,16 @@ def test_steps_between_which_somebody_is_asked(before, every_epoch):
 
 def test_a_fit_that_ends_between_steps():
     state = LoopState(Counters())
-    loop = make(state=state, every_epoch=True, intervals=[3],
-                after_steps=lambda: state.counters.n_steps == 6)  # fmt: skip
-    assert loop.run() == "stopped"
+    policy = Scripted(asked=lambda: state.counters.n_steps == 6)
+    loop = make(None, policy, state, every_epoch=True, intervals=[3])
+    assert run(loop) == "stopped"
     assert dataclasses.replace(loop.state, seen=None) == LoopState(Counters(2, 6), 1, 2)
     assert [piece.result.n_epochs_done for piece in loop.policy.ends] == [1, 0]
 
 
 def test_a_divergence_ends_a_fit():
     loop = make(Engine({2: cut(1, "non_finite")}), every_epoch=True, intervals=[2])
-    assert loop.run() == "non_finite"
+    assert run(loop) == "non_finite"
     assert (loop.last.done, loop.last.step, loop.last.n_begun) == (0, 2, 1)
     assert loop.policy.ends == [loop.last]
     assert loop.state.counters == Counters(1, 3)
@@ -250,8 +252,8 @@ def test_a_divergence_ends_a_fit():
 def test_a_level_loss_ends_a_group_and_the_policy_decides():
     engine = Engine({1: cut(8, "plateau"), 2: cut(4, "plateau")})
     plateau = LossPlateau(0.0, 3, best=5.0)
-    loop = make(engine, Policy(stop_after=3), LoopState(Counters(), plateau=plateau))
-    assert loop.run() == "stopped"
+    loop = make(engine, Scripted(stop_after=3), LoopState(Counters(), plateau=plateau))
+    assert run(loop) == "stopped"
     assert loop.policy.laid_out == [(0, 6), (2, 4)]
     first, second = engine.jobs
     assert first.plateau is plateau
@@ -271,12 +273,12 @@ def test_a_display_hears_of_epochs_of_the_fit_in_groups_of_its_time(monkeypatch)
     monkeypatch.setattr(epochs, "DISPLAY_S", 0.03)  # epochs of this engine take 0.01
     screen = Screen()
     loop = make(state=LoopState(Counters(7, 0)), display=screen)
-    assert loop.run() == "epochs"
+    assert run(loop) == "epochs"
     assert loop.policy.laid_out == [(0, 1), (1, 3), (4, 2)]
     loop.engine.jobs[1].on_poll(Progress(2, 3, 4, 0.5))
     assert screen.told == [(3, 3, 0.5)]
     silent = make()
-    silent.run()
+    run(silent)
     assert silent.engine.jobs[0].on_poll is None
 
 
@@ -289,12 +291,12 @@ def test_another_loop_goes_on_with_the_same_bits(X, same_weights):
 
     def go_on(net, state, n_steps):
         """As `n_steps` more steps of a fit of 5 epochs, or all that are left."""
-        policy, end = Policy(), state.counters.n_steps + n_steps
+        end = state.counters.n_steps + n_steps
+        policy = Scripted(asked=lambda: state.counters.n_steps == end)
         loop = EpochLoop(
-            net.engine, data, policy, state, n_epochs=5, batch_size=16, shuffle=True,
-            intervals=[1], after_steps=lambda: state.counters.n_steps == end,
-        )  # fmt: skip
-        loop.run()
+            net.engine, data, state, n_epochs=5, batch_size=16, shuffle=True, intervals=[1]
+        )
+        loop.run(policy)
         return policy.pieces[-1].result
 
     expected = go_on(whole, LoopState(whole.counters), 100)
@@ -332,3 +334,18 @@ def test_a_network_and_an_estimator_count_alike(X, y, status, n_steps, monkeypat
     assert (net.n_epochs_, net.n_steps_) == (behind.n_epochs_, behind.n_steps_)
     assert (net.n_epochs_, net.n_steps_) == (-(-n_steps // 4), n_steps)
     assert len(net.history_) == net.n_epochs_
+
+
+@pytest.mark.parametrize("settings", [{}, {"callbacks": [lambda run: None]}])
+def test_a_fit_leaves_nothing_for_the_garbage_collector(X, y, settings):
+    """Or the data of a fit would stay in memory for some time after it."""
+    gc.collect()
+    gc.disable()
+    try:
+        fastmlp.Network([4, 8, 3], loss="cross_entropy").fit(X, y, epochs=2, **settings)
+        model = fastmlp.MLPClassifier([8], max_iter=500, tol=0.1, random_state=0, **settings)
+        model.fit(X, y)
+        left = [found for found in gc.get_objects() if isinstance(found, EpochLoop | Dataset)]
+    finally:
+        gc.enable()
+    assert left == []
