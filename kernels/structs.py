@@ -95,7 +95,8 @@ class Layer(NamedTuple):
     normed: int  # in work, (batch_size, ld_out): Z, or Z^ of a normalised layer
     statistics: int  # in work: see LayerKind.statistics_elems
     sums: int  # in work, (chunks, 1 + n_vectors, out_pad): see kernels/layer_kinds.py
-    running: int  # in running, (2, out_pad), of a batch-normalised layer
+    keeps_running: int  # 1: its kind has running statistics
+    running: int  # in running, (2, out_pad), of such a layer
     residual: int  # 1: act_in is added to act_out
     da: int  # in work, (batch_size, ld_out): dA where it is wanted beside dZ, else 0
     da_in: int  # da of the layer before, or of the input

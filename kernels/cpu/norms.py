@@ -27,7 +27,7 @@ from .simd import keep_lanes, lanes_of, like, load, reduce_add, select, sqrt, st
 from .sync import atomic_load, atomic_store, barrier
 from .width import TILE
 
-LAYER, BATCH = codes.NORMS.index("layer"), codes.NORMS.index("batch")
+LAYER = codes.NORMS.index("layer")
 CHUNK = TILE.rows[0]
 FORWARD, BACKWARD = np.int64(0), np.int64(1)
 
@@ -228,7 +228,8 @@ def rows_backward(params, work, layer, r0, r1):
 
 @njit
 def update_running(p, n_rows):
-    """running: (2, out_pad) of each batch-normalised layer, means and unbiased variances.
+    """running: (2, out_pad) of each layer that keeps them, means and unbiased variances, from the
+    means and variances among its statistics: see `normalise_columns`.
 
     By one thread, once a step; a single row has no variance and is left out. Statistics that would
     not be finite keep their values, and the layer is marked as one whose update is not.
@@ -237,7 +238,7 @@ def update_running(p, n_rows):
         return
     for i in range(p.job[Job.N_LAYERS]):
         layer = layer_at(p, i)
-        if layer.norm == BATCH:
+        if layer.keeps_running != 0:
             unbiased, out_pad = n_rows / (n_rows - 1), layer.out_pad
             faults = like(load(p.work, layer.statistics), 0.0)
             for j in range(0, out_pad, lanes_of(p.work)):

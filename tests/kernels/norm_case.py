@@ -82,6 +82,7 @@ class Case:
         fields = dict.fromkeys(Layer._fields, 0) | {
             "n_out": self.n_units, "out_pad": self.out_pad, "ld_out": self.ld,
             "norm": codes.NORMS.index(self.kind), "n_vectors": len(LAYER_KINDS[self.kind].vectors),
+            "keeps_running": LAYER_KINDS[self.kind].keeps_running,
             "scale": params["scale"], "bias": params["bias"],
             "normed": work["normed"], "act_out": work["act_out"], "dz": work["dz"],
             "statistics": work["statistics"], "sums": work["sums"],

@@ -120,6 +120,7 @@ class Workspace:
                 normed=plan.normed[i],
                 statistics=plan.statistics[i],
                 sums=plan.sums[i],
+                keeps_running=layer.kind.keeps_running,
                 running=running[i],
                 residual=i < hidden and spec.residual[i],
                 da=plan.da[i + 1],

@@ -10,10 +10,11 @@ import pytest
 
 import fastmlp
 from fastmlp import errors, optim
+from fastmlp.names import LAYER_KINDS, NORMS
 from fastmlp.spec.layers import first_inputs
 from tests.api.layer_kinds.networks import KINDS, TABLES, make, table, trained
 
-NAMES = "'none', 'layer', 'rms', 'batch'"
+NAMES = ", ".join(map(repr, NORMS))
 EQUAL = "to its output, so both must be equally wide, got"
 
 REFUSED = [
@@ -83,6 +84,21 @@ def test_settings_that_are_refused(sizes, settings, kind, sentence):
     with pytest.raises(kind) as caught:
         fastmlp.Network(sizes, **settings)
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("kind", LAYER_KINDS.values(), ids=lambda kind: kind.name)
+def test_what_a_kind_cannot_do_is_refused_and_all_else_is_done(kind):
+    X, y = np.random.default_rng(0).standard_normal((2, 12, 3))
+    fits = {"optimizer": "lbfgs", "epochs": 1}, {"batch_size": max(kind.least_rows - 1, 1)}
+    able = kind.in_full_batch, kind.least_rows == 1
+    for fit, is_able in zip(fits, able, strict=True):
+        net = fastmlp.Network([3, 5, 3], norm=kind.name)
+        if is_able:
+            assert len(net.fit(X, y, **fit)) >= 1
+        else:
+            with pytest.raises(errors.OptionError, match=kind.name):
+                net.fit(X, y, **fit)
+    fastmlp.Network([3, 5, 3], norm=kind.name).fit(X, y, batch_size=kind.least_rows, epochs=1)
 
 
 def test_settings_in_their_several_forms():
