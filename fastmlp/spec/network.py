@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Annotated, Any, TypedDict
@@ -19,9 +19,13 @@ from fastmlp.spec.losses import NAMES, OF_CLASSES, OF_VALUES, Loss
 _QUOTED = ", ".join(f'"{name}"' for name in ACTIVATIONS)
 
 
-def _losses_of(targets: str) -> str:
-    *others, last = [f'"{kind.name}"' for kind in TABLE.values() if kind.targets == targets]
+def _one_of(names: Iterable[str]) -> str:
+    *others, last = [f'"{name}"' for name in names]
     return f"{', '.join(others)} or {last}" if others else last
+
+
+def _losses_of(targets: str) -> str:
+    return _one_of(kind.name for kind in TABLE.values() if kind.targets == targets)
 
 
 _PENALTY = "Penalty ``l1 sum|W| + l2/2 sum W^2`` on the weights, added to the mean loss."
@@ -100,7 +104,7 @@ class NetworkSettings(TypedDict, total=False):
             "none",
             allowed.norms,
             "str or sequence of str",
-            '"none", "layer", "rms" or "batch": normalisation of the sums of a hidden layer, '
+            f"{_one_of(NORMS)}: normalisation of the sums of a hidden layer, "
             "before its activation, for all hidden layers or for each. Batch normalisation "
             "predicts with running means and variances of the minibatches trained on, which lag "
             "behind where inputs are far from mean 0 and deviation 1.",
@@ -264,7 +268,7 @@ class NetworkSpec:
     input_dropout : float
         The share of the inputs that are left out.
     norms : tuple of str
-        One for each hidden layer: "none", "layer", "rms" or "batch".
+        One for each hidden layer, among `fastmlp.names.NORMS`.
     residual : tuple of bool
         For each hidden layer whether its input is added to its output.
     embeddings : tuple of (column, n_categories, width)
