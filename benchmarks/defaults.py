@@ -20,7 +20,7 @@ from fastmlp.tables.bundled import BUNDLED
 from .marks import write_between_marks
 
 
-def held_back_score(data: str, seed: int, folder: Path, options: list[str]) -> tuple[str, float]:
+def held_out_score(data: str, seed: int, folder: Path, options: list[str]) -> tuple[str, float]:
     """Name ("accuracy", "r2") and value on the test part, by one run of ``fastmlp train``."""
     printed = io.StringIO()
     arguments = ["train", data, "--seed", str(seed), "--out", str(folder), "--json", *options]
@@ -40,7 +40,7 @@ def table(seeds: range, options: list[str]) -> str:
     lines = ["| data | score | mean | standard error | least |", "|---|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as folder:
         for data in BUNDLED:
-            runs = [held_back_score(data, seed, Path(folder), options) for seed in seeds]
+            runs = [held_out_score(data, seed, Path(folder), options) for seed in seeds]
             scores = np.array([score for _, score in runs])
             error = scores.std(ddof=1) / len(scores) ** 0.5
             name = {"accuracy": "accuracy", "r2": "R²"}[runs[0][0]]

@@ -53,7 +53,7 @@ class Monitor:
             real(f"min_delta of {owner}", min_delta, 0.0),
         )
 
-    def begin(self, directions: Directions, val_loss: str = "loss") -> Watch:
+    def begin(self, directions: Directions, val_loss: str = "loss") -> BestSoFar:
         """Watch in a fit that will have these series; OptionError where ours is not among them.
 
         `val_loss` is the series that "val_loss" stands for where there is none of that name.
@@ -72,10 +72,10 @@ class Monitor:
                 f"mode of {self.owner} must be 'min' or 'max' for {series!r}, a metric of your "
                 "own, got 'auto'"
             )
-        return Watch(series, -1.0 if mode == "max" else 1.0, self.min_delta)
+        return BestSoFar(series, -1.0 if mode == "max" else 1.0, self.min_delta)
 
 
-class Watch:
+class BestSoFar:
     """The best value so far of one series in one fit."""
 
     def __init__(self, series: str, sign: float, min_delta: float) -> None:

@@ -21,7 +21,7 @@ class Compiled:
     Attributes
     ----------
     addresses : dict of str to int
-        The C address for each element type; see kernels/cpu/own.py.
+        The C address for each element type; see kernels/cpu/user_functions.py.
     code : object
         What the machine code lives in.
     value, derivative : callable
@@ -44,13 +44,13 @@ class Registry:
     def __init__(self, kind: str, codes: tuple[str, ...]) -> None:
         """`kind`: "activation" or "loss"; `codes`: names of the kernels."""
         self.kind, self._codes = kind, codes
-        self._own: dict[str, Compiled] = {}
+        self._of_users: dict[str, Compiled] = {}
         self._lock = threading.Lock()
 
-    def own(self) -> tuple[str, ...]:
+    def of_users(self) -> tuple[str, ...]:
         """The names that are registered."""
         with self._lock:
-            return tuple(self._own)
+            return tuple(self._of_users)
 
     def check_free(self, name: str) -> None:
         """OptionError where the name is taken."""
@@ -59,7 +59,7 @@ class Registry:
                 f"the name of a new {self.kind} must be free, got {name!r}, which is built in; "
                 "choose another name"
             )
-        if name in self._own:
+        if name in self._of_users:
             raise OptionError(
                 f"the name of a new {self.kind} must be free, got {name!r}, which is registered "
                 f"already; choose another name or call fastmlp.unregister_{self.kind}({name!r})"
@@ -80,27 +80,27 @@ class Registry:
         with self._lock:
             self.check_free(name)
             _KEPT.append(compiled.code)
-            self._own[name] = compiled
+            self._of_users[name] = compiled
 
     def remove(self, name: str) -> None:
         """Make a registered name free; networks that were made with it keep its function."""
         with self._lock:
-            if name not in self._own:
-                known = ", ".join(map(repr, self._own)) or "there is none"
+            if name not in self._of_users:
+                known = ", ".join(map(repr, self._of_users)) or "there is none"
                 raise OptionError(
                     f"the {self.kind} to unregister must be a registered one ({known}), "
                     f"got {name!r}"
                 )
-            del self._own[name]
+            del self._of_users[name]
 
     def get(self, name: str) -> Compiled | None:
         """The function registered by that name, if there is one."""
         with self._lock:
-            return self._own.get(name)
+            return self._of_users.get(name)
 
-    def check_same(self, name: str, own: Compiled | None) -> None:
+    def check_same(self, name: str, function: Compiled | None) -> None:
         """NotRegisteredError where a network's own function is not the one of that name now."""
-        if own is not None and self.get(name) is not own:
+        if function is not None and self.get(name) is not function:
             raise NotRegisteredError(
                 f"the {self.kind} {name!r} of the network must be registered to move it, got "
                 f"{'another function' if self.get(name) else 'none'} of that name; unregister that "
@@ -112,7 +112,7 @@ class Registry:
         if name in self._codes:
             return self._codes.index(name)
         self.require(name)
-        return self._own[name].addresses[dtype]
+        return self._of_users[name].addresses[dtype]
 
 
 activations = Registry("activation", ACTIVATIONS)

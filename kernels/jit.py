@@ -37,7 +37,7 @@ def inlined(function: Callable) -> Any:
     return njit(function, forceinline=True)
 
 
-def foreign(function: Callable) -> Any:
+def user_function(function: Callable) -> Any:
     """Compile a user's function, with all that numba knows: it may raise, close over, allocate.
 
     It becomes part of the loop that calls it, which is one instruction or two for it.

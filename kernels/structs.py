@@ -25,7 +25,9 @@ class Program(NamedTuple):
     running: np.ndarray  # T: means and variances of batch-normalised layers, or (1,)
     work: np.ndarray  # T: W^T panels, activations, dZ, targets, row losses, scratch
     layers: np.ndarray  # int64 (L, len(Layer._fields))
-    tasks: np.ndarray  # int64 (N, len(Task._fields)), in the order of layers, then of embeddings
+    tasks: (
+        np.ndarray
+    )  # int64 (N, len(WeightTask._fields)), in the order of layers, then of embeddings
     embeddings: np.ndarray  # int64 (E, len(Embedding._fields)), or one row
     numbers: np.ndarray  # int64: columns of the data that are not embedded, where some are
     shares: np.ndarray  # int64 (n_threads + 1,): thread t takes tasks[shares[t] : shares[t + 1]]
@@ -85,7 +87,7 @@ class Layer(NamedTuple):
     act_out: int  # in work
     dz: int  # in work; holds f'(Z) between the forward and the backward pass
     dz_in: int  # dz of the layer before; 0 for the first
-    activation: int  # a code, or the address of a registered one: see kernels/cpu/own.py
+    activation: int  # a code, or the address of a registered one: see kernels/cpu/user_functions.py
     keep_threshold: int  # a unit is kept where 32 random bits are below this; 0: no dropout
     block_in: int  # rows of X that stay in the second-level cache
     block_out: int  # rows of dZ that do
@@ -104,7 +106,7 @@ class Layer(NamedTuple):
     packs_dz: int  # 1: a thread copies a panel of dZ together before it sums dW
 
 
-class Task(NamedTuple):
+class WeightTask(NamedTuple):
     """A row of `Program.tasks`: rows i0 to i1 of one panel of W, and their update.
 
     Of an embedding, from job[N_WEIGHT_TASKS] on: its number, 0, and categories i0 to i1.
@@ -138,7 +140,7 @@ class _Job(NamedTuple):
     UPDATES_DONE: int = 7  # t of Adam's corrections, before this job
     SHUFFLE: int = 8  # a SHUFFLE_* below
     SEED: int = 9
-    LOSS: int = 10  # a code, or the address of a registered one: see kernels/cpu/own.py
+    LOSS: int = 10  # a code, or the address of a registered one: see kernels/cpu/user_functions.py
     RULE: int = 11
     X_ADDRESS: int = 12
     X_ROW_BYTES: int = 13

@@ -17,7 +17,7 @@ from fastmlp.kernels.cuda.gemm import ACROSS, ALONG
 from fastmlp.kernels.cuda.jit import SIMULATED
 from fastmlp.kernels.cuda.launch import Gpu, Launch
 from fastmlp.kernels.cuda.structs import Clock
-from fastmlp.kernels.cuda.tile import TILES, Tile
+from fastmlp.kernels.cuda.tile import TILES, BlockTile
 from fastmlp.kernels.structs import STATUS_RUNNING
 
 ORDERS = {"forward": (ALONG, ACROSS), "backward": (ALONG, ALONG), "gradient": (ACROSS, ACROSS)}
@@ -35,7 +35,7 @@ class Products:
         self.clock = self.gpu.array(clock)
 
     def launch(
-        self, order: tuple[str, str], tile: Tile, dtype: str, sizes: tuple[int, int, int]
+        self, order: tuple[str, str], tile: BlockTile, dtype: str, sizes: tuple[int, int, int]
     ) -> tuple[Launch, np.ndarray, np.ndarray]:
         """One product, and its two matrices as the kernel's order reads them."""
         m, n, k = sizes
@@ -52,7 +52,7 @@ class Products:
         kernel = gemm.product(T, tile, *order)
         return Launch(kernel, grid, tile.n_threads, arguments), a, b
 
-    def error(self, order: tuple[str, str], tile: Tile, dtype: str, sizes: Any) -> float:
+    def error(self, order: tuple[str, str], tile: BlockTile, dtype: str, sizes: Any) -> float:
         """Largest error of an element, in units of rounding times the sum of absolute terms."""
         launch, a, b = self.launch(order, tile, dtype, sizes)
         self.gpu.launch([launch])
@@ -62,7 +62,7 @@ class Products:
         scale = np.abs(a64) @ np.abs(b64) * float(np.finfo(dtype).eps)
         return float(np.max(np.abs(found.reshape(sizes[:2]) - a64 @ b64) / scale))
 
-    def tflops(self, order: tuple[str, str], tile: Tile, dtype: str, size: int) -> float:
+    def tflops(self, order: tuple[str, str], tile: BlockTile, dtype: str, size: int) -> float:
         """The best of some runs of a square product."""
         launch, _, _ = self.launch(order, tile, dtype, (size, size, size))
         self.gpu.launch([launch])
@@ -80,7 +80,7 @@ class Kind(NamedTuple):
     """Products that one kernel computes."""
 
     order: str
-    tile: Tile
+    tile: BlockTile
     itemsize: int
 
     @property

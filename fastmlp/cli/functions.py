@@ -34,11 +34,11 @@ def functions_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _take(context: click.Context, param: click.Parameter, value: str | None) -> str | None:
     if value is not None and not context.resilient_parsing:
-        before = [set(registry.own()) for registry in _REGISTRIES]
+        before = [set(registry.of_users()) for registry in _REGISTRIES]
 
         def forget() -> None:
             for registry, names in zip(_REGISTRIES, before, strict=True):
-                for name in registry.own():
+                for name in registry.of_users():
                     if name not in names:
                         registry.remove(name)
 

@@ -83,8 +83,8 @@ def loss_for(call: Call | None, task: str, target: str) -> Loss:
             )
         given = call.bound("--loss", names)
         loss = Loss(call.name, loss.kind.from_named(given))
-    own = registered.losses.own()
-    allowed = _CLASS_LOSSES if task == "classification" else (*_VALUE_LOSSES, *own)
+    of_users = registered.losses.of_users()
+    allowed = _CLASS_LOSSES if task == "classification" else (*_VALUE_LOSSES, *of_users)
     if call.name not in allowed:
         holds, other = (
             ("classes", "regression") if task == "classification" else ("values", "classification")

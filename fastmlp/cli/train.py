@@ -14,7 +14,7 @@ from fastmlp.cli.precedence import left_out, table_of, take_run_file
 from fastmlp.cli.record import Record
 from fastmlp.cli.setting_options import setting_options
 from fastmlp.cli.train_options import TrainOptions
-from fastmlp.cli.training import Job
+from fastmlp.cli.training import TrainCommand
 from fastmlp.cli.watch_options import watch_options
 from fastmlp.optim.base import OPTIMIZER_SETTINGS
 from fastmlp.preparation import TASKS
@@ -151,4 +151,4 @@ def train(
     table = table_of(data_or_run, data)
     options |= left_out(context, options)
     record = Record(context, save_config)
-    return Job(table, TrainOptions.make(options), as_json, record).run()
+    return TrainCommand(table, TrainOptions.make(options), as_json, record).run()

@@ -15,7 +15,7 @@ from fastmlp.cli.columns import wishes_of
 from fastmlp.cli.defaults import can_be_shifted, default_batch_size, default_l2, start_at_constant
 from fastmlp.cli.eval_tables import VALIDATION, EvalTables
 from fastmlp.cli.files import HISTORY, MODEL, RUN_FILE, check_files, check_room, writable_folder
-from fastmlp.cli.held_back import check_scores, held_back_score
+from fastmlp.cli.held_out import check_scores, held_out_score
 from fastmlp.cli.in_force import functions_in_force
 from fastmlp.cli.options import (
     check_layer_lr,
@@ -65,7 +65,7 @@ class _Training:
     batch_size: int
 
 
-class Job:
+class TrainCommand:
     """One run of the command."""
 
     def __init__(self, data: str, options: TrainOptions, as_json: bool, record: Record) -> None:
@@ -206,7 +206,7 @@ class Job:
         options, network, target = self._options, job.network, job.table.target
         results = Results(folder)
         path = results.write(MODEL, network.save)
-        score = held_back_score(network, job.table.preparation, test, job.metrics)
+        score = held_out_score(network, job.table.preparation, test, job.metrics)
         text = json.dumps(history.to_dict() | ({"test": score} if score else {})) + "\n"
         results.write(HISTORY, lambda file: file.write_text(text))
         watched = job.watch.in_force()

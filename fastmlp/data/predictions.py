@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp.data.targets import Task
+from fastmlp.data.targets import LearningTask
 from fastmlp.errors import OptionError
 from fastmlp.spec.losses import Loss
 
 
-def predictions(task: Task, loss: Loss, z: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
+def predictions(
+    task: LearningTask, loss: Loss, z: np.ndarray, classes: np.ndarray | None
+) -> np.ndarray:
     """What `predict` returns for the raw outputs `z` (n, n_outputs), which may be overwritten."""
     if task == "multiclass":
         indices = z.argmax(axis=1)
@@ -23,7 +25,7 @@ def predictions(task: Task, loss: Loss, z: np.ndarray, classes: np.ndarray | Non
     return values[:, 0] if values.shape[1] == 1 else values
 
 
-def probabilities(task: Task, z: np.ndarray) -> np.ndarray:
+def probabilities(task: LearningTask, z: np.ndarray) -> np.ndarray:
     """Class probabilities of the raw outputs `z`, which may be overwritten."""
     if task == "multiclass":
         # The ufuncs' own reductions: those of the array look at more options first.

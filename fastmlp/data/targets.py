@@ -30,7 +30,7 @@ from fastmlp.errors import (
 from fastmlp.spec.losses import Loss
 from fastmlp.spec.network import NetworkSpec
 
-Task = Literal["regression", "multiclass", "binary", "multilabel"]
+LearningTask = Literal["regression", "multiclass", "binary", "multilabel"]
 
 _SHOWN_CLASSES = 10
 
@@ -38,7 +38,7 @@ _SHOWN_CLASSES = 10
 _BLOCK_ROWS = 1 << 16
 
 
-def task_of(loss: Loss, n_outputs: int) -> Task:
+def task_of(loss: Loss, n_outputs: int) -> LearningTask:
     """What a network with this loss and number of outputs learns."""
     if loss.is_classes:
         return "multiclass"
@@ -47,7 +47,7 @@ def task_of(loss: Loss, n_outputs: int) -> Task:
     return "regression"
 
 
-def n_classes_of(task: Task, n_outputs: int) -> int:
+def n_classes_of(task: LearningTask, n_outputs: int) -> int:
     """How many classes the outputs stand for; 0 for values."""
     return {"regression": 0, "binary": 2}.get(task, n_outputs)
 
@@ -111,7 +111,7 @@ def _plain_objects(array: np.ndarray, name: str) -> np.ndarray:
     )
 
 
-def learn_classes(task: Task, y: np.ndarray, n_outputs: int, name: str = "y") -> np.ndarray:
+def learn_classes(task: LearningTask, y: np.ndarray, n_outputs: int, name: str = "y") -> np.ndarray:
     """The classes in the order of their indices, from labels that `as_labels` returned.
 
     Whole numbers that are all indices already stand for themselves, whether each occurs or not.
@@ -231,7 +231,7 @@ def _first(array: np.ndarray, wrong: np.ndarray) -> str:
 
 def make_dataset(
     spec: NetworkSpec,
-    task: Task,
+    task: LearningTask,
     X: Any,
     y: Any,
     weights: Any,

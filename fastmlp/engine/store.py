@@ -51,10 +51,10 @@ class ParameterStore:
             registered.activations.code(name, spec.dtype) for name in spec.activations
         ]
         self.loss_code = registered.losses.code(spec.loss.name, spec.dtype)
-        self._own_activations = {
+        self._user_activations = {
             name: registered.activations.get(name) for name in spec.activations
         }
-        self._own_loss = registered.losses.get(spec.loss.name)
+        self._user_loss = registered.losses.get(spec.loss.name)
         self.plan = self._parameter_plan(spec)
         self.params = aligned_zeros(self.plan.n_elems, self.dtype)
         initialise(self.params, self.plan, spec)
@@ -79,9 +79,9 @@ class ParameterStore:
 
     def check_functions(self) -> None:
         """NotRegisteredError where another engine of this spec would have other functions."""
-        for name, own in self._own_activations.items():
-            registered.activations.check_same(name, own)
-        registered.losses.check_same(self.spec.loss.name, self._own_loss)
+        for name, function in self._user_activations.items():
+            registered.activations.check_same(name, function)
+        registered.losses.check_same(self.spec.loss.name, self._user_loss)
 
     # ---- parameters ------------------------------------------------------------------------
 

@@ -16,9 +16,9 @@ from numba.core import types
 from numba.core.errors import NumbaError
 
 from fastmlp.errors import OptionError
-from fastmlp.kernels.cpu import own_math
-from fastmlp.kernels.cpu.own import compile_activation, compile_loss, scalar
-from fastmlp.kernels.jit import foreign
+from fastmlp.kernels.cpu import user_math
+from fastmlp.kernels.cpu.user_functions import compile_activation, compile_loss, scalar
+from fastmlp.kernels.jit import user_function
 
 DTYPES = ("float32", "float64")
 _LONGEST_CAUSE = 160
@@ -31,7 +31,8 @@ class MachineCode:
     Attributes
     ----------
     compiled : dict of str to object
-        What `kernels/cpu/own.py` makes, for each element type; `.address` is its C address.
+        What `kernels/cpu/user_functions.py` makes, for each element type; `.address` is its C
+        address.
     n_args : int
         1 for an activation, of z; 2 for a loss, of z and y.
     """
@@ -81,17 +82,17 @@ def compile_pair(functions: dict[str, Callable], of: str, n_args: int) -> Machin
 def prepared(function: Callable) -> Callable:
     """A copy of a function for numba: with math that vectorises, and with the plain functions
     that it calls compiled as well, which numba leaves to their author."""
-    return prepared_for(function, foreign, own_math.module, own_math.STAND_INS)
+    return prepared_for(function, user_function, user_math.module, user_math.STAND_INS)
 
 
 def prepared_for(
     function: Callable,
     compiled: Callable,
-    own_module: Any = math,
+    user_module: Any = math,
     stand_ins: Mapping[Any, Any] | None = None,
     seen: dict[Callable, Any] | None = None,
 ) -> Callable:
-    """A copy of a function whose plain functions are `compiled`, and in which `own_module` stands
+    """A copy of a function whose plain functions are `compiled`, and in which `user_module` stands
     for math and others for functions of it."""
     seen, stand_ins = {} if seen is None else seen, stand_ins or {}
     seen[function] = function  # one that calls itself
@@ -99,12 +100,12 @@ def prepared_for(
     def instead(value: Any) -> Any:
         value = getattr(value, "py_func", value)
         if value is math:
-            return own_module
+            return user_module
         if isinstance(value, np.ndarray):
             return value.copy()
         if isinstance(value, FunctionType):
             if value not in seen:
-                part = prepared_for(value, compiled, own_module, stand_ins, seen)
+                part = prepared_for(value, compiled, user_module, stand_ins, seen)
                 seen[value] = compiled(part)
             return seen[value]
         return stand_ins.get(value, value) if isbuiltin(value) else value

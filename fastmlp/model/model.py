@@ -147,7 +147,7 @@ class Model:
         return self._spec.seed
 
     @property
-    def task(self) -> targets.Task:
+    def task(self) -> targets.LearningTask:
         """What is learnt: "regression", "multiclass", "binary" or "multilabel"."""
         return self._task
 

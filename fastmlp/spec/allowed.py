@@ -70,7 +70,7 @@ def loss(what: str, given: Any, known: Known) -> Loss:
 
 def activations(what: str, given: Any, known: Known) -> tuple[str, ...]:
     """A name for each hidden layer."""
-    names, n_hidden = (*ACTIVATIONS, *registered.activations.own()), _n_hidden(known)
+    names, n_hidden = (*ACTIVATIONS, *registered.activations.of_users()), _n_hidden(known)
     if not is_sequence(given):
         return (name_among(what, given, names),) * n_hidden
     if len(given) != n_hidden:

@@ -253,5 +253,5 @@ def kind_of(name: str) -> LossKind:
     built_in = TABLE.get(name)
     if built_in is not None:
         return built_in
-    own = registered.losses.get(name)
-    return LossKind(name) if own is None else LossKind(name, y_min=own.y_min, y_max=own.y_max)
+    user = registered.losses.get(name)
+    return LossKind(name) if user is None else LossKind(name, y_min=user.y_min, y_max=user.y_max)

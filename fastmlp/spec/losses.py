@@ -210,7 +210,7 @@ def focal(focusing: float = 2.0) -> Loss:
 
 def known() -> tuple[str, ...]:
     """The names of all losses: the built-in ones, then those registered."""
-    return (*NAMES, *registered.losses.own())
+    return (*NAMES, *registered.losses.of_users())
 
 
 def as_loss(loss: object) -> Loss:

@@ -12,7 +12,7 @@ import numpy as np
 from fastmlp.data.inputs import Dataset
 from fastmlp.data.mapped import in_order
 from fastmlp.data.predictions import predictions
-from fastmlp.data.targets import Task
+from fastmlp.data.targets import LearningTask
 from fastmlp.errors import OptionError
 from fastmlp.spec.losses import Loss
 from fastmlp.training.scoring import Metric, Outputs, check_metrics
@@ -25,7 +25,7 @@ _BLOCK_FLOP = 2e9
 _MIN_ROWS, _MAX_ROWS = 256, 65536
 
 
-def metric_of(task: Task) -> str:
+def metric_of(task: LearningTask) -> str:
     """The score beside the loss: "accuracy" for classes, "r2" for values."""
     return "r2" if task == "regression" else "accuracy"
 
@@ -37,7 +37,7 @@ class Scoring:
     metrics: None for the default score; classes: the labels, for metrics that are functions.
     """
 
-    task: Task
+    task: LearningTask
     metrics: list[Metric] | None = None
     classes: np.ndarray | None = None
 
@@ -106,8 +106,8 @@ def evaluate(
 class Accuracy:
     """The weighted share of rows that are right, in every label where there are several."""
 
-    def __init__(self, task: Task) -> None:
-        self._task: Task = task
+    def __init__(self, task: LearningTask) -> None:
+        self._task: LearningTask = task
         self._right = self._all = 0.0
 
     def add(self, z: np.ndarray, block: Dataset, loss: Loss) -> None:

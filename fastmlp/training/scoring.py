@@ -18,7 +18,7 @@ import numpy as np
 from fastmlp.checks import shown
 from fastmlp.data.inputs import Dataset
 from fastmlp.data.predictions import probabilities
-from fastmlp.data.targets import Task
+from fastmlp.data.targets import LearningTask
 from fastmlp.errors import OptionError, OptionTypeError
 from fastmlp.spec.losses import Loss
 
@@ -41,7 +41,7 @@ class Metric:
         A factor on its result.
     wants_probabilities : bool
         y_pred are probabilities rather than predictions.
-    own : bool
+    is_users : bool
         A function of the user's: it gets labels as the user wrote them; a scorer of scikit-learn
         gets the indices of classes, of two the second being the positive one.
     """
@@ -52,11 +52,11 @@ class Metric:
     settings: dict[str, Any]
     sign: float = 1.0
     wants_probabilities: bool = False
-    own: bool = False
+    is_users: bool = False
 
     def value(self, outputs: Outputs) -> float:
         """The metric of these rows. OptionError where it cannot be computed of them."""
-        y_true, y_pred = outputs.pair(self.own, self.wants_probabilities)
+        y_true, y_pred = outputs.pair(self.is_users, self.wants_probabilities)
         settings = dict(self.settings)
         if outputs.weights is not None and _takes(self.function, "sample_weight"):
             settings["sample_weight"] = outputs.weights
@@ -64,7 +64,7 @@ class Metric:
         if classes and _takes(self.function, "labels"):
             # Or classes that do not occur in these rows would be missed.
             settings["labels"] = np.arange(y_pred.shape[1] if y_pred.ndim == 2 else 2)
-        if self.own:
+        if self.is_users:
             result = self.function(y_true, y_pred, **settings)
         else:
             try:
@@ -89,7 +89,9 @@ class Metric:
 class Outputs:
     """Targets and raw outputs of all rows, collected block by block, as metrics see them."""
 
-    def __init__(self, task: Task, loss: Loss, data: Dataset, classes: np.ndarray | None) -> None:
+    def __init__(
+        self, task: LearningTask, loss: Loss, data: Dataset, classes: np.ndarray | None
+    ) -> None:
         self.task, self._loss, self._data, self._classes = task, loss, data, classes
         self._blocks: list[np.ndarray] = []
 
@@ -103,7 +105,7 @@ class Outputs:
         weights = self._data.weights
         return None if weights is None else weights.astype(np.float64)
 
-    def pair(self, own: bool, wants_probabilities: bool) -> tuple[np.ndarray, np.ndarray]:
+    def pair(self, is_users: bool, wants_probabilities: bool) -> tuple[np.ndarray, np.ndarray]:
         """y_true and y_pred: labels (or class indices), values in float64, or probabilities.
 
         Of two classes the probability (n,) of the second; else (n, outputs).
@@ -128,12 +130,14 @@ class Outputs:
             p = probabilities(self.task, z)
             two = self.task != "multilabel" and p.shape[1] == 2
             return y_true, p[:, 1] if two else p
-        if own and self._classes is not None and self.task != "multilabel":
+        if is_users and self._classes is not None and self.task != "multilabel":
             return self._classes[y_true], self._classes[y_pred]
         return y_true, y_pred
 
 
-def as_metrics(metrics: object, task: Task, loss: Loss, n_outputs: int) -> list[Metric] | None:
+def as_metrics(
+    metrics: object, task: LearningTask, loss: Loss, n_outputs: int
+) -> list[Metric] | None:
     """Metrics from names and functions, and from metrics themselves; None for the default score.
 
     A name is a scorer's of scikit-learn, with its value and sign: greater is better, so errors
@@ -172,7 +176,7 @@ def check_metrics(metrics: Sequence[Metric], outputs: Outputs) -> None:
             metric.value(outputs)
 
 
-def _as_metric(metric: Any, number: int, task: Task, loss: Loss, n_outputs: int) -> Metric:
+def _as_metric(metric: Any, number: int, task: LearningTask, loss: Loss, n_outputs: int) -> Metric:
     if isinstance(metric, Metric):
         return metric
     if isinstance(metric, str):
@@ -188,10 +192,10 @@ def _as_metric(metric: Any, number: int, task: Task, loss: Loss, n_outputs: int)
             f"metrics[{number}] must be a function with a name, which its series in the history "
             f"gets, got {shown(metric)}; write it with def"
         )
-    return Metric(name, None, metric, {}, own=True)
+    return Metric(name, None, metric, {}, is_users=True)
 
 
-def _scorer(name: str, task: Task, loss: Loss, n_outputs: int) -> Metric:
+def _scorer(name: str, task: LearningTask, loss: Loss, n_outputs: int) -> Metric:
     # scikit-learn takes a second to import, and few fits need it.
     from sklearn.metrics import get_scorer, get_scorer_names
 

@@ -12,7 +12,6 @@ import numpy as np
 from ..jit import njit, njit_source
 from ..structs import Job
 from . import activations
-from .own import activate_own, is_own_activation
 from .records import panel_vectors
 from .simd import keep_lanes, lanes_of, like, load, store
 from .tile import (
@@ -26,6 +25,7 @@ from .tile import (
     make_tn_rows,
     transpose_square,
 )
+from .user_functions import activate_user, is_user_activation
 from .width import TILE
 
 RELU_CODE = tuple(activations.TABLE).index("relu")
@@ -91,8 +91,8 @@ def activate_block(work, act_at, dz_at, ld, r0, r1, n_columns, code):
 
     Columns up to the next whole vector get a = f' = 0: padding stays zero for every f.
     """
-    if is_own_activation(code):
-        activate_own(work, act_at, dz_at, ld, r0, r1, n_columns, code)
+    if is_user_activation(code):
+        activate_user(work, act_at, dz_at, ld, r0, r1, n_columns, code)
         return
     lanes = lanes_of(work)
     for r in range(r0, r1):

@@ -19,7 +19,6 @@ from .. import codes
 from ..jit import njit, njit_source, switch
 from ..structs import TARGET_LABELS, Job
 from . import functions as fn
-from .own import is_own_loss, own_row_loss
 from .simd import (
     absolute,
     fma,
@@ -33,6 +32,7 @@ from .simd import (
     select,
     store,
 )
+from .user_functions import is_user_loss, user_row_loss
 
 
 @njit
@@ -308,10 +308,10 @@ def row_losses(p, layer, r0, r1):
     registered. `layer`: the last one, whose act_out is z.
     """
     job, m, code = p.job, p.work, p.job[Job.LOSS]
-    if is_own_loss(code):
+    if is_user_loss(code):
         for r in range(r0, r1):
             at = r * layer.ld_out
-            m[job[Job.ROW_LOSS] + r] = own_row_loss(
+            m[job[Job.ROW_LOSS] + r] = user_row_loss(
                 code, m, layer.act_out + at, layer.dz + at, layer.n_out, m,
                 job[Job.TARGET] + r * job[Job.TARGET_LD],
             )  # fmt: skip

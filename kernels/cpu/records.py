@@ -28,7 +28,7 @@ from numba.extending import (
 )
 
 from ..jit import njit
-from ..structs import ELEMENT_TYPES, READ_ONLY, Embedding, Layer, Program, Task
+from ..structs import ELEMENT_TYPES, READ_ONLY, Embedding, Layer, Program, WeightTask
 from .simd import data_pointer
 
 WORD_BYTES = 8
@@ -138,7 +138,7 @@ def _row_reader(row):
     return reader
 
 
-_layer, _task, _embedding = map(_row_reader, (Layer, Task, Embedding))
+_layer, _task, _embedding = map(_row_reader, (Layer, WeightTask, Embedding))
 
 
 @njit

@@ -27,7 +27,7 @@ from .generated import generated
 from .jit import for_type
 from .random import dropout_mask
 from .structs import Clock
-from .tile import Tile
+from .tile import BlockTile
 
 # Which way an operand lies: along the terms of a sum, or across them.
 ALONG, ACROSS = "along", "across"
@@ -36,7 +36,7 @@ ALONG, ACROSS = "along", "across"
 class _Source:
     """Lines of a generated kernel."""
 
-    def __init__(self, tile: Tile, lanes: int, left: str, right: str) -> None:
+    def __init__(self, tile: BlockTile, lanes: int, left: str, right: str) -> None:
         self.tile, self.lanes, self.orders = tile, lanes, {"a": left, "b": right}
         self.lines: list[str] = []
         # Columns of shared memory: a padded row keeps the scattered stores of ALONG off one bank.
@@ -226,7 +226,7 @@ m0, n0 = cuda.blockIdx.x * {rows}, cuda.blockIdx.y * {columns}
 
 @for_type
 def forward(
-    T: Any, tile: Tile, activation: Any, keeps_slope: bool, drops: bool, adds_input: bool
+    T: Any, tile: BlockTile, activation: Any, keeps_slope: bool, drops: bool, adds_input: bool
 ) -> Any:
     """act (B, ld_b) = f(x w + bias) for each row, dropped where `drops`, plus x if `adds_input`;
     slope (B, ld_b) = f'(Z), with dropout's mask, where `keeps_slope`.
@@ -272,7 +272,7 @@ def forward(
 
 
 @for_type
-def backward(T: Any, tile: Tile, keeps: bool, adds: bool, slope: str) -> Any:
+def backward(T: Any, tile: BlockTile, keeps: bool, adds: bool, slope: str) -> Any:
     """dz (B, ld_out) = (dy w^T) * f'(Z); with `keeps`, dx = dy w^T besides, plus `da` where `adds`
     (of a residual layer).
 
@@ -309,7 +309,7 @@ def backward(T: Any, tile: Tile, keeps: bool, adds: bool, slope: str) -> Any:
 
 
 @for_type
-def gradient(T: Any, tile: Tile, sums_bias: bool) -> Any:
+def gradient(T: Any, tile: BlockTile, sums_bias: bool) -> Any:
     """Part z of the gradients: dw[z stride :] (ld_m, ld_n) = sum of x dz over rows z run to
     (z + 1) run of the minibatch, and dbias[z stride :] (ld_n,) the sum of dz.
 
@@ -351,7 +351,7 @@ def gradient(T: Any, tile: Tile, sums_bias: bool) -> Any:
 
 
 @for_type
-def product(T: Any, tile: Tile, left: str, right: str) -> Any:
+def product(T: Any, tile: BlockTile, left: str, right: str) -> Any:
     """out (m, ld_out) = A B; A: (m, ld_a) ALONG or (k, ld_a) ACROSS, B: (n, ld_b) or (k, ld_b).
 
     m_limit, n_limit and k_end are padded sizes, whole vectors.

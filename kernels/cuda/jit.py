@@ -54,7 +54,7 @@ def kernel(function: Callable) -> Any:
     return Kernel(function, _identity(function))
 
 
-def foreign(function: Callable) -> Any:
+def user_function(function: Callable) -> Any:
     """Compile a function of a user's, or one that it calls."""
     return function if SIMULATED else cuda.jit(function, device=True, **_FLAGS)
 

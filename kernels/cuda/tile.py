@@ -11,7 +11,7 @@ from typing import NamedTuple
 from .jit import SMALL
 
 
-class Tile(NamedTuple):
+class BlockTile(NamedTuple):
     """A block of a product; sizes are multiples of the lanes of a vector of 16 bytes.
 
     rate: of its multiply-adds, of those that a multiprocessor can do, as its loads from shared
@@ -55,16 +55,16 @@ class Tile(NamedTuple):
 # The largest first. float64 takes twice the registers, and half the lanes. The rates are estimates.
 OF_GPUS = {
     4: (
-        Tile(128, 128, 8, 8, 8),
-        Tile(64, 64, 16, 4, 4, rate=0.6, unrolled=8, resident=4, latency=1000),
-        Tile(32, 32, 16, 4, 4, rate=0.5, unrolled=8, resident=16, latency=700),
+        BlockTile(128, 128, 8, 8, 8),
+        BlockTile(64, 64, 16, 4, 4, rate=0.6, unrolled=8, resident=4, latency=1000),
+        BlockTile(32, 32, 16, 4, 4, rate=0.5, unrolled=8, resident=16, latency=700),
     ),
     8: (
-        Tile(64, 64, 8, 4, 4, rate=0.35, resident=3, latency=1000),
-        Tile(32, 32, 8, 4, 4, rate=0.3, resident=12, latency=700),
+        BlockTile(64, 64, 8, 4, 4, rate=0.35, resident=3, latency=1000),
+        BlockTile(32, 32, 8, 4, 4, rate=0.3, resident=12, latency=700),
     ),
 }
-_OF_THE_SIMULATOR = {4: (Tile(8, 8, 4, 4, 4),), 8: (Tile(8, 8, 4, 4, 4),)}
+_OF_THE_SIMULATOR = {4: (BlockTile(8, 8, 4, 4, 4),), 8: (BlockTile(8, 8, 4, 4, 4),)}
 TILES = _OF_THE_SIMULATOR if SMALL else OF_GPUS
 
 # Of a large GPU of today. The same numbers everywhere, so that every GPU sums in the same order.
@@ -75,7 +75,7 @@ CLOCKS_OF_PART = 60  # of the kernel that adds parts up, eight of them at a time
 MOST_PARTS = 256
 
 
-def tile_for(n_rows: int, n_columns: int, n_terms: int, itemsize: int) -> Tile:
+def tile_for(n_rows: int, n_columns: int, n_terms: int, itemsize: int) -> BlockTile:
     """The tile with which a product (n_rows, n_columns) of n_terms should take the least time: a
     large one computes what is not there beside few columns, and leaves multiprocessors idle where
     it has few blocks. By sizes alone."""
@@ -86,12 +86,12 @@ def tile_for(n_rows: int, n_columns: int, n_terms: int, itemsize: int) -> Tile:
 
 def tile_and_parts(
     n_rows: int, n_columns: int, n_terms: int, itemsize: int, least_run: int
-) -> tuple[Tile, int]:
+) -> tuple[BlockTile, int]:
     """Likewise for a product whose n_terms terms may be summed in parts of least_run and more,
     each of which is written, and read again to be added up."""
     most = max(1, min(MOST_PARTS, n_terms // least_run))
 
-    def clocks(chosen: tuple[Tile, int]) -> float:
+    def clocks(chosen: tuple[BlockTile, int]) -> float:
         tile, n_parts = chosen
         run, n_blocks = -(-n_terms // n_parts), tile.n_blocks(n_rows, n_columns)
         traffic = 2 * n_rows * n_columns * itemsize * n_parts / BYTES_PER_CLOCK

@@ -78,11 +78,11 @@ def calls(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def own_functions_go_away():
+def user_functions_go_away():
     """Whatever a test registers goes away with it."""
     yield
     for registry in (registered.activations, registered.losses):
-        for name in registry.own():
+        for name in registry.of_users():
             registry.remove(name)
 
 

@@ -16,7 +16,7 @@ from fastmlp.kernels.cuda.gemm import ACROSS, ALONG
 from fastmlp.kernels.cuda.jit import THREADS
 from fastmlp.kernels.cuda.random import dropout_mask
 from fastmlp.kernels.cuda.structs import N_HYPER, Clock, Hyper, Number
-from fastmlp.kernels.cuda.tile import OF_GPUS, Tile
+from fastmlp.kernels.cuda.tile import OF_GPUS, BlockTile
 from fastmlp.kernels.rules import RULES, number_at
 from fastmlp.kernels.structs import SHUFFLE_BLOCKS, SHUFFLE_ROWS, STATUS_RUNNING, Float, Job
 from fastmlp.layout.parameters import round_up
@@ -49,7 +49,7 @@ def padded(matrix: np.ndarray, dtype: str, lanes: int) -> np.ndarray:
 
 # ---- products ------------------------------------------------------------------------------------
 
-TILES = (Tile(8, 8, 4, 4, 4), Tile(8, 16, 8, 4, 8), Tile(16, 8, 4, 8, 4))
+TILES = (BlockTile(8, 8, 4, 4, 4), BlockTile(8, 16, 8, 4, 8), BlockTile(16, 8, 4, 8, 4))
 
 
 SIZES = ((1, 1, 1), (8, 8, 4), (9, 17, 5), (16, 7, 12), (3, 33, 13))
@@ -100,7 +100,7 @@ def check_products(order, tile, dtype, sizes):
 @pytest.mark.parametrize("n_rows", [1, 5, 16, 23])
 def test_parts_of_gradients_add_up_over_tails_of_rows(n_rows, dtype):
     rng, T, lanes = np.random.default_rng(1), np.dtype(dtype).type, 16 // np.dtype(dtype).itemsize
-    tile, run = Tile(8, 8, 4, 4, 4), 8
+    tile, run = BlockTile(8, 8, 4, 4, 4), 8
     n_in, n_out = round_up(9, lanes), round_up(5, lanes)
     x, dz = rng.standard_normal((n_rows, n_in)), rng.standard_normal((n_rows, n_out))
     x, dz = x.astype(T), dz.astype(T)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastmlp.kernels.layer_kinds import LAYER_KINDS
-from tests.reference.network import Network
+from tests.reference.network import ReferenceNetwork
 
 STEP = 2.0**-16
 # Where that is not near enough: the rounding grows as they shrink, but less than the rest falls.
@@ -55,7 +55,16 @@ def coordinates(rng: np.random.Generator, shape: tuple[int, ...], limit: int) ->
 
 
 def compare(
-    engine, data, net: Network, X, y, *, rng, limit: int, findings: Findings, smallest=SMALLEST
+    engine,
+    data,
+    net: ReferenceNetwork,
+    X,
+    y,
+    *,
+    rng,
+    limit: int,
+    findings: Findings,
+    smallest=SMALLEST,
 ) -> None:
     """Differences of the loss with penalty, relative to each array's largest gradient.
 

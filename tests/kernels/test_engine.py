@@ -11,7 +11,7 @@ from fastmlp.engine.train_job import TrainJob
 from fastmlp.kernels import codes
 from fastmlp.kernels.cpu.loop import run
 from fastmlp.optim import UpdateOptions
-from tests.reference.network import Network
+from tests.reference.network import ReferenceNetwork
 
 from .tools import (
     DTYPES,
@@ -40,7 +40,7 @@ def make(dtype, n_rows=40, loss="squared_error", n_threads=None):
     weights, biases = ([a.astype(float) for a in part] for part in engine.get_parameters())
     X = rng.standard_normal((n_rows, SIZES[0])).astype(dtype)
     data = dataset(X, random_targets(rng, loss, n_rows, sizes[-1]), dtype)
-    return engine, Network(weights, biases, NAMES, loss, spec.loss.parameters), X, data
+    return engine, ReferenceNetwork(weights, biases, NAMES, loss, spec.loss.parameters), X, data
 
 
 @each_dtype

@@ -20,7 +20,7 @@ from fastmlp.losses import Loss
 from fastmlp.spec.loss_table import TABLE
 from fastmlp.spec.network import NetworkSpec
 from tests.conftest import ROOT
-from tests.reference.network import Network
+from tests.reference.network import ReferenceNetwork
 from tests.targets import example_of, outputs_of, targets_within
 
 DTYPES = ("float32", "float64")
@@ -171,14 +171,14 @@ def randomise_scales(rng: np.random.Generator, engine) -> None:
     engine.set_all_parameters(plain)
 
 
-def oracle_of(engine, loss: str) -> Network:
+def oracle_of(engine, loss: str) -> ReferenceNetwork:
     """The NumPy network with an engine's parameters, in float64; `loss`: the kernel's name."""
     spec, plain = engine.spec, engine.parameters()
 
     def double(arrays):
         return [None if array is None else array.astype(np.float64) for array in arrays]
 
-    return Network(
+    return ReferenceNetwork(
         double(plain.weights), double(plain.biases), spec.activations, loss, spec.loss.parameters,
         spec.l1, spec.l2, spec.norms, spec.residual, double(plain.scales),
         [column for column, _, _ in spec.embeddings], double(plain.embeddings),

@@ -22,7 +22,7 @@ class Layer:
 
 
 @dataclass
-class Network:
+class ReferenceNetwork:
     """Parameters in plain shapes, and what is needed to differentiate and train them.
 
     `columns`: those of the data that are embedded, in ascending order; `running`: means and

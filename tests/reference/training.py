@@ -11,7 +11,7 @@ from fastmlp.optim import UpdateOptions
 
 from . import norms, optimizers
 from .dropout import INPUT, keep_mask
-from .network import Network
+from .network import ReferenceNetwork
 from .random import shuffled
 
 
@@ -55,7 +55,7 @@ class Training:
     average: dict[str, np.ndarray] = field(default_factory=dict)
     running: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
-    def run(self, net: Network, X, y, sample_weight=None) -> list[float]:
+    def run(self, net: ReferenceNetwork, X, y, sample_weight=None) -> list[float]:
         """Train `net` in place; the mean loss of every epoch, each row as it was used."""
         n, t, history = len(X), 0, []
         self.average = {name: a.copy() for name, a in net.named().items()}
@@ -89,7 +89,7 @@ class Training:
             history.append(loss_sum / share_sum if share_sum > 0.0 else 0.0)
         return history
 
-    def update(self, net: Network, gradients, states, lr: float, t: int) -> None:
+    def update(self, net: ReferenceNetwork, gradients, states, lr: float, t: int) -> None:
         """One step of all parameters."""
         options, after = self.options, {}
         for name, g in clipped(gradients, options).items():
@@ -113,7 +113,7 @@ class Training:
             name: ema * mean + (1.0 - ema) * after[name] for name, mean in self.average.items()
         }
 
-    def masks(self, net: Network, n_rows: int, epoch: int, step: int):
+    def masks(self, net: ReferenceNetwork, n_rows: int, epoch: int, step: int):
         """For each hidden layer None, or kept / (1 - rate)."""
         return [
             self.mask(n_rows, net.weights[layer].shape[1], rate, layer, epoch, step)

@@ -9,8 +9,8 @@ from typing import Any
 from fastmlp import registered
 from fastmlp.engine.user_functions import cause, prepared_for
 from fastmlp.errors import DeviceError
-from fastmlp.kernels.cuda.jit import foreign
-from fastmlp.kernels.cuda.own import pair
+from fastmlp.kernels.cuda.jit import user_function
+from fastmlp.kernels.cuda.user_functions import pair
 
 
 def activation_of(name: str, dtype: str) -> Any:
@@ -24,10 +24,10 @@ def loss_of(name: str, dtype: str) -> Any:
 
 
 def _function(registry: registered.Registry, name: str, dtype: str, n_args: int) -> Any:
-    own = registry.get(name)
-    if own is None:
+    function = registry.get(name)
+    if function is None:
         return name
-    return _device_function(own.value, own.derivative, name, dtype, n_args)
+    return _device_function(function.value, function.derivative, name, dtype, n_args)
 
 
 @functools.lru_cache(maxsize=64)
@@ -35,7 +35,7 @@ def _device_function(
     value: Callable, derivative: Callable, name: str, dtype: str, n_args: int
 ) -> Any:
     try:
-        f, slope = (prepared_for(function, foreign) for function in (value, derivative))
+        f, slope = (prepared_for(function, user_function) for function in (value, derivative))
         return pair(f, slope, dtype, n_args)
     except Exception as error:
         raise DeviceError(

@@ -9,7 +9,7 @@ import numpy as np
 from fastmlp.kernels.cuda.jit import SMALL
 from fastmlp.kernels.cuda.norms import CHUNK
 from fastmlp.kernels.cuda.structs import TABLE, VECTOR, WEIGHTS
-from fastmlp.kernels.cuda.tile import Tile, tile_and_parts
+from fastmlp.kernels.cuda.tile import BlockTile, tile_and_parts
 from fastmlp.kernels.cuda.updates import SEGMENT_ELEMS, segment_elems
 from fastmlp.layout.parameters import LayerPlan, ParameterPlan, round_up
 from fastmlp.spec.network import NetworkSpec
@@ -29,7 +29,7 @@ def n_blocks(n: int, each: int) -> int:
 class GradientPlan:
     """How the gradient of a layer's matrix is summed: by which tile, in parts of `run` rows."""
 
-    tile: Tile
+    tile: BlockTile
     n_parts: int
     run: int
     at: int  # of the first part of dW; parts lie `stride` apart

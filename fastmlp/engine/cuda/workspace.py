@@ -15,7 +15,7 @@ from fastmlp.kernels.cuda import losses, muon, norms
 from fastmlp.kernels.cuda.jit import THREADS
 from fastmlp.kernels.cuda.launch import Gpu
 from fastmlp.kernels.cuda.structs import N_HYPER, Clock, Number, Record
-from fastmlp.kernels.cuda.tile import Tile
+from fastmlp.kernels.cuda.tile import BlockTile
 from fastmlp.kernels.structs import Float, Job
 from fastmlp.layout.parameters import ParameterPlan
 from fastmlp.spec.network import NetworkSpec
@@ -126,7 +126,7 @@ class CudaWorkspace:
         """`work` from an offset of the plan on."""
         return self.work[max(offset, 0) :]
 
-    def grid(self, tile: Tile, n_rows: int, n_columns: int, parts: int = 1) -> tuple[int, ...]:
+    def grid(self, tile: BlockTile, n_rows: int, n_columns: int, parts: int = 1) -> tuple[int, ...]:
         """Blocks for a product of so many rows and columns, its terms in `parts`."""
         return (n_blocks(n_rows, tile.rows), n_blocks(n_columns, tile.columns), parts)
 

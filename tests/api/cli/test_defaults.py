@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.defaults import held_back_score
+from benchmarks.defaults import held_out_score
 from fastmlp.cli.defaults import default_batch_size, default_l2, start_at_constant
 from fastmlp.model.network import Network
 
@@ -15,7 +15,7 @@ from fastmlp.model.network import Network
     ("data", "least"), [("digits", 0.97), ("breast_cancer", 0.96), ("diabetes", 0.45)]
 )
 def test_score_of_the_defaults(data, least, tmp_path, record_property):
-    scores = [held_back_score(data, seed, tmp_path, [])[1] for seed in range(10)]
+    scores = [held_out_score(data, seed, tmp_path, [])[1] for seed in range(10)]
     for n_seeds in (5, 10):
         name = f"test score of the defaults on {data}, mean of {n_seeds} seeds"
         record_property(name, f"{np.mean(scores[:n_seeds]):.4f}")

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("in_own_folder")
 
 OWN_FUNCTIONS = """
 import fastmlp
-from tests import own_functions as own
+from tests import user_functions as own
 fastmlp.register_activation("softsign", own.softsign, own.softsign_derivative)
 fastmlp.register_loss("log_cosh", own.log_cosh, own.log_cosh_derivative)
 """

@@ -16,7 +16,7 @@ import fastmlp
 from fastmlp import errors, optim
 from fastmlp.callbacks import Callback, Checkpoint, EarlyStopping
 from fastmlp.optim import LBFGS
-from tests.reference.network import Network as Reference
+from tests.reference.network import ReferenceNetwork as Reference
 
 EXACT = LBFGS(gradient_tolerance=1e-9, loss_tolerance=0.0)
 

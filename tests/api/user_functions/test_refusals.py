@@ -11,7 +11,7 @@ import pytest
 
 import fastmlp
 from fastmlp import errors, registered
-from tests.own_functions import log_cosh, log_cosh_derivative, softsign, softsign_derivative
+from tests.user_functions import log_cosh, log_cosh_derivative, softsign, softsign_derivative
 
 
 def returns_nothing(z):
@@ -103,13 +103,13 @@ REFUSED = {
 
 @pytest.mark.parametrize(("arguments", "error", "sentence"), REFUSED.values(), ids=REFUSED)
 def test_refused_activations(arguments, error, sentence):
-    before = registered.activations.own()
+    before = registered.activations.of_users()
     with pytest.raises(error) as caught:
         fastmlp.register_activation(*arguments)
     if sentence is not None:
         assert str(caught.value) == sentence
     assert "\n" not in str(caught.value)
-    assert registered.activations.own() == before
+    assert registered.activations.of_users() == before
 
 
 def test_a_name_is_taken_once():
@@ -163,7 +163,7 @@ def test_refused_losses(changes, error, sentence):
     if sentence is not None:
         assert str(caught.value) == sentence
     assert "\n" not in str(caught.value)
-    assert registered.losses.own() == ()
+    assert registered.losses.of_users() == ()
 
 
 def test_unregistering_what_is_not_there():

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numba.cuda.np import numpy_support
 
-from .jit import SIMULATED, device, foreign
+from .jit import SIMULATED, device, user_function
 
 
 def pair(value: Callable, derivative: Callable, dtype: str, n_args: int) -> Any:
     """(value, derivative) of an element in T: of z, or of z and y and a parameter that is left."""
     T = np.dtype(dtype).type
-    f, slope = foreign(value), foreign(derivative)
+    f, slope = user_function(value), user_function(derivative)
     if n_args == 1:
 
         @device

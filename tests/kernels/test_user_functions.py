@@ -8,11 +8,11 @@ import pytest
 import fastmlp
 from fastmlp import registered
 from fastmlp.kernels.cpu.losses import row_losses
-from fastmlp.kernels.cpu.own import N_ACTIVATIONS, N_LOSSES
+from fastmlp.kernels.cpu.user_functions import N_ACTIVATIONS, N_LOSSES
 from fastmlp.kernels.cpu.width import LANES
-from tests.own_functions import ACTIVATIONS, LOSSES, all_registered
 from tests.reference import activations as reference
-from tests.reference.network import Network
+from tests.reference.network import ReferenceNetwork
+from tests.user_functions import ACTIVATIONS, LOSSES, all_registered
 
 from .differences import Findings, compare
 from .test_activations import block_kernel
@@ -64,7 +64,7 @@ class Problem:
         weights = rng.uniform(0.0, 2.0, n_rows) if weighted else None
         self.data = dataset(self.X.astype(dtype), self.y, dtype, weights)
         parameters = fastmlp.losses.Loss(loss).parameters
-        self.net = Network(
+        self.net = ReferenceNetwork(
             *self.engine.get_parameters(), (activation,) * (len(sizes) - 2), loss, parameters,
             self.spec.l1, self.spec.l2,
         )  # fmt: skip

@@ -12,7 +12,7 @@ from fastmlp.preparation import TablePreparation, Target
 from fastmlp.training.scoring import Metric
 
 
-def held_back_score(
+def held_out_score(
     network: Network, preparation: TablePreparation, test: Part, metrics: list[Metric]
 ) -> dict[str, float]:
     """The score on rows that had no part in the training; empty where none were held back.

@@ -49,7 +49,9 @@ def write(text: str, path: str = "f.py") -> str:
 
 def own_names() -> set[str]:
     return {
-        name for registry in (registered.activations, registered.losses) for name in registry.own()
+        name
+        for registry in (registered.activations, registered.losses)
+        for name in registry.of_users()
     }
 
 

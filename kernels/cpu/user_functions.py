@@ -18,7 +18,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from .. import codes
-from ..jit import c_function, foreign, njit
+from ..jit import c_function, njit, user_function
 from .simd import ELEMENTS, data_pointer, keep_lanes, lanes_of, like, load, store
 
 N_ACTIVATIONS, N_LOSSES = len(codes.ACTIVATIONS), len(codes.LOSSES)
@@ -69,7 +69,7 @@ def compile_loss(loss, derivative, dtype):
 
 def scalar(function, n_args, dtype):
     """A user's function compiled for n_args numbers of `dtype`, and what numba says it returns."""
-    compiled = foreign(function)
+    compiled = user_function(function)
     numbers = (getattr(types, dtype),) * n_args
     compiled.compile(numbers)
     return compiled, compiled.overloads[numbers].signature.return_type
@@ -115,17 +115,17 @@ def call_loss(typingctx, address, z, z_at, dz_at, y, y_at, n):
 
 
 @njit
-def is_own_activation(code):
+def is_user_activation(code):
     return code >= N_ACTIVATIONS
 
 
 @njit
-def is_own_loss(code):
+def is_user_loss(code):
     return code >= N_LOSSES
 
 
 @njit
-def activate_own(work, act_at, dz_at, ld, r0, r1, n_columns, address):
+def activate_user(work, act_at, dz_at, ld, r0, r1, n_columns, address):
     """`gemm.activate_block` for a registered function."""
     lanes = lanes_of(work)
     call_activation(address, work, act_at + r0 * ld, dz_at + r0 * ld, ld, r1 - r0, n_columns)
@@ -138,7 +138,7 @@ def activate_own(work, act_at, dz_at, ld, r0, r1, n_columns, address):
 
 
 @njit
-def own_row_loss(address, z, z_at, dz_at, n, y, y_at):
+def user_row_loss(address, z, z_at, dz_at, n, y, y_at):
     """`losses.row_loss` for a registered function."""
     value = call_loss(address, z, z_at, dz_at, y, y_at, n)
     lanes = lanes_of(z)

@@ -15,7 +15,7 @@ from .tools import KINDS, dataset, engine, error, results, spec_of, train
 
 
 @pytest.fixture
-def own_functions():
+def user_functions():
     """A function to register pairs by a name, all of which are gone afterwards."""
     names = []
 
@@ -48,10 +48,10 @@ def cube_slope(z, y):
     return 3.0 * (z - y) * abs(z - y)
 
 
-def test_functions_of_users_train_as_on_the_cpu(own_functions):
+def test_functions_of_users_train_as_on_the_cpu(user_functions):
     spec = spec_of(
-        activation=own_functions("activation", bend, bend_slope),
-        loss=own_functions("loss", cube, cube_slope), dropout=0.1,
+        activation=user_functions("activation", bend, bend_slope),
+        loss=user_functions("loss", cube, cube_slope), dropout=0.1,
     )  # fmt: skip
     data, told = dataset(spec, 21, weights=True), []
     for kind in KINDS.values():
@@ -60,8 +60,8 @@ def test_functions_of_users_train_as_on_the_cpu(own_functions):
     assert max(error(values, told[1][name]) for name, values in told[0].items()) < 1e-10
 
 
-def test_a_network_keeps_a_function_whose_name_is_given_to_another(own_functions):
-    name = own_functions("loss", cube, cube_slope)
+def test_a_network_keeps_a_function_whose_name_is_given_to_another(user_functions):
+    name = user_functions("loss", cube, cube_slope)
     spec = spec_of(loss=name)
     data = dataset(spec, 21)
     engines = [engine(kind, spec) for kind in KINDS.values()]
@@ -73,8 +73,8 @@ def test_a_network_keeps_a_function_whose_name_is_given_to_another(own_functions
     assert error(*losses) < 1e-12
 
 
-def test_a_network_is_not_moved_to_another_function(own_functions):
-    name = own_functions("activation", bend, bend_slope)
+def test_a_network_is_not_moved_to_another_function(user_functions):
+    name = user_functions("activation", bend, bend_slope)
     net = fastmlp.Network([3, 4, 1], activation=name)
     assert net.to("cuda").to("cpu").device == "cpu"
     fastmlp.unregister_activation(name)
@@ -86,9 +86,9 @@ def test_a_network_is_not_moved_to_another_function(own_functions):
     assert net.device == "cpu"
 
 
-def test_arrays_that_functions_read_are_as_they_were(own_functions):
+def test_arrays_that_functions_read_are_as_they_were(user_functions):
     factors = np.array([1.0, 2.0])
-    name = own_functions("activation", lambda z: factors[1] * z, lambda z: factors[1])
+    name = user_functions("activation", lambda z: factors[1] * z, lambda z: factors[1])
     factors[1] = 9.0
     spec = spec_of(sizes=[1, 1, 1], activation=name, loss="squared_error")
     for kind in KINDS.values():
@@ -97,11 +97,11 @@ def test_arrays_that_functions_read_are_as_they_were(own_functions):
         assert made.predict(np.array([[1.0]]))[0, 0] == 2.0
 
 
-def test_functions_are_as_they_were_when_they_were_registered(own_functions):
+def test_functions_are_as_they_were_when_they_were_registered(user_functions):
     names = []
     for slope in (0.1, 0.2):
         names.append(
-            own_functions(
+            user_functions(
                 "activation", lambda z: z if z > 0 else slope * z,  # noqa: B023
                 lambda z: 1.0 if z > 0 else slope,  # noqa: B023
             )

@@ -17,7 +17,7 @@ import fastmlp
 from fastmlp import errors
 from fastmlp.spec.network import NetworkSpec
 from tests.conftest import ROOT
-from tests.own_functions import log_cosh, log_cosh_derivative, softsign, softsign_derivative
+from tests.user_functions import log_cosh, log_cosh_derivative, softsign, softsign_derivative
 
 
 @pytest.fixture

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 from fastmlp.engine.user_functions import compile_pair
-from fastmlp.kernels.cpu import own_math
+from fastmlp.kernels.cpu import user_math
 
 from .tools import compiled
 
-NAMES = [function.__name__ for function in own_math.STAND_INS]
+NAMES = [function.__name__ for function in user_math.STAND_INS]
 # How far they may be from the C library's, in units of the last place.
 ULPS = {"exp": 4, "expm1": 8, "log": 2, "log1p": 4, "tanh": 4, "erf": 8}
 ENDS = np.array([0.0, math.inf, -math.inf, math.nan, -1.0, 1.0, 5e-324, 1e-310, 1e300, -1e300])
 
 
 def evaluate(name, x):
-    function = getattr(own_math, name)
+    function = getattr(user_math, name)
 
     @compiled
     def kernel(x, out):
@@ -69,9 +69,9 @@ def test_ends(name):
 
 
 def test_the_module_has_the_rest_of_math():
-    assert set(vars(math)) <= set(vars(own_math.module))
-    assert own_math.module.pi == math.pi
-    assert own_math.module.sqrt is math.sqrt
+    assert set(vars(math)) <= set(vars(user_math.module))
+    assert user_math.module.pi == math.pi
+    assert user_math.module.sqrt is math.sqrt
 
 
 def everything(z):
