@@ -19,7 +19,7 @@ from .extending import PAGE, Change, Example, ExampleError, Hunk, changed_copy, 
 
 EXAMPLES = examples(PAGE.read_text())
 # How many files a person edits to add one of a kind.
-MOST_FILES = {"activation": 4, "loss": 5, "optimizer": 5}
+MOST_FILES = {"activation": 4, "loss": 5, "optimizer": 5, "kind of layer": 8}
 # The tests that each kind has for every one of its names, and that an example must have passed:
 # values beside the oracle, derivatives, sizes around a vector, threads, the GPU's twin, the page.
 ON_CPU = {
@@ -45,6 +45,13 @@ ON_CPU = {
         "test_bits_of_every_function_do_not_depend_on_the_number_of_threads",
         "test_optimizers",
     },
+    "kind of layer": {
+        "test_both_ways_are_those_of_the_oracle_around_a_vector_and_a_tile",
+        "test_vectors_lie_behind_the_bias_and_begin_at_their_values",
+        "test_gradients_through_a_kind_of_layer_are_those_of_the_oracle",
+        "test_bits_of_every_function_do_not_depend_on_the_number_of_threads",
+        "test_kinds_of_layers",
+    },
 }
 IN_SIMULATOR = {
     "activation": {
@@ -59,6 +66,7 @@ IN_SIMULATOR = {
         "test_update_rules_are_those_of_the_formulas",
         "test_the_gpu_computes_what_the_cpu_does",
     },
+    "kind of layer": {"test_the_gpu_computes_what_the_cpu_does"},
 }
 FOR_ALL_NAMES = ["tests/kernels/test_codes.py", "tests/test_repository.py"]
 
@@ -88,12 +96,15 @@ def passed(folder: Path, files: list[str], chosen: str, **environment: str) -> s
     return found
 
 
-def check(folder: Path, chosen: list[Example], also: str = "") -> None:
-    """Apply examples to a copy of the tree, and run its tests for their names and its programs."""
+def check(folder: Path, chosen: list[Example], quick: bool) -> None:
+    """Apply examples to a copy of the tree, and run its tests for their names and its programs;
+    `quick`: neither tests of float64, nor those of gradients that compile its loop."""
     changed_copy(folder, chosen)
     names = " or ".join(example.name for example in chosen)
     python(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", *FOR_ALL_NAMES)
-    on_cpu = passed(folder, ["tests/kernels", "tests/test_functions.py"], f"({names}){also}")
+    files = ["tests/kernels", "tests/test_functions.py", *([] if quick else ["tests/api"])]
+    also = " and not (float64 or differences)" if quick else ""
+    on_cpu = passed(folder, files, f"({names}){also}")
     simulated = passed(folder, ["tests/cuda"], names, NUMBA_ENABLE_CUDASIM="1")
     for example in chosen:
         for wanted, found in ((ON_CPU, on_cpu), (IN_SIMULATOR, simulated)):
@@ -103,7 +114,7 @@ def check(folder: Path, chosen: list[Example], also: str = "") -> None:
             python(folder, "-c", program)
 
 
-def test_the_page_shows_one_example_of_a_kind():
+def test_the_page_shows_one_example_of_each_kind():
     assert sorted(example.kind for example in EXAMPLES.values()) == sorted(MOST_FILES)
 
 
@@ -115,15 +126,13 @@ def test_an_example_touches_few_files_and_trains(name):
 
 
 def test_all_examples_together_pass_their_tests(tmp_path):
-    # Neither the tests of float64, nor those of gradients that compile its loop.
-    quick = " and not (float64 or differences)"
-    check(tmp_path / "copy", list(EXAMPLES.values()), "" if LONG else quick)
+    check(tmp_path / "copy", list(EXAMPLES.values()), quick=not LONG)
 
 
 @pytest.mark.skipif(not LONG, reason="minutes each: make trust")
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_each_example_alone_passes_its_tests(name, tmp_path):
-    check(tmp_path / "copy", [EXAMPLES[name]])
+    check(tmp_path / "copy", [EXAMPLES[name]], quick=False)
 
 
 DIFF = """\
