@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from fastmlp.checks import real
+from fastmlp.cli.options import USUAL_DECAYS
 from fastmlp.cli.run_file import read_run_file, write_run_file
 from fastmlp.cli.setting_options import check_plain, setting_options, taken, values
 from fastmlp.cli.train import train
@@ -35,7 +36,8 @@ def test_every_setting_has_its_option():
         flag = (option.name or name).replace("_", "-")
         assert param.opts == [f"--{flag}"]
         assert param.secondary_opts == ([f"--no-{flag}"] if option.kind == "switch" else [])
-        assert (param.help, param.metavar) == (option.help, option.metavar)
+        told = f"  [default: {USUAL_DECAYS}]" if name == "weight_decay" else ""
+        assert (param.help, param.metavar) == (option.help + told, option.metavar)
         if option.default is ... and setting.default is not None:
             typed = param.type.convert(param.default, param, None)
             assert values(SETTINGS, {name: typed}) == {name: setting.default}
