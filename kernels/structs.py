@@ -192,7 +192,7 @@ class _Job(NamedTuple):
     EPS_BEFORE_CORRECTION: int = 58
     PATIENCE: int = 59  # bad epochs in a row that a training goes on after; -1: any number
     N_BAD: int = 60  # such epochs before this job
-    # 1: threads take columns of the first layer's Z instead of rows: see rows.first_by_columns
+    # 1: threads take columns of the first layer's Z instead of rows: see rows.by_columns
     BY_COLUMNS: int = 61
     N_FIELDS: int = 62
 
