@@ -111,6 +111,22 @@ def test_gradients_are_central_differences_of_the_loss(activation, loss):
     assert findings.checked >= 10 * (findings.at_kinks + findings.too_small), str(findings)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("norm", codes.NORMS[1:])
+def test_gradients_through_a_kind_of_layer_are_those_of_the_oracle(norm, dtype):
+    problem = Problem("tanh", "squared_error", dtype, CONNECTED, weighted=True, norm=norm)
+    assert problem.error_against_oracle(0.1) <= TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("norm", codes.NORMS[1:])
+def test_gradients_through_a_kind_of_layer_are_central_differences_of_the_loss(norm):
+    p = Problem("tanh", "squared_error", "float64", CONNECTED, weighted=True, norm=norm)
+    findings, rng = Findings(), np.random.default_rng(1)
+    compare(p.engine, p.data, p.net, p.X, p.y, rng=rng, limit=60, findings=findings)
+    assert findings.largest <= 1e-6, str(findings)
+    assert findings.checked >= 10 * (findings.at_kinks + findings.too_small), str(findings)
+
+
 @pytest.mark.parametrize("loss", codes.LOSSES)
 @pytest.mark.parametrize("activation", codes.ACTIVATIONS)
 def test_float32_gradients_are_central_differences_in_float64(activation, loss):

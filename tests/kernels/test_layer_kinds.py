@@ -10,12 +10,20 @@ import pytest
 from fastmlp.engine.cuda import norms as launches
 from fastmlp.kernels import codes
 from fastmlp.kernels.cpu import layer_kinds
+from fastmlp.kernels.cpu.width import LANES
 from fastmlp.kernels.layer_kinds import LAYER_KINDS, PLAIN
 from fastmlp.layout.parameters import ParameterPlan, Parameters
 from tests.reference import norms as reference
 
 from .norm_case import Case, normalise, normalise_backward
-from .tools import DTYPES, TALLEST, make_engine_with, make_spec, random_parameters
+from .tools import (
+    DTYPES,
+    TALLEST,
+    make_engine_with,
+    make_spec,
+    random_parameters,
+    straddling,
+)
 
 KINDS = [kind for kind in LAYER_KINDS.values() if not kind.is_plain]
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -58,6 +66,20 @@ def test_only_kinds_that_keep_running_statistics_have_some(kind):
     # What folds, folds them; without them there is nothing to fold.
     assert (engine.folded() is not engine.params) == kind.folds
     assert kind.keeps_running or not kind.folds
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@each_kind
+def test_both_ways_are_those_of_the_oracle_around_a_vector_and_a_tile(kind, dtype):
+    for n_rows in straddling(TALLEST):
+        for n_units in straddling(LANES[dtype]):
+            case = Case(dtype, kind.name, n_rows, n_units)
+            assert not normalise(case.part, case.layer, 0, n_rows, n_rows)
+            _, _, n = case.wanted()
+            case.check("act_out", n)
+            assert not normalise_backward(case.part, case.layer, 0, n_rows, n_rows)
+            case.check("dz", case.wanted_dz(), tolerance=400.0)
+            case.check_guards()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
