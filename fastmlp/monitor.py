@@ -98,3 +98,6 @@ class BestSoFar:
             self._lowest = signed
             return True
         return False
+
+
+Watch = BestSoFar  # the name by which pickles of fastmlp 0.1.0 ask for it

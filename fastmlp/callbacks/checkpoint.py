@@ -89,3 +89,6 @@ class Checkpoint(Callback):
             return
         if self._watch is None or self._watch.improves(run.logs[self._watch.series]):
             run.network.save(self._path_of(run.epoch))
+
+    def on_fit_end(self, run: Run) -> None:
+        self.__dict__.pop("_watch", None)

@@ -64,6 +64,7 @@ class EarlyStopping(Callback):
         return self._n_waited >= self.patience
 
     def on_fit_end(self, run: Run) -> None:
+        self.__dict__.pop("_watch", None)
         if self._best is not None:
             run.network.restore(self._best)
             self._best = None

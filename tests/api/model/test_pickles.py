@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import fastmlp
+from fastmlp.callbacks import Run
 from tests.conftest import ROOT
 
 # Modules now, and then: in protocol 0 a class is named in plain text.
@@ -49,6 +50,38 @@ def test_an_estimator_trains_on_from_one(X, y):
         each.partial_fit(X, y)
     assert loaded._optimizer.learning_rate == model._optimizer.learning_rate
     assert loaded.loss_curve_ == model.loss_curve_
+
+
+def saving(folder):
+    path = folder / "model.safetensors"
+    return fastmlp.callbacks.Checkpoint(path, monitor="loss", save_best_only=True)
+
+
+@pytest.mark.parametrize("name", ["EarlyStopping", "Checkpoint", "ReduceOnPlateau"])
+def test_what_has_watched_a_series_is_read(net, name, tmp_path):
+    if name == "ReduceOnPlateau":
+        watching = fastmlp.schedules.ReduceOnPlateau("loss")
+        watching.begin(0.1, {"loss": "min"})
+    else:
+        stopping = name == "EarlyStopping"
+        watching = fastmlp.callbacks.EarlyStopping("loss") if stopping else saving(tmp_path)
+        watching.on_fit_begin(Run(net, 0, 0, fastmlp.History(), ("loss",), {"loss": "min"}))
+    assert watching._watch.improves(3.0)
+    found = pickle.dumps(watching, protocol=0)
+    now, then = b"cfastmlp.monitor\nBestSoFar\n", b"cfastmlp.monitor\nWatch\n"
+    assert now in found
+    loaded = pickle.loads(found.replace(now, then))
+    assert (loaded._watch.series, loaded._watch.best) == ("loss", 3.0)
+    assert not loaded._watch.improves(4.0)
+
+
+@pytest.mark.parametrize("make", [lambda folder: fastmlp.callbacks.EarlyStopping(), saving])
+def test_a_callback_keeps_no_best_value_of_a_fit_that_is_over(make, X, y, tmp_path):
+    callback = make(tmp_path)
+    net = fastmlp.Network([4, 3], loss="cross_entropy")
+    net.fit(X, y, epochs=2, callbacks=[callback])
+    assert "_watch" not in vars(callback)
+    net.fit(X, y, epochs=2, callbacks=[pickle.loads(pickle.dumps(callback))])
 
 
 @pytest.mark.parametrize("name", ["Muon", "LBFGS", "Adam"])
