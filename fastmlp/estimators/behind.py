@@ -26,6 +26,11 @@ from fastmlp.spec.network import NetworkSpec
 
 # Elements of a sparse X that are predicted together as dense ones.
 _BLOCK_ELEMS = 1 << 22
+# What pickles leave out: a copy of coefs_, made anew from them, and what an estimator has only
+# during a fit, its data too, the last two in fastmlp 0.1.0.
+_PASSING = (
+    "_held", "_eval_sets", "_sklearn_callbacks", "_problem", "_true_solver", "_task", "_watched",
+)  # fmt: skip
 
 
 class NetworkBehind(CallbackSupport):
@@ -105,9 +110,7 @@ class NetworkBehind(CallbackSupport):
     def __getstate__(self) -> dict[str, Any]:
         if self._network is not None:
             self._synchronised()
-        state = super().__getstate__()
-        # A copy of coefs_, made anew from them.
-        return {name: value for name, value in state.items() if name != "_held"}
+        return _lasting(super().__getstate__())
 
     def __copy__(self) -> Any:
         other = type(self).__new__(type(self))
@@ -119,7 +122,7 @@ class NetworkBehind(CallbackSupport):
         return other
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(_lasting(state))
         if self._network is not None:
             self._hold()
 
@@ -175,3 +178,11 @@ class NetworkBehind(CallbackSupport):
         coefs, intercepts = network.get_parameters()
         self.coefs_, self.intercepts_ = list(coefs), list(intercepts)
         self._hold()
+
+
+def _lasting(state: dict[str, Any]) -> dict[str, Any]:
+    """The attributes in `state` that a pickle has; solver is the user's."""
+    lasting = {name: value for name, value in state.items() if name not in _PASSING}
+    if "_true_solver" in state:
+        lasting["solver"] = state["_true_solver"]
+    return lasting

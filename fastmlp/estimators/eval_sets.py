@@ -53,6 +53,9 @@ class EvalSets:
         return [EvalSet.make(estimator, name, *part) for name, part in self.parts.items()]
 
 
+Watched = EvalSets  # the name by which pickles of fastmlp 0.1.0 ask for it
+
+
 def _given(value: Any) -> str:
     return "None" if value is None else "given"
 

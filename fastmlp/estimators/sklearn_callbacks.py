@@ -57,3 +57,6 @@ class SklearnCallbacks:
             self._context.call_on_fit_task_end(
                 estimator=self._est, reconstruction_attributes={}, **self._what
             )
+
+
+FitTask = SklearnCallbacks  # the name by which pickles of fastmlp 0.1.0 ask for it

@@ -6,10 +6,14 @@ import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 import fastmlp
 from fastmlp.callbacks import Run
+from fastmlp.estimators.eval_sets import EvalSets
+from fastmlp.estimators.sklearn_callbacks import SklearnCallbacks
 from tests.conftest import ROOT
 
 # Modules now, and then: in protocol 0 a class is named in plain text.
@@ -50,6 +54,87 @@ def test_an_estimator_trains_on_from_one(X, y):
         each.partial_fit(X, y)
     assert loaded._optimizer.learning_rate == model._optimizer.learning_rate
     assert loaded.loss_curve_ == model.loss_curve_
+
+
+class Pickling(fastmlp.callbacks.Callback):
+    """Pickles `model` after each epoch; what it holds is not pickled with it."""
+
+    def __init__(self):
+        self.found = []
+
+    def on_epoch_end(self, run):
+        self.found.append(pickle.dumps(self.model))
+
+    def __reduce__(self):
+        return (Pickling, ())
+
+
+def pickled_in_a_fit(X, y, **settings):
+    """A pickle that a callback made, and the estimator after the fit."""
+    callback = Pickling()
+    model = callback.model = fastmlp.MLPClassifier(
+        [5], max_iter=2, n_iter_no_change=9, callbacks=[callback], random_state=0, **settings
+    )
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X, y, eval_set=[(X, y)])
+    return callback.found[-1], model
+
+
+def test_an_estimator_pickled_during_a_fit_has_no_data(X, y):
+    found, model = pickled_in_a_fit(X, y, solver="sgd")
+    loaded = pickle.loads(found)
+    assert loaded.solver == "sgd"
+    assert set(vars(loaded)) == set(vars(model))
+    assert X.tobytes() not in found
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    loaded.set_params(callbacks=None).partial_fit(X, y)
+
+
+OLD_IN_A_FIT = """
+import pickle, sys
+X, model = pickle.load(sys.stdin.buffer)
+assert not {"_watched", "_task", "_true_solver"} & set(vars(model)), vars(model)
+sys.stdout.buffer.write(model.solver.encode() + model.predict_proba(X).tobytes())
+"""
+
+
+def test_an_estimator_that_an_older_version_pickled_during_a_fit_is_read(X, y):
+    """It named the classes of what it had only during the fit, and pickled these too."""
+    model = fastmlp.MLPClassifier([5], max_iter=5, solver="adam", random_state=0)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X, y)
+    expected = b"sgd" + model.predict_proba(X).tobytes()
+    # What `__getstate__` leaves out goes in as attributes of names that it knows nothing of.
+    passing = {
+        "own_watched": EvalSets.make(None, None, None, [(X, y)]),
+        "own_task": SklearnCallbacks(None, X, y, None),
+        "own_true_solver": "sgd",
+    }
+    vars(model).update(passing)
+    found = pickle.dumps((X, model), protocol=0)
+    for now, then in {
+        b"cfastmlp.estimators.eval_sets\nEvalSets\n": b"cfastmlp.estimators.watched\nWatched\n",
+        b"cfastmlp.estimators.sklearn_callbacks\nSklearnCallbacks\n": (
+            b"cfastmlp.estimators.tasks\nFitTask\n"
+        ),
+        b"Vown_": b"V_",
+    }.items():
+        assert now in found
+        found = found.replace(now, then)
+    done = subprocess.run(
+        [sys.executable, "-c", OLD_IN_A_FIT], input=found, capture_output=True, cwd=ROOT
+    )
+    assert (done.stdout, done.stderr) == (expected, b"")
+
+
+def test_an_old_name_of_a_module_imports_nothing_until_it_is_used():
+    code = "import sys, inspect, fastmlp; inspect.getmodule(sys); print('sklearn' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=True, text=True
+    )
+    assert done.stdout == "False\n"
+    with pytest.raises(ImportError, match="FitTasks"):
+        exec("from fastmlp.estimators.tasks import FitTasks")
 
 
 def saving(folder):
