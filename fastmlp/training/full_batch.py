@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastmlp.data.inputs import Dataset
-from fastmlp.errors import OptionError, TrainingDivergedError
+from fastmlp.errors import OptionError
 from fastmlp.interrupts import held_back
 from fastmlp.layout.parameters import Parameters
 from fastmlp.optim import LBFGS
@@ -110,7 +110,7 @@ class FullBatch(Trainer):
             raise _refusal("schedule=None, as it has no learning rate", "a schedule")
         super().prepare()
 
-    def _train(self) -> TrainingDivergedError | None:
+    def _train(self) -> Exception | None:
         from scipy.optimize import minimize
         from threadpoolctl import threadpool_limits
 
@@ -144,7 +144,7 @@ class FullBatch(Trainer):
         except _EndedError:
             pass
         except _RaisedError as error:
-            raise error.original from None
+            return error.original
         except _NotFiniteError as error:
             self.history.stopped_by = "diverged"
             return self._diverged(
@@ -189,7 +189,7 @@ class FullBatch(Trainer):
             self._show_epoch(self._n_done - 1)
             stop |= self._epoch_stops()
         except StopIteration as error:
-            raise _RaisedError(error) from error
+            raise _RaisedError(error) from None
         if not stop and self._n_done < self._options.epochs and self._out_of_time():
             self.history.stopped_by, stop = "max_time", True
         if stop:

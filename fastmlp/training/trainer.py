@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import time
 import warnings
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
     from fastmlp.engine import Engine
 
 
-# Callers from `Trainer.run` up to the user's line: `Network.fit`, and that line.
-_ABOVE_RUN = 2
+_PACKAGE = __name__.partition(".")[0]
 
 
 class Trainer:
@@ -120,7 +120,11 @@ class Trainer:
         if self._display is not None:
             self._display.end(self.history.stopped_by)
         if first_error is not None:
-            raise first_error
+            try:
+                raise first_error
+            finally:
+                # Its traceback holds this frame: a cycle, in which the data would stay in memory.
+                del first_error
         if self.history.stopped_by == "interrupt":
             self._warn(
                 f"training was interrupted in epoch {max(1, len(self.history))} of "
@@ -130,8 +134,11 @@ class Trainer:
             )
         return self.history
 
-    def _train(self) -> TrainingDivergedError | None:
-        """Train to the end; sets `stopped_by`, and returns the error of a divergence."""
+    def _train(self) -> Exception | None:
+        """Train to the end; sets `stopped_by`.
+
+        Returns the error of a divergence, or one that it had to catch.
+        """
         raise NotImplementedError
 
     def _evaluate(self) -> None:
@@ -157,11 +164,15 @@ class Trainer:
             )
 
     def _warn(self, message: str, category: type[Warning]) -> None:
-        """Warn of the line that called `fit`, from however deep below `run`."""
-        frame, level = inspect.currentframe(), 1
-        while frame is not None and frame.f_code is not Trainer.run.__code__:
+        """Warn of the line that asked for the fit, however deep below it this is.
+
+        It is the first one above `run` that is not of this package; SciPy's stand below `run`.
+        """
+        frame, level, in_run = inspect.currentframe(), 1, False
+        while frame is not None and not (in_run and _is_users(frame)):
+            in_run |= frame.f_code is Trainer.run.__code__
             frame, level = frame.f_back, level + 1
-        warnings.warn(message, category, stacklevel=level + _ABOVE_RUN)
+        warnings.warn(message, category, stacklevel=level)
 
     def _out_of_time(self) -> bool:
         return self._deadline_s is not None and time.perf_counter() >= self._deadline_s
@@ -224,3 +235,7 @@ class Trainer:
 
 def _listed(norms: list[float]) -> str:
     return f"[{', '.join(f'{norm:.3g}' for norm in norms)}]"
+
+
+def _is_users(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] != _PACKAGE

@@ -39,6 +39,21 @@ def test_a_model_trains_as_a_network_does(model, X, y):
     assert run(Fit.make(model, X, y, epochs=1)).epochs == [4]
 
 
+@pytest.mark.parametrize("optimizer", [fastmlp.optim.SGD(), "lbfgs"])
+def test_a_warning_names_the_line_that_ran_the_trainer(optimizer):
+    """Also where SciPy stands between; the metric has no value below -1."""
+    X = np.linspace(-1, 1, 80)[:, None]
+    y = np.where(X[:, 0] > 0, 5.0, 0.0)
+    model = Model(NetworkSpec.make(sizes=[1, 1]))
+    model.set_parameters([[[0.0]]], [[0.0]])
+    metrics = {"eval_set": [(X - 3, y)], "metrics": ["mean_squared_log_error"]}
+    fit = Fit.make(model, X, y, optimizer=optimizer, epochs=99, **metrics)
+    trainer = fit.begin()
+    with pytest.warns(errors.MetricWarning) as caught:
+        trainer.run()
+    assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_making_a_fit_changes_nothing(model, X, y):
     before = model.weights
     fit = Fit.make(model, X, y, optimizer="sgd", eval_set=[(X, y)], metrics=["log_loss"])

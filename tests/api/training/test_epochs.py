@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import fastmlp
+from fastmlp import errors
 from fastmlp.data.inputs import Dataset
 from fastmlp.engine.cpu.engine import CpuEngine
 from fastmlp.engine.results import Progress, TrainResult
@@ -336,16 +337,49 @@ def test_a_network_and_an_estimator_count_alike(X, y, status, n_steps, monkeypat
     assert len(net.history_) == net.n_epochs_
 
 
-@pytest.mark.parametrize("settings", [{}, {"callbacks": [lambda run: None]}])
-def test_a_fit_leaves_nothing_for_the_garbage_collector(X, y, settings):
-    """Or the data of a fit would stay in memory for some time after it."""
+def fail(run):
+    raise LookupError
+
+
+def stop(run):
+    raise StopIteration
+
+
+DIVERGING = fastmlp.optim.SGD(1e30)
+
+
+@pytest.mark.parametrize(
+    ("of_both", "optimizer", "raised"),
+    [
+        ({}, "adam", ()),
+        ({"callbacks": [lambda run: None]}, "adam", ()),
+        ({"callbacks": [fail]}, "adam", LookupError),
+        ({"callbacks": [fail]}, "lbfgs", LookupError),
+        ({"callbacks": [stop]}, "lbfgs", StopIteration),
+        ({}, DIVERGING, (errors.TrainingDivergedError, ValueError)),
+    ],
+)
+def test_a_fit_leaves_nothing_for_the_garbage_collector(X, y, of_both, optimizer, raised):
+    """Or the data of a fit would stay in memory for some time after it, however it ended."""
+    n_raised = 0
     gc.collect()
     gc.disable()
     try:
-        fastmlp.Network([4, 8, 3], loss="cross_entropy").fit(X, y, epochs=2, **settings)
-        model = fastmlp.MLPClassifier([8], max_iter=500, tol=0.1, random_state=0, **settings)
-        model.fit(X, y)
+        try:
+            net = fastmlp.Network([4, 8, 3], loss="cross_entropy", dtype="float64")
+            net.fit(X, y, epochs=9, optimizer=optimizer, **of_both)
+        except raised:
+            n_raised += 1
+        if optimizer != "lbfgs":  # estimators have no callbacks there
+            model = fastmlp.MLPClassifier(
+                [8], max_iter=500, tol=0.1, random_state=0, solver=optimizer, **of_both
+            )
+            try:
+                model.fit(X, y)
+            except raised:
+                n_raised += 1
         left = [found for found in gc.get_objects() if isinstance(found, EpochLoop | Dataset)]
     finally:
         gc.enable()
     assert left == []
+    assert n_raised == (0 if raised == () else 1 if optimizer == "lbfgs" else 2)
