@@ -31,6 +31,7 @@ from fastmlp.spec import devices
 from fastmlp.spec.losses import Loss
 from fastmlp.spec.network import NetworkSpec
 from fastmlp.training.counters import Counters
+from fastmlp.training.options import check_rule
 
 if TYPE_CHECKING:
     from fastmlp.engine import Engine
@@ -85,7 +86,11 @@ class Model:
         return self._engine
 
     def use_optimizer(self, optimizer: Optimizer) -> None:
-        """Train with it from now on; the state of the same rule stays. LBFGS keeps none."""
+        """Train with it from now on; the state of the same rule stays. LBFGS keeps none.
+
+        Raises OptionError where it does not have the numbers of its rule, with nothing changed.
+        """
+        check_rule(optimizer)
         self._optimizer = optimizer
         if isinstance(optimizer, LBFGS):
             self._engine.clear_optimizer()

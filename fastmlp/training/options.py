@@ -7,17 +7,37 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
 from fastmlp.callbacks import Callback, as_callbacks
-from fastmlp.checks import integer, real, shown
+from fastmlp.checks import integer, name_among, real, shown
 from fastmlp.data.shuffle import as_shuffle
 from fastmlp.errors import OptionError
-from fastmlp.optim import Adam, Optimizer, as_optimizer
+from fastmlp.names import RULES
+from fastmlp.optim import LBFGS, Adam, Optimizer, as_optimizer
 from fastmlp.schedules import as_schedule
 from fastmlp.setting import Option, Setting, settings_in, with_defaults
 
 
 def _optimizer(what: str, given: Any, known: Mapping[str, Any]) -> Optimizer:
     """As given, or that of the fit before, which `known` has as "last"."""
-    return (known["last"] or Adam()) if given is None else as_optimizer(given)
+    optimizer = (known["last"] or Adam()) if given is None else as_optimizer(given)
+    check_rule(optimizer)
+    return optimizer
+
+
+def check_rule(optimizer: Optimizer) -> None:
+    """OptionError where an optimizer of a user's class does not have the numbers of its rule.
+
+    >>> check_rule(Adam())
+    """
+    if isinstance(optimizer, LBFGS):
+        return
+    kind = type(optimizer).__name__
+    numbers = RULES[name_among(f"rule of {kind}", optimizer.rule, RULES)].numbers
+    if len(optimizer.hyper) != len(numbers):
+        names = ", ".join(name or "0" for name in numbers)
+        raise OptionError(
+            f"hyper of {kind} must have {len(numbers)} numbers for the rule {optimizer.rule!r}"
+            f"{names and f' ({names})'}, got {optimizer.hyper}"
+        )
 
 
 def _batch_size(what: str, given: Any, known: Mapping[str, Any]) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,54 @@ def test_making_a_fit_changes_nothing(model, X, y):
     assert model.n_steps_ == 0
     for found, wanted in zip(model.weights, before, strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+class Short(fastmlp.optim.Adam):
+    """Has too few numbers."""
+
+    @property
+    def hyper(self):
+        return (self.beta1, self.beta2)
+
+
+class Long(fastmlp.optim.SGD):
+    """Has too many numbers."""
+
+    @property
+    def hyper(self):
+        return (0.9,)
+
+
+class Unknown(fastmlp.optim.Adam):
+    """Has a rule that there is not."""
+
+    @property
+    def rule(self):
+        return "adan"
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "text"),
+    [
+        (
+            Short(),
+            "hyper of Short must have 3 numbers for the rule 'adam' (beta1, beta2, eps), "
+            "got (0.9, 0.999)",
+        ),
+        (Long(), "hyper of Long must have 0 numbers for the rule 'sgd', got (0.9,)"),
+        (Unknown(), "rule of Unknown must be one of"),
+    ],
+)
+def test_an_optimizer_without_the_numbers_of_its_rule_changes_nothing(model, X, y, optimizer, text):
+    with pytest.raises(errors.OptionError, match=re.escape(text)):
+        Fit.make(model, X, y, optimizer=optimizer)
+    with pytest.raises(errors.OptionError, match=re.escape(text)):
+        model.use_optimizer(optimizer)
+    assert (model.classes_, model.history_, model.optimizer) == (None, None, None)
+    estimator = fastmlp.MLPClassifier([5], solver=optimizer)
+    with pytest.raises(errors.OptionError, match=re.escape(text)):
+        estimator.fit(X, y)
+    assert not hasattr(estimator, "classes_")
 
 
 def test_a_refusal_of_begin_changes_nothing(model, X, y):
