@@ -22,7 +22,7 @@ def held_back() -> AbstractContextManager[Sequence[object]]:
 
 
 class _HeldBack:
-    """A class, as every call of an engine has such a block, and generators take longer."""
+    """A class rather than a generator: every engine call enters one, and generators are slower."""
 
     __slots__ = ("_came", "_handler")
 

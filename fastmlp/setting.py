@@ -29,7 +29,7 @@ Kind = Literal[
     "whole", "number", "text", "choice", "names", "shares", "flags", "factors", "call", "switch"
 ]
 
-# Where a docstring says ``**settings`` in the source, it says each setting at run time.
+# At run time, ``**settings`` in a docstring is replaced by an entry for each setting.
 _PLACE = "**settings\n"
 _WIDTH = 100
 _QUOTED = re.compile("``.*?``")

@@ -18,7 +18,7 @@ from fastmlp.preparation.rows import TableRows
 from fastmlp.preparation.target import Target, read_like
 from fastmlp.tables.source import Source, check_columns
 
-# Of the part held back from the training table, before its series.
+# Of the part held out of the training table, before its series.
 VALIDATION = "val"
 
 

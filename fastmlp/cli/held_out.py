@@ -15,7 +15,7 @@ from fastmlp.training.scoring import Metric
 def held_out_score(
     network: Network, preparation: TablePreparation, test: Part, metrics: list[Metric]
 ) -> dict[str, float]:
-    """The score on rows that had no part in the training; empty where none were held back.
+    """The score on rows that had no part in the training; empty where none were held out.
 
     "accuracy" for classes; for values "r2", and "rmse" in the target's own units; and `metrics`.
     """

@@ -177,7 +177,7 @@ class Summary(Callback):
     def _score_text(self, score: dict[str, float]) -> str:
         n_rows = len(self._split.test)
         if not score:
-            return "no rows were held back to test on"
+            return "no rows were held out to test on"
         usual = ("accuracy", "r2", "rmse")
         metrics = "".join(f", {name} {x:.4g}" for name, x in score.items() if name not in usual)
         if "rmse" in score:

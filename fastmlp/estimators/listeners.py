@@ -37,7 +37,8 @@ class Listeners:
 
     def __init__(self, fit: Fit) -> None:
         est = fit.est
-        # The fit itself is not kept: it keeps its listeners, and circles wait for the collector.
+        # The fit itself is not kept: it keeps its listeners, and reference cycles are freed only by
+        # the garbage collector.
         self._est, self._network, self._conventions = est, fit.network, fit.conventions
         self._eval_sets, self._monitored = fit.eval_sets, fit.monitored
         self._n_epochs, self._n_steps = 1 if fit.incremental else est.max_iter, fit.n_steps

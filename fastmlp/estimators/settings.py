@@ -112,10 +112,10 @@ def loss_of_values(loss: Any) -> Loss:
     return chosen
 
 
-def unknown_to_sklearn(estimator: Any, solver: Any, watched: Any) -> list[str]:
+def unknown_to_sklearn(estimator: Any, solver: Any, eval_sets: Any) -> list[str]:
     """Names of what was asked for that scikit-learn's own estimator does not have.
 
-    solver: the user's; watched: the data to score, or None.
+    solver: the user's; eval_sets: the data to score, or None.
     """
     found = [name for name, value in DEFAULTS.items() if getattr(estimator, name, value) != value]
     sklearns = {
@@ -129,7 +129,7 @@ def unknown_to_sklearn(estimator: Any, solver: Any, watched: Any) -> list[str]:
             found.append(name)
     if estimator.verbose == PROGRESS:
         found.append("verbose")
-    if watched is not None:
+    if eval_sets is not None:
         found.append("data to score")
     return found
 
@@ -143,7 +143,7 @@ def check_learning_rate(learning_rate: Any) -> None:
         )
 
 
-def check_for_lbfgs(estimator: Any, watched: Any) -> None:
+def check_for_lbfgs(estimator: Any, eval_sets: Any) -> None:
     """ValueError for what belongs to solvers with steps."""
     given = {
         "dropout": estimator.dropout if np.any(estimator.dropout) else None,
@@ -151,7 +151,7 @@ def check_for_lbfgs(estimator: Any, watched: Any) -> None:
         "ema": estimator.ema,
         "callbacks": estimator.callbacks or None,
         "max_time_s": estimator.max_time_s,
-        "data to score": watched and list(watched.parts),
+        "data to score": eval_sets and list(eval_sets.parts),
     }
     wrong = [f"{name}={value!r}" for name, value in given.items() if value is not None]
     if wrong:

@@ -59,7 +59,7 @@ class FitData:
 
 @dataclass(frozen=True)
 class Fit:
-    """One fit of a model, which is made before anything changes and refuses what is wrong.
+    """One fit of a model. Making it validates the arguments and changes nothing.
 
     Callbacks see the model as `run.network`: one that is no `Network` cannot predict there.
     Training it is ``with model.being_trained(): history = fit.begin().run()``.

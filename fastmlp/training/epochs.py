@@ -78,7 +78,7 @@ class Policy(Protocol):
     """What a fit decides and records, in the order in which the loop asks for it."""
 
     def next_epochs(self, done: int, n: int) -> np.ndarray:
-        """Told that `n` epochs come after `done`: the learning rates of all their steps."""
+        """Return the learning rates of all steps of the `n` epochs after `done`."""
 
     def record(self, piece: Piece) -> None:
         """Keep what was trained, which has been counted; a Ctrl-C waits for the end of this."""
@@ -102,8 +102,8 @@ class Trains(Protocol):
 class EpochLoop:
     """The epochs of one fit; `run` trains them.
 
-    It keeps no policy: who keeps a loop and is its policy would be a circle, and the data would
-    lie about until the garbage is collected.
+    It holds no reference to the policy: a policy that holds its loop would form a reference cycle,
+    and the data would stay in memory until the garbage collector runs.
 
     n_epochs: how many there are at most, with those that are over in `state`.
     batch_size, shuffle, conventions, deadline_s: as in `TrainJob`.

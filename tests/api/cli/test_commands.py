@@ -134,6 +134,8 @@ def test_no_validation_and_no_test_part(run):
     assert begin["rows"] == {"train": 150, "validation": 0, "test": 0}
     assert (end["epochs"], end["stopped_by"]) == (4, "epochs")
     assert not any(name.startswith("test_") for name in end)
+    _, out, _ = run("train", "iris", "--val-fraction", "0", "--test-fraction", "0", "--epochs", "1")
+    assert "test     no rows were held out to test on\n" in out
 
 
 def test_max_time(run):

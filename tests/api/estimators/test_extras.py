@@ -179,7 +179,7 @@ def test_early_stopping_on_data_of_ones_own_keeps_the_best_weights():
     assert model.score(X[:50], y[:50]) == model.best_validation_score_
     assert max(model.validation_scores_) == model.best_validation_score_
     assert model.best_validation_score_ > model.validation_scores_[-1]
-    # None of X was held back.
+    # None of X was held out.
     assert model.t_ == 200 * model.n_iter_
 
 
