@@ -122,14 +122,15 @@ def with_defaults(
 
 
 def takes(declared: type) -> Callable[[T], T]:
-    """Give a function of ``**settings`` their names, defaults and sentences at run time.
+    """Give a function of ``**settings`` their names, types, defaults and sentences at run time.
 
     For a class, those of its constructor.
     """
 
     def described(what: T) -> T:
         function: Any = what.__init__ if inspect.isclass(what) else what
-        signature = inspect.signature(function)
+        # Annotations of the source are strings: evaluated, as the settings' types are.
+        signature = inspect.signature(function, eval_str=True)
         named = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
         types = get_type_hints(declared)
         settings = settings_in(declared)
@@ -143,6 +144,11 @@ def takes(declared: type) -> Callable[[T], T]:
                 )
             )
         function.__signature__ = signature.replace(parameters=named)
+        hints = {parameter.name: parameter.annotation for parameter in named}
+        hints["return"] = signature.return_annotation
+        function.__annotations__ = {
+            name: hint for name, hint in hints.items() if hint is not signature.empty
+        }
         if what.__doc__ is not None:  # python -OO leaves none
             what.__doc__ = documented(what.__doc__, settings)
         return what
