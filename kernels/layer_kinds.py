@@ -49,14 +49,18 @@ class LayerKind:
     """What others must know of a kind of layer.
 
     name: what a user gives as `norm`.
-    vectors: parameters beside weights and bias.
+    vectors: parameters beside weights and bias. None, or one that is named "scales": other names
+        and a second vector are not provided for in `Parameters`, `checked_scales` of
+        fastmlp/model/parameters.py and `scale_sums` of fastmlp/engine/cuda/norms.py.
     statistics_elems: room for what the kernels keep of a minibatch, beside `normed` and `sums`.
     meets: statistics are over the rows of a minibatch, so its threads wait for one another, and
         it cannot be cut into bands.
     keeps_running: running means and variances of the units predict in the place of a minibatch's.
+        `update_running` of both devices finds those of a minibatch where `of_columns` says.
     folds: predicts as part of weights and bias; see `ParameterStore.folded`.
-    least_rows: of a minibatch.
+    least_rows: of a minibatch; `needs_rows` is the reason, for a message.
     in_full_batch: L-BFGS may train it; a loss must not change with how rows are taken together.
+    is_usual: its GPU kernels are compiled ahead of use with every activation, not with one alone.
     """
 
     name: str
@@ -66,7 +70,9 @@ class LayerKind:
     keeps_running: bool = False
     folds: bool = False
     least_rows: int = 1
+    needs_rows: str = ""
     in_full_batch: bool = True
+    is_usual: bool = False
 
     @property
     def is_plain(self) -> bool:
@@ -87,11 +93,11 @@ LAYER_KINDS = {
     kind.name: kind
     for kind in (
         LayerKind(PLAIN),
-        LayerKind("layer", _SCALE, one_a_row),
+        LayerKind("layer", _SCALE, one_a_row, is_usual=True),
         LayerKind("rms", _SCALE, one_a_row),
         LayerKind(
             "batch", _SCALE, of_columns, meets=True, keeps_running=True, folds=True, least_rows=2,
-            in_full_batch=False,
+            needs_rows="one row has no variance", in_full_batch=False, is_usual=True,
         ),
     )
 }  # fmt: skip

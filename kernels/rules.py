@@ -13,7 +13,6 @@ from .structs import Float
 
 UNUSED = ""  # a place among the first three numbers that a rule leaves at 0
 N_PLAIN = 3  # numbers that the function of a rule itself reads, as h0, h1 and h2 of its `Hyper`
-MOST_STATES = 3
 
 
 @dataclass(frozen=True)

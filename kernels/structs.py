@@ -25,9 +25,8 @@ class Program(NamedTuple):
     running: np.ndarray  # T: means and variances of batch-normalised layers, or (1,)
     work: np.ndarray  # T: W^T panels, activations, dZ, targets, row losses, scratch
     layers: np.ndarray  # int64 (L, len(Layer._fields))
-    tasks: (
-        np.ndarray
-    )  # int64 (N, len(WeightTask._fields)), in the order of layers, then of embeddings
+    # int64 (N, len(WeightTask._fields)), in the order of layers, then of embeddings
+    tasks: np.ndarray
     embeddings: np.ndarray  # int64 (E, len(Embedding._fields)), or one row
     numbers: np.ndarray  # int64: columns of the data that are not embedded, where some are
     shares: np.ndarray  # int64 (n_threads + 1,): thread t takes tasks[shares[t] : shares[t + 1]]

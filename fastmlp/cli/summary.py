@@ -10,6 +10,7 @@ from fastmlp.cli.output import Output, command_line, program
 from fastmlp.cli.training_table import TrainingTable
 from fastmlp.history import History
 from fastmlp.model.network import Network
+from fastmlp.names import PLAIN
 from fastmlp.optim import Optimizer
 from fastmlp.preparation.inputs import Inputs
 from fastmlp.spec import devices
@@ -110,7 +111,7 @@ class Summary(Callback):
     def _layers(self) -> list[str]:
         """What the hidden layers have, each once."""
         spec = self._network.spec
-        norms = [f"{norm} norm" for norm in dict.fromkeys(spec.norms) if norm != "none"]
+        norms = [f"{norm} norm" for norm in dict.fromkeys(spec.norms) if norm != PLAIN]
         return [*dict.fromkeys(spec.activations), *norms, *["residual"] * any(spec.residual)]
 
     def end(

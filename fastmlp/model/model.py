@@ -26,6 +26,7 @@ from fastmlp.history import History
 from fastmlp.model.content import carry, classes_in, content_of, counters_in
 from fastmlp.model.file import ModelState, damaged, read_model, write_model
 from fastmlp.model.parameters import checked_embeddings, checked_layers, checked_scales, summary
+from fastmlp.names import PLAIN
 from fastmlp.optim import LBFGS, Optimizer
 from fastmlp.spec import devices
 from fastmlp.spec.losses import Loss
@@ -180,7 +181,7 @@ class Model:
         same = len(set(self.activations)) == 1
         activation = self.activations[0] if same else list(self.activations)
         norms, around = self.spec.norms, ""
-        if set(norms) - {"none"}:
+        if set(norms) - {PLAIN}:
             around += f"norm={(norms[0] if len(set(norms)) == 1 else list(norms))!r}, "
         if any(self.spec.residual):
             around += f"residual={list(self.spec.residual)}, "

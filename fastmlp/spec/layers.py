@@ -35,6 +35,11 @@ def kinds_of(norms: tuple[str, ...]) -> tuple[LayerKind, ...]:
     return tuple(LAYER_KINDS[name] for name in (*norms, PLAIN))
 
 
+def of_any_rows() -> str:
+    """The first kind that normalises minibatches of any number of rows."""
+    return next(k.name for k in LAYER_KINDS.values() if k.least_rows == 1 and not k.is_plain)
+
+
 def residual_connections(residual: Any, sizes: tuple[int, ...], n_inputs: int) -> tuple[bool, ...]:
     """Whether each hidden layer's input is added to its output.
 

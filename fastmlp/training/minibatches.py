@@ -11,7 +11,7 @@ from fastmlp.data.shuffle import chosen, name_of
 from fastmlp.errors import GradientFlowWarning, OptionError, TrainingDivergedError
 from fastmlp.schedules.base import Schedule, learning_rates
 from fastmlp.schedules.plateau import ReduceOnPlateau
-from fastmlp.spec.layers import kinds_of
+from fastmlp.spec.layers import kinds_of, of_any_rows
 from fastmlp.training.epochs import EpochLoop, LoopState, Piece, Policy
 from fastmlp.training.gradient_flow import gradient_trouble
 from fastmlp.training.trainer import Trainer
@@ -44,9 +44,9 @@ class Minibatches(Trainer, Policy):
         kind = max(kinds_of(spec.norms), key=lambda kind: kind.least_rows)
         if self.batch_size < kind.least_rows:
             raise OptionError(
-                f"norm={kind.name!r} needs minibatches of at least {kind.least_rows} rows, as one "
-                f"row has no variance, got {self.batch_size}; use a larger batch_size, or "
-                "norm='layer'"
+                f"norm={kind.name!r} needs minibatches of at least {kind.least_rows} rows, as "
+                f"{kind.needs_rows}, got {self.batch_size}; use a larger batch_size, or "
+                f"norm={of_any_rows()!r}"
             )
         self._plateau: ReduceOnPlateau | None = None
         if isinstance(self._options.schedule, ReduceOnPlateau):

@@ -11,7 +11,7 @@ from fastmlp.engine.cuda import norms as launches
 from fastmlp.kernels import codes
 from fastmlp.kernels.cpu import layer_kinds
 from fastmlp.kernels.cpu.width import LANES
-from fastmlp.kernels.layer_kinds import LAYER_KINDS, PLAIN
+from fastmlp.kernels.layer_kinds import LAYER_KINDS, PLAIN, of_columns
 from fastmlp.layout.parameters import ParameterPlan, Parameters
 from tests.reference import norms as reference
 
@@ -57,6 +57,18 @@ def test_vectors_lie_behind_the_bias_and_begin_at_their_values(kind):
         of_first, of_last = getattr(plain, vector.name)
         np.testing.assert_array_equal(of_first, np.full(SIZES[1], vector.initial))
         assert of_last is None
+
+
+@each_kind
+def test_a_kind_has_no_vector_that_others_do_not_provide_for(kind):
+    """The limits that `LayerKind` states."""
+    assert [vector.name for vector in kind.vectors] in ([], ["scales"])
+    assert not kind.keeps_running or kind.statistics_elems is of_columns
+
+
+@each_kind
+def test_the_least_rows_have_a_reason(kind):
+    assert (kind.least_rows > 1) == bool(kind.needs_rows)
 
 
 @each_kind

@@ -3,6 +3,7 @@ kernels/layer_kinds.py: the kernels of kernels/cuda/norms.py."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fastmlp.engine.cuda.plan import n_blocks
@@ -40,10 +41,10 @@ def between_backward(workspace: CudaWorkspace, i: int, layer: LayerPlan) -> list
 
 
 def _each_row(
-    workspace: CudaWorkspace, i: int, layer: LayerPlan, how: Any, arguments: Any
+    workspace: CudaWorkspace, i: int, layer: LayerPlan, how: Any, arguments: Any, *, centres: bool
 ) -> list[Launch]:
     lanes = losses.lanes_for("", layer.n_out)
-    kernel = norms.normalise_rows(*how, layer.norm == "layer", lanes)
+    kernel = norms.normalise_rows(*how, centres, lanes)
     grid = (n_blocks(workspace.batch_size, THREADS // lanes),)
     return [Launch(kernel, grid, THREADS, arguments)]
 
@@ -79,9 +80,11 @@ def scale_sums(workspace: CudaWorkspace, i: int, layer: LayerPlan) -> Launch:
     return Launch(kernel, workspace.columns_grid(ld), THREADS, arguments)
 
 
-def _each_row_backward(workspace: CudaWorkspace, i: int, layer: LayerPlan) -> list[Launch]:
+def _each_row_backward(
+    workspace: CudaWorkspace, i: int, layer: LayerPlan, *, centres: bool
+) -> list[Launch]:
     lanes = losses.lanes_for("", layer.n_out)
-    kernel = norms.rows_backward(workspace.T, layer.norm == "layer", lanes)
+    kernel = norms.rows_backward(workspace.T, centres, lanes)
     arguments = (
         workspace.dz(i), workspace.at(workspace.plan.normed[i]),
         workspace.at(workspace.plan.statistics[i]), workspace.param(layer.scale), workspace.clock,
@@ -108,8 +111,8 @@ def _all_rows_backward(workspace: CudaWorkspace, i: int, layer: LayerPlan) -> li
 
 # Forward and backward of each kind that is not plain.
 TABLE: dict[str, tuple[Any, Any]] = {
-    "layer": (_each_row, _each_row_backward),
-    "rms": (_each_row, _each_row_backward),
+    "layer": (partial(_each_row, centres=True), partial(_each_row_backward, centres=True)),
+    "rms": (partial(_each_row, centres=False), partial(_each_row_backward, centres=False)),
     "batch": (_all_rows, _all_rows_backward),
 }
 check_names("launches of kinds of layers", TABLE, NORMS[1:])

@@ -76,8 +76,8 @@ def usual_jobs(dtype: str) -> Iterator[dict[str, Any]]:
             for kind in KINDS:
                 yield {**base, "activation": activation, "kind": kind}
             yield {**base, "activation": activation, "dropout": 0.1}
-    for norm in ("layer", "batch"):
-        base = {"sizes": SMALL, "batch_size": 128, "dtype": dtype, "norm": norm}
+    for kind_of_layer in (kind for kind in names.LAYER_KINDS.values() if kind.is_usual):
+        base = {"sizes": SMALL, "batch_size": 128, "dtype": dtype, "norm": kind_of_layer.name}
         for activation in names.ACTIVATIONS:
             for kind in KINDS:
                 yield {**base, "activation": activation, "kind": kind}

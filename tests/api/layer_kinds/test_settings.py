@@ -10,11 +10,14 @@ import pytest
 
 import fastmlp
 from fastmlp import errors, optim
-from fastmlp.names import LAYER_KINDS, NORMS
+from fastmlp.names import LAYER_KINDS, NORMS, LayerKind
 from fastmlp.spec.layers import first_inputs
+from fastmlp.training import minibatches
 from tests.api.layer_kinds.networks import KINDS, TABLES, make, table, trained
 
 NAMES = ", ".join(map(repr, NORMS))
+# What users know of these: whether L-BFGS trains them, and the least rows of a minibatch.
+KNOWN = {"none": (True, 1), "layer": (True, 1), "rms": (True, 1), "batch": (False, 2)}
 EQUAL = "to its output, so both must be equally wide, got"
 
 REFUSED = [
@@ -84,6 +87,12 @@ def test_settings_that_are_refused(sizes, settings, kind, sentence):
     with pytest.raises(kind) as caught:
         fastmlp.Network(sizes, **settings)
     assert str(caught.value) == sentence
+
+
+def test_kinds_of_layers_are_those_that_users_know():
+    assert NAMES.startswith("'none', 'layer', 'rms', 'batch'")
+    for name, facts in KNOWN.items():
+        assert (LAYER_KINDS[name].in_full_batch, LAYER_KINDS[name].least_rows) == facts
 
 
 @pytest.mark.parametrize("kind", LAYER_KINDS.values(), ids=lambda kind: kind.name)
@@ -180,6 +189,17 @@ def test_minibatches_of_one_row_are_refused_where_they_are_normalised(n_rows, st
     with pytest.raises(errors.OptionError, match=f"^{re.escape(sentence)}$"):
         net.fit(*table(n_rows), batch_size=128 if n_rows == 1 else 1)
     assert state_of(net) == before
+
+
+def test_minibatches_that_are_too_small_are_refused_for_the_reason_of_their_kind(monkeypatch):
+    kind = LayerKind("median", least_rows=5, needs_rows="its middle is not known of fewer")
+    monkeypatch.setattr(minibatches, "kinds_of", lambda norms: (kind,))
+    sentence = (
+        "norm='median' needs minibatches of at least 5 rows, as its middle is not known of fewer, "
+        "got 4; use a larger batch_size, or norm='layer'"
+    )
+    with pytest.raises(errors.OptionError, match=f"^{re.escape(sentence)}$"):
+        make("embedded").fit(*table(40), batch_size=4)
 
 
 SETTERS = [
