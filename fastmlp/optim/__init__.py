@@ -6,6 +6,8 @@ optimizer object may serve many networks.
 
 from fastmlp.optim import rules
 from fastmlp.optim.base import Optimizer, UpdateOptions
+
+# All classes by a star, so that a new one is no line here.
 from fastmlp.optim.rules import *  # noqa: F403
 from fastmlp.optim.rules import BY_NAME, as_optimizer, optimizer_from_dict
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from typing import Any
 
 from fastmlp.checks import flag, real, shown
@@ -124,6 +124,11 @@ _LAYER_LR = Setting(
 )
 
 
+def _kept(setting: Setting) -> Any:
+    """The field of a setting."""
+    return field(default=setting.default, metadata={"setting": setting})
+
+
 @dataclass(frozen=True)
 class Optimizer:
     """What all optimizers have.
@@ -135,25 +140,14 @@ class Optimizer:
     """
 
     lr: float = field(metadata={"setting": _LR})
-    weight_decay: float = field(
-        default=_WEIGHT_DECAY.default, kw_only=True, metadata={"setting": _WEIGHT_DECAY}
-    )
-    decay_biases: bool = field(
-        default=_DECAY_BIASES.default, kw_only=True, metadata={"setting": _DECAY_BIASES}
-    )
-    clip_norm: float | None = field(
-        default=_CLIP_NORM.default, kw_only=True, metadata={"setting": _CLIP_NORM}
-    )
-    clip_value: float | None = field(
-        default=_CLIP_VALUE.default, kw_only=True, metadata={"setting": _CLIP_VALUE}
-    )
-    max_norm: float | None = field(
-        default=_MAX_NORM.default, kw_only=True, metadata={"setting": _MAX_NORM}
-    )
-    ema: float | None = field(default=_EMA.default, kw_only=True, metadata={"setting": _EMA})
-    layer_lr: tuple[float, ...] = field(
-        default=_LAYER_LR.default, kw_only=True, metadata={"setting": _LAYER_LR}
-    )
+    _: KW_ONLY
+    weight_decay: float = _kept(_WEIGHT_DECAY)
+    decay_biases: bool = _kept(_DECAY_BIASES)
+    clip_norm: float | None = _kept(_CLIP_NORM)
+    clip_value: float | None = _kept(_CLIP_VALUE)
+    max_norm: float | None = _kept(_MAX_NORM)
+    ema: float | None = _kept(_EMA)
+    layer_lr: tuple[float, ...] = _kept(_LAYER_LR)
 
     def __post_init__(self) -> None:
         for name, setting in OPTIMIZER_SETTINGS.items():

@@ -11,10 +11,10 @@ from fastmlp.optim.base import Optimizer
 from fastmlp.optim.lbfgs import LBFGS
 from fastmlp.optim.muon import Muon
 
-# All optimizers, in the order in which users read them; `fastmlp.optim` has the same.
-__all__ = [  # noqa: RUF022
-    "SGD", "Adam", "AdamW", "AMSGrad", "NAdam", "RAdam", "RMSprop", "Adagrad", "Lion", "Muon",
-    "LBFGS",
+# The names of CLASSES, written out for type checkers, which do not execute what would make them.
+__all__ = [
+    "LBFGS", "SGD", "AMSGrad", "Adagrad", "Adam", "AdamW", "Lion", "Muon", "NAdam", "RAdam",
+    "RMSprop",
 ]  # fmt: skip
 
 
@@ -220,7 +220,11 @@ class Lion(Optimizer):
         return "lion"
 
 
-BY_NAME: dict[str, type[Optimizer]] = {name.lower(): globals()[name] for name in __all__}
+# All optimizers, in the order in which users read them; `fastmlp.optim` has the same.
+CLASSES: tuple[type[Optimizer], ...] = (
+    SGD, Adam, AdamW, AMSGrad, NAdam, RAdam, RMSprop, Adagrad, Lion, Muon, LBFGS,
+)  # fmt: skip
+BY_NAME = {kind.__name__.lower(): kind for kind in CLASSES}
 
 
 def as_optimizer(optimizer: object) -> Optimizer:

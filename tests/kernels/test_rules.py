@@ -75,9 +75,11 @@ def test_every_optimizer_is_public_and_registered_by_its_own_name():
         kind for kind in vars(optim).values()
         if isinstance(kind, type) and issubclass(kind, optim.Optimizer)
     } - {optim.Optimizer}  # fmt: skip
+    assert set(optim.rules.CLASSES) == kinds
+    assert {kind.__name__ for kind in kinds} == set(optim.rules.__all__) <= set(optim.__all__)
     assert {kind.__name__.lower(): kind for kind in kinds} == optim.BY_NAME
     assert {kind.__module__ for kind in kinds} == {"fastmlp.optim"}
     rules = vars(optim.rules).values()
     written = {k for k in rules if isinstance(k, type) and issubclass(k, optim.Optimizer)}
-    assert written - {optim.Optimizer} == kinds  # none was left out of the list
+    assert written - {optim.Optimizer} == kinds  # none was left out of the lists
     assert {kind().rule for kind in kinds} - set(RULES) == {"lbfgs"}
