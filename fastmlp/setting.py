@@ -92,6 +92,27 @@ class Setting:
     option: Option | None = None
 
 
+def alone(check: Callable[..., Any], *limits: Any, or_none: bool = False, **more: Any) -> Check:
+    """The check ``check(what, given, *limits, **more)``, which asks for no other setting.
+
+    With `or_none`, None is kept as it is.
+
+    >>> from fastmlp.checks import integer
+    >>> alone(integer, 1, or_none=True)("rows", 3, {})
+    3
+    """
+
+    def checked(what: str, given: Any, known: Mapping[str, Any]) -> Any:
+        return None if or_none and given is None else check(what, given, *limits, **more)
+
+    return checked
+
+
+def made_by(make: Callable[[Any], Any]) -> Check:
+    """The check ``make(given)``, whose messages know the setting's name."""
+    return lambda what, given, known: make(given)
+
+
 def settings_in(declared: type) -> Mapping[str, Setting]:
     """The settings of a TypedDict by name, in its order."""
     hints = get_type_hints(declared, include_extras=True)

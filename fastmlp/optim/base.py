@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field
 from typing import Any
 
 from fastmlp.checks import flag, real, shown
 from fastmlp.errors import OptionTypeError
 from fastmlp.names import RULES
-from fastmlp.setting import Option, Setting, documented, settings_of
+from fastmlp.setting import Option, Setting, alone, documented, settings_of
 
 # The smallest normal float32 is 1.2e-38: an eps below it would be zero there, and 0 / 0 follows.
 _SMALLEST_EPS = 1e-37
@@ -32,17 +32,7 @@ class UpdateOptions:
     layer_lr: tuple[float, ...] = ()
 
 
-def _limit(what: str, given: Any, known: Mapping[str, Any]) -> float | None:
-    return None if given is None else real(what, given, 0.0, low_open=True)
-
-
-def _ema(what: str, given: Any, known: Mapping[str, Any]) -> float | None:
-    if given is None:
-        return None
-    return real(what, given, 0.0, 1.0, low_open=True, high_open=True)
-
-
-def _factors(what: str, given: Any, known: Mapping[str, Any]) -> tuple[float, ...]:
+def _factors(what: str, given: Any) -> tuple[float, ...]:
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise OptionTypeError(
             f"{what} must be a list of factors, one for each layer, got {shown(given)}"
@@ -53,7 +43,7 @@ def _factors(what: str, given: Any, known: Mapping[str, Any]) -> tuple[float, ..
 
 _LR = Setting(
     None,
-    lambda what, given, known: real(what, given, 0.0, low_open=True),
+    alone(real, 0.0, low_open=True),
     "float",
     "Learning rate, > 0.",
     option=Option(
@@ -62,7 +52,7 @@ _LR = Setting(
 )
 _WEIGHT_DECAY = Setting(
     0.0,
-    lambda what, given, known: real(what, given, 0.0),
+    alone(real, 0.0),
     "float",
     "Decoupled weight decay (Loshchilov and Hutter, 2019): ``w = w - lr weight_decay w`` before "
     "the step of the rule, on weights only. (Network's l2 is part of the loss instead.)",
@@ -70,7 +60,7 @@ _WEIGHT_DECAY = Setting(
 )
 _DECAY_BIASES = Setting(
     False,
-    lambda what, given, known: flag(what, given),
+    alone(flag),
     "bool",
     "Decay the biases too.",
     option=Option(
@@ -81,21 +71,21 @@ _DECAY_BIASES = Setting(
 )
 _CLIP_NORM = Setting(
     None,
-    _limit,
+    alone(real, 0.0, low_open=True, or_none=True),
     "float or None",
     "The gradient of all parameters together is scaled down to this norm where it is longer.",
     option=Option("number", "Scale gradients down to this norm."),
 )
 _CLIP_VALUE = Setting(
     None,
-    _limit,
+    alone(real, 0.0, low_open=True, or_none=True),
     "float or None",
     "Every element of the gradient is brought within -clip_value and clip_value.",
     option=Option("number", "Bring every gradient within this and its negative."),
 )
 _MAX_NORM = Setting(
     None,
-    _limit,
+    alone(real, 0.0, low_open=True, or_none=True),
     "float or None",
     "After a step the incoming weights of every unit are scaled down to this norm where they "
     "exceed it (Srivastava et al., 2014).",
@@ -103,7 +93,7 @@ _MAX_NORM = Setting(
 )
 _EMA = Setting(
     None,
-    _ema,
+    alone(real, 0.0, 1.0, low_open=True, high_open=True, or_none=True),
     "float or None",
     "Keep a moving average of the parameters, ``mean = ema mean + (1 - ema) w`` after every "
     "step from the weights at the start on, and predict with it. Training goes on from the "
@@ -112,7 +102,7 @@ _EMA = Setting(
 )
 _LAYER_LR = Setting(
     (),
-    _factors,
+    alone(_factors),
     "sequence of float",
     "A factor on lr for each layer, 0 to freeze it.",
     option=Option(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypedDict
 from fastmlp import registered
 from fastmlp.checks import share
 from fastmlp.names import ACTIVATIONS, INITIALIZERS, NORMS
-from fastmlp.setting import Option, Setting, settings_in, with_defaults
+from fastmlp.setting import Option, Setting, alone, settings_in, with_defaults
 from fastmlp.spec import allowed, devices, layers
 from fastmlp.spec.allowed import DTYPES
 from fastmlp.spec.loss_table import TABLE, with_numbers
@@ -92,7 +92,7 @@ class NetworkSettings(TypedDict, total=False):
         float,
         Setting(
             0.0,
-            lambda what, given, known: share(what, given),
+            alone(share),
             "float",
             "Share of the inputs left out in a training step.",
             option=Option("number", "Share of inputs left out in a step.", "RATE"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
@@ -13,12 +13,11 @@ from fastmlp.errors import OptionError
 from fastmlp.names import RULES
 from fastmlp.optim import LBFGS, Adam, Optimizer, as_optimizer
 from fastmlp.schedules import as_schedule
-from fastmlp.setting import Option, Setting, settings_in, with_defaults
+from fastmlp.setting import Option, Setting, alone, made_by, settings_in, with_defaults
 
 
-def _optimizer(what: str, given: Any, known: Mapping[str, Any]) -> Optimizer:
-    """As given, or that of the fit before, which `known` has as "last"."""
-    optimizer = (known["last"] or Adam()) if given is None else as_optimizer(given)
+def _optimizer(given: Any) -> Optimizer:
+    optimizer = as_optimizer(given)
     check_rule(optimizer)
     return optimizer
 
@@ -40,15 +39,7 @@ def check_rule(optimizer: Optimizer) -> None:
         )
 
 
-def _batch_size(what: str, given: Any, known: Mapping[str, Any]) -> int | None:
-    return None if given is None else integer(what, given, 1)
-
-
-def _max_time_s(what: str, given: Any, known: Mapping[str, Any]) -> float | None:
-    return None if given is None else real(what, given, 0.0, low_open=True)
-
-
-def _verbose(what: str, given: Any, known: Mapping[str, Any]) -> bool | str:
+def _verbose(what: str, given: Any) -> bool | str:
     if not (isinstance(given, bool) or (isinstance(given, str) and given == "auto")):
         raise OptionError(f"{what} must be True, False or 'auto', got {shown(given)}")
     return given
@@ -64,7 +55,7 @@ class FitSettings(TypedDict, total=False):
         str | Optimizer | None,
         Setting(
             None,
-            _optimizer,
+            made_by(_optimizer),
             "Optimizer or str or None",
             "Of `fastmlp.optim`; None keeps the last fit's, at first Adam(lr=1e-3). The same rule "
             "goes on with its momenta and step count, another begins anew.",
@@ -74,7 +65,7 @@ class FitSettings(TypedDict, total=False):
         int,
         Setting(
             10,
-            lambda what, given, known: integer(what, given, 1),
+            alone(integer, 1),
             "int",
             "Passes over the data; iterations of LBFGS.",
             option=Option("whole", "Most passes over the rows to train on.", "N", default=300),
@@ -84,7 +75,7 @@ class FitSettings(TypedDict, total=False):
         int | None,
         Setting(
             None,
-            _batch_size,
+            alone(integer, 1, or_none=True),
             "int or None",
             "Rows in a step, 128 unless said; LBFGS takes all.",
             option=Option(
@@ -96,7 +87,7 @@ class FitSettings(TypedDict, total=False):
         Any,
         Setting(
             None,
-            lambda what, given, known: as_schedule(given),
+            made_by(as_schedule),
             "callable",
             "``(step, n_steps) -> factor`` on the learning rate; see `fastmlp.schedules`.",
         ),
@@ -105,7 +96,7 @@ class FitSettings(TypedDict, total=False):
         Sequence[Any],
         Setting(
             (),
-            lambda what, given, known: as_callbacks(given),
+            made_by(as_callbacks),
             "list",
             "Of `fastmlp.callbacks`, or functions called with the run after every epoch.",
         ),
@@ -114,7 +105,7 @@ class FitSettings(TypedDict, total=False):
         bool | str,
         Setting(
             "auto",
-            lambda what, given, known: as_shuffle(given),
+            made_by(as_shuffle),
             'bool or "auto" or "blocks"',
             'True takes the rows in another order in every epoch, False as they lie. "blocks" is '
             "for files larger than memory: blocks of consecutive rows (256 KB) in another order, "
@@ -127,7 +118,7 @@ class FitSettings(TypedDict, total=False):
         float | None,
         Setting(
             None,
-            _max_time_s,
+            alone(real, 0.0, low_open=True, or_none=True),
             "float or None",
             "Seconds after which to stop, in mid-epoch if need be.",
             option=Option("number", "Stop after this time.", "SECONDS", name="max_time"),
@@ -137,7 +128,7 @@ class FitSettings(TypedDict, total=False):
         bool | str,
         Setting(
             "auto",
-            _verbose,
+            alone(_verbose),
             'bool or "auto"',
             '"auto" shows progress on a terminal only, True plain lines elsewhere too.',
         ),
@@ -167,8 +158,10 @@ class FitOptions:
         `last` is the optimizer of the fit before. Raises OptionError or OptionTypeError that names
         the first wrong one, TypeError for a name that is none.
         """
-        known: dict[str, Any] = {"last": last}
-        for name, given in with_defaults("fit", FIT_SETTINGS, settings).items():
-            known[name] = FIT_SETTINGS[name].check(name, given, known)
-        del known["last"]
+        given = with_defaults("fit", FIT_SETTINGS, settings)
+        if given["optimizer"] is None:
+            given["optimizer"] = last or Adam()
+        known: dict[str, Any] = {}
+        for name, setting in FIT_SETTINGS.items():
+            known[name] = setting.check(name, given[name], known)
         return cls(**known)

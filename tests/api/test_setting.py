@@ -110,6 +110,7 @@ def test_an_optimizer_documents_and_checks_its_fields():
     for name, setting in OPTIMIZER_SETTINGS.items():
         assert words(f"{name} : {setting.type} {setting.text}") in text
         assert setting.default == (None if name == "lr" else named[name].default)
+    assert [name for name, field in named.items() if not field.kw_only] == ["lr"]
     with pytest.raises(OptionError, match=r"^ema of Adam must be > 0 and < 1, got 2$"):
         fastmlp.optim.Adam(ema=2)
     with pytest.raises(OptionError, match=r"^layer_lr\[1\] of Adam must be >= 0, got -1$"):
@@ -131,6 +132,11 @@ def test_what_is_kept_where_nothing_is_given():
     assert options.optimizer == fastmlp.optim.Adam(lr=1e-3)
     assert (options.epochs, options.batch_size, options.callbacks) == (10, None, [])
     assert (options.shuffle, options.max_time_s, options.verbose) == ("auto", None, "auto")
+    last = fastmlp.optim.SGD(0.5)
+    assert FitOptions.make(last).optimizer is last
+    assert FitOptions.make(last, optimizer="lion").optimizer == fastmlp.optim.Lion()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'last_one'"):
+        FitOptions.make(last, last_one=last)
 
 
 @pytest.mark.parametrize(
