@@ -198,17 +198,22 @@ def _section(settings: Mapping[str, Setting], indent: str) -> str:
         else:
             entries.append((name, setting))
     deeper = f"{indent}    "
-    lines = []
-    for names, setting in entries:
-        # What stands in double backquotes stays in one line.
-        text = _QUOTED.sub(lambda found: found[0].replace(" ", "\0"), setting.text)
-        filled = textwrap.wrap(
-            text,
-            _WIDTH,
-            initial_indent=deeper,
-            subsequent_indent=deeper,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        lines += [f"{indent}{names} : {setting.type}", *(f.replace("\0", " ") for f in filled)]
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(
+        f"{indent}{names} : {setting.type}\n{wrapped(setting.text, deeper, deeper)}"
+        for names, setting in entries
+    )
+
+
+def wrapped(text: str, first: str, later: str) -> str:
+    """The lines of a paragraph of a docstring, with what the first and the others begin with."""
+    # What stands in double backquotes stays in one line.
+    whole = _QUOTED.sub(lambda found: found[0].replace(" ", "\0"), text)
+    lines = textwrap.wrap(
+        whole,
+        _WIDTH,
+        initial_indent=first,
+        subsequent_indent=later,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "".join(f"{line}\n" for line in lines).replace("\0", " ")

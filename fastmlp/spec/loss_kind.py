@@ -149,6 +149,8 @@ class LossKind:
     Attributes
     ----------
     name : str
+    text : str
+        What a row's loss is, as `Loss` documents it; "" for a loss that a user registered.
     parameters : tuple of Parameter
     targets : str
         What y holds: "values", one of several "classes", or "yes_no", one answer or several.
@@ -183,6 +185,7 @@ class LossKind:
     """
 
     name: str
+    text: str = ""
     parameters: tuple[Parameter, ...] = ()
     targets: Literal["values", "classes", "yes_no"] = "values"
     y_min: float = -math.inf

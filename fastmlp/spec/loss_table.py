@@ -76,6 +76,7 @@ def _smoothed(probabilities: np.ndarray, parameters: Numbers) -> np.ndarray:
 _KINDS = (
     LossKind(
         "squared_error",
+        text="``sum_k (z_k - y_k)^2 / (2 K)``",
         sklearn=InSklearn("squared_error", sums_gradients=True),
         described=Described(
             r"$\frac{1}{2K} \sum_k (z_k - y_k)^2$ <!-- mean((z - y)**2) / 2 -->",
@@ -88,6 +89,7 @@ _KINDS = (
     ),
     LossKind(
         "absolute_error",
+        text="``sum_k |z_k - y_k| / K``",
         start=lambda y, parameters: float(np.median(y)),
         described=Described(
             r"$\frac{1}{K} \sum_k \lvert z_k - y_k \rvert$ <!-- mean(abs(z - y)) -->",
@@ -99,6 +101,10 @@ _KINDS = (
     ),
     LossKind(
         "huber",
+        text=(
+            "``sum_k h(z_k - y_k) / K`` with ``h(e) = e^2 / 2`` for ``|e| <= delta``, else "
+            "``delta (|e| - delta / 2)``"
+        ),
         parameters=(Parameter("delta", default=1.0, example=0.7, low=0.0, low_open=True),),
         described=Described(
             r"mean of $e_k^2 / 2$ where $\lvert e_k \rvert \le \delta$, "
@@ -114,6 +120,7 @@ _KINDS = (
     ),
     LossKind(
         "poisson",
+        text="``sum_k (exp(z_k) - y_k z_k) / K``; predictions are ``exp(z)``",
         y_min=0.0,
         y_range=">= 0 for the poisson loss",
         values=_rates,
@@ -132,6 +139,7 @@ _KINDS = (
     ),
     LossKind(
         "quantile",
+        text="``sum_k max(q e_k, (q - 1) e_k) / K`` with ``e = y - z``",
         parameters=(Parameter("q", 0.5, 0.3, 0.0, 1.0, low_open=True, high_open=True),),
         start=lambda y, parameters: float(np.quantile(y, parameters[0])),
         described=Described(
@@ -144,6 +152,7 @@ _KINDS = (
     ),
     LossKind(
         "quantiles",
+        text="that for several q of each target at once, which cannot cross",
         parameters=(
             Parameter(
                 "q", (0.1, 0.5, 0.9), (0.1, 0.5, 0.8), 0.0, 1.0, low_open=True, high_open=True
@@ -164,6 +173,10 @@ _KINDS = (
     ),
     LossKind(
         "gaussian_nll",
+        text=(
+            "``sum_k (s_k + (y_k - m_k)^2 exp(-s_k)) / K`` over K / 2 targets, the outputs being "
+            "the means m and the logarithms s of the variances"
+        ),
         outputs_per_target=lambda parameters: 2,
         values=_means,
         deviations=_deviations,
@@ -180,6 +193,10 @@ _KINDS = (
     ),
     LossKind(
         "cross_entropy",
+        text=(
+            "``-sum_k q_k log softmax(z)_k``, q being 1 for the row's class, smoothed, or "
+            "probabilities given as y"
+        ),
         parameters=(Parameter("label_smoothing", 0.0, 0.1, 0.0, 1.0, high_open=True),),
         targets="classes",
         hides_defaults=True,
@@ -209,6 +226,7 @@ _KINDS = (
     ),
     LossKind(
         "focal",
+        text="``-(1 - p)^focusing log p`` with ``p = softmax(z)[label]``",
         parameters=(Parameter("focusing", 2.0, example=1.5, low=0.0),),
         targets="classes",
         described=Described(
@@ -223,6 +241,7 @@ _KINDS = (
     ),
     LossKind(
         "binary_cross_entropy",
+        text="``sum_k (log(1 + exp(z_k)) - y_k z_k) / K``",
         targets="yes_no",
         y_min=0.0,
         y_max=1.0,

@@ -10,6 +10,7 @@ import numpy as np
 from fastmlp import registered
 from fastmlp.checks import name_among, shown
 from fastmlp.errors import OptionTypeError
+from fastmlp.setting import wrapped
 from fastmlp.spec.loss_kind import LossKind
 from fastmlp.spec.loss_table import TABLE, kind_of
 
@@ -25,19 +26,7 @@ class Loss:
 
     With outputs `z` of shape (rows, K) and targets `y`, a row's loss is
 
-    - ``squared_error``: ``sum_k (z_k - y_k)^2 / (2 K)``
-    - ``absolute_error``: ``sum_k |z_k - y_k| / K``
-    - ``huber``: ``sum_k h(z_k - y_k) / K`` with ``h(e) = e^2 / 2`` for ``|e| <= delta``, else
-      ``delta (|e| - delta / 2)``
-    - ``poisson``: ``sum_k (exp(z_k) - y_k z_k) / K``; predictions are ``exp(z)``
-    - ``quantile``: ``sum_k max(q e_k, (q - 1) e_k) / K`` with ``e = y - z``
-    - ``quantiles``: that for several q of each target at once, which cannot cross
-    - ``gaussian_nll``: ``sum_k (s_k + (y_k - m_k)^2 exp(-s_k)) / K`` over K / 2 targets, the
-      outputs being the means m and the logarithms s of the variances
-    - ``cross_entropy``: ``-sum_k q_k log softmax(z)_k``, q being 1 for the row's class, smoothed,
-      or probabilities given as y
-    - ``focal``: ``-(1 - p)^focusing log p`` with ``p = softmax(z)[label]``
-    - ``binary_cross_entropy``: ``sum_k (log(1 + exp(z_k)) - y_k z_k) / K``
+    - **losses: those of the table, by name
     - one that `fastmlp.register_loss` made known: ``sum_k loss(z_k, y_k) / K``
 
     Parameters
@@ -132,6 +121,20 @@ class Loss:
             return self.name
         numbers = ", ".join(f"{value:g}" for value in self.parameters)
         return f"{self.name}({numbers})" if numbers else self.name
+
+
+def _with_losses(text: str) -> str:
+    """The docstring `text` with each loss where it says ``**losses``."""
+    before, _, after = text.partition("- **losses")
+    indent = before.rpartition("\n")[2]
+    lines = [
+        wrapped(f"- ``{kind.name}``: {kind.text}", indent, f"{indent}  ") for kind in TABLE.values()
+    ]
+    return before.removesuffix(indent) + "".join(lines) + after.partition("\n")[2]
+
+
+if Loss.__doc__ is not None:  # python -OO leaves none
+    Loss.__doc__ = _with_losses(Loss.__doc__)
 
 
 def huber(delta: float = 1.0) -> Loss:

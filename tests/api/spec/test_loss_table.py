@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 
+import fastmlp
 from fastmlp import errors
 from fastmlp.data.targets import as_targets
 from fastmlp.spec.loss_table import TABLE, kind_of
@@ -35,6 +38,24 @@ def test_a_list_is_the_only_parameter(kind):
 @each_kind
 def test_every_loss_is_described_for_the_documents(kind):
     assert kind.described is not None
+
+
+@each_kind
+def test_every_loss_is_named_where_users_read_of_losses(kind):
+    assert kind.text
+    assert f"- ``{kind.name}``: {kind.text} " in " ".join(Loss.__doc__.split())
+    assert f'"{kind.name}"' in fastmlp.Network.__doc__.partition("\n    dropout : ")[0]
+
+
+def test_the_documentation_of_losses_is_what_users_know():
+    lines = [
+        "- ``absolute_error``: ``sum_k |z_k - y_k| / K``",
+        "- ``huber``: ``sum_k h(z_k - y_k) / K`` with ``h(e) = e^2 / 2`` for ``|e| <= delta``, "
+        "else",
+        "  ``delta (|e| - delta / 2)``",
+    ]
+    assert "\n".join(lines) in inspect.getdoc(Loss)
+    assert "**losses" not in Loss.__doc__
 
 
 @each_kind
