@@ -161,3 +161,10 @@ def test_files_are_short(folder):
         if (n_lines := len(path.read_text().splitlines())) > MAX_LINES
     }
     assert not long
+
+
+def test_the_page_of_rooms_has_every_file_that_both_devices_read():
+    page = (ROOT / "docs" / "design" / "rooms.md").read_text()
+    table = page.partition("| `kernels/` | |\n")[2].partition("\n\n")[0]
+    files = {path.name for path in (ROOT / "kernels").glob("*.py")} - {"__init__.py"}
+    assert {row.partition("`")[2].partition("`")[0] for row in table.splitlines()[1:]} == files

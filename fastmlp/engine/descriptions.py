@@ -32,7 +32,7 @@ def describe_network(spec: NetworkSpec, floats: np.ndarray) -> None:
 def describe_run(
     store: ParameterStore, job: np.ndarray, n_rows: int, batch_size: int, n_epochs: int
 ) -> None:
-    """What any job over rows has, into a job of zeros."""
+    """What any job over rows has, into `job`, whose other fields are left as they are."""
     job[Job.N_ROWS], job[Job.BATCH_SIZE], job[Job.N_EPOCHS] = n_rows, batch_size, n_epochs
     job[Job.N_LAYERS], job[Job.N_PARAMS] = len(store.plan.layers), store.plan.n_elems
     job[Job.SEED] = np.uint64(store.spec.seed).astype(np.int64)
