@@ -29,6 +29,10 @@ FIT_SIGNATURE = {
     "optimizer": None, "epochs": 10, "batch_size": None, "schedule": None, "callbacks": (),
     "shuffle": "auto", "max_time_s": None, "verbose": "auto",
 }  # fmt: skip
+OPTIMIZER_SIGNATURE = {
+    "weight_decay": 0.0, "decay_biases": False, "clip_norm": None, "clip_value": None,
+    "max_norm": None, "ema": None, "layer_lr": (),
+}  # fmt: skip
 DECLARED = [
     (fastmlp.Network, ["sizes"], NETWORK_SIGNATURE, NETWORK_SETTINGS),
     (fastmlp.Network.fit, ["self", "X", "y"], FIT_SIGNATURE, FIT_SETTINGS),
@@ -109,8 +113,9 @@ def test_an_optimizer_documents_and_checks_its_fields():
     assert list(OPTIMIZER_SETTINGS) == list(named)
     for name, setting in OPTIMIZER_SETTINGS.items():
         assert words(f"{name} : {setting.type} {setting.text}") in text
-        assert setting.default == (None if name == "lr" else named[name].default)
-    assert [name for name, field in named.items() if not field.kw_only] == ["lr"]
+    by_name = {name: field.default for name, field in named.items() if field.kw_only}
+    assert list(by_name.items()) == list(OPTIMIZER_SIGNATURE.items())
+    assert set(named) - set(by_name) == {"lr"}
     with pytest.raises(OptionError, match=r"^ema of Adam must be > 0 and < 1, got 2$"):
         fastmlp.optim.Adam(ema=2)
     with pytest.raises(OptionError, match=r"^layer_lr\[1\] of Adam must be >= 0, got -1$"):
