@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fastmlp.checks import shown
 from fastmlp.errors import ModelFileError, ModelFileNotFoundError, OptionTypeError
+from fastmlp.whole_files import is_special
 
 
 def as_path(path: object) -> Path:
@@ -23,6 +24,11 @@ def check_target(path: str | os.PathLike[str]) -> Path:
         raise ModelFileNotFoundError(
             f"the folder of a model file must exist, got {str(target)!r}; "
             f"make {target.parent} first"
+        )
+    if is_special(target):
+        raise ModelFileError(
+            f"a model file must be a plain file, got {str(target)!r}, a pipe or a device; write "
+            "to a file"
         )
     if target.is_dir():
         raise ModelFileError(

@@ -71,7 +71,7 @@ def predict(
         raise OptionError("--json needs --out FILE, as the predictions would go to stdout too")
     _check_out(out, model, data)
     network = _loaded(model, functions, device)
-    preparation = TablePreparation.from_extra(network.extra, model)
+    preparation = TablePreparation.of_network(network, model)
     names = _names(network, preparation)
     blocks = preparation.blocks(data, dtype=network.dtype, unknown=unknown, header=header)
     first = _columns(network, preparation, next(blocks))

@@ -9,25 +9,25 @@ Any safetensors reader can open it, and reading one runs no code of the file's.
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import json
 import os
-import stat
-import uuid
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastmlp.errors import ModelFileError, ModelFileNotFoundError, OptionTypeError
+from fastmlp import tensor_file
+from fastmlp.errors import FastmlpError, ModelFileError, OptionTypeError
 from fastmlp.layout.parameters import Parameters
+from fastmlp.model.schema import check_content
 from fastmlp.paths import as_path, check_target
+from fastmlp.spec.network import NetworkSpec
+from fastmlp.whole_files import replaced
 
-FORMAT_VERSION = 1
+# 2: with a digest, which older versions of fastmlp would not look at.
+FORMAT_VERSION, _LAST_WITHOUT_DIGEST = 2, 1
 _METADATA_KEY = "fastmlp"
-# The format's own limit: a larger number is the beginning of a file of another kind.
-_MAX_HEADER_BYTES = 100_000_000
 # The kinds of class labels: bool, signed, unsigned, float, text.
 _CLASS_KINDS = "biufU"
 _RUNNING = ("running_mean", "running_variance")
@@ -45,17 +45,16 @@ class ModelState:
     classes: np.ndarray | None = None
     slots: list[Parameters] = field(default_factory=list)
     running: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)  # all of a file that was read
 
 
 def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
-    """Write `state` to `path`, at once or not at all.
+    """Write `state` to `path`, at once or not at all; it is on the disk when this returns.
 
     Raises ModelFileNotFoundError where the folder is not there, ModelFileError where the file
-    cannot be written, OptionTypeError where `values` cannot be JSON.
+    cannot be written, OptionTypeError where `values` cannot be JSON, OptionError where they are
+    too many.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
-
     target = check_target(path)
     content = {
         **state.values,
@@ -66,7 +65,7 @@ def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
     }
     try:
         text = json.dumps(content)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise OptionTypeError(
             f"extra must hold plain JSON values (dict, list, str, numbers), got: {error}"
         ) from None
@@ -75,58 +74,42 @@ def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
         tensors.update(_named(slot, _slot_prefix(i)))
     for i, statistics in state.running.items():
         for kind, values in zip(_RUNNING, statistics, strict=True):
-            tensors[f"{kind}.{i}"] = np.ascontiguousarray(values)
-    # Renaming within a folder is atomic: a reader sees the old file or the new one, never half.
-    unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+            tensors[f"{kind}.{i}"] = values
     try:
-        save_file(tensors, unfinished, metadata={_METADATA_KEY: text})
-        os.chmod(unfinished, _mode_of(target))
-        os.replace(unfinished, target)
-    except (OSError, ValueError, SafetensorError) as error:
+        with replaced(target) as unfinished:
+            tensor_file.write(unfinished, tensors, _METADATA_KEY, text)
+    except (OSError, ValueError) as error:
+        if isinstance(error, FastmlpError):
+            raise
         raise ModelFileError(
             f"a model file must be writable, got {str(target)!r}: {error}; free space there or "
             "save under another name"
         ) from error
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            unfinished.unlink(missing_ok=True)
-
-
-def _mode_of(target: Path) -> int:
-    """Permissions of the file that is replaced, or those of a new one: safetensors writes 0600."""
-    if target.exists():
-        return stat.S_IMODE(target.stat().st_mode)
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
 
 
 def read_model(path: str | os.PathLike[str]) -> ModelState:
-    """The state in the file `path`; ModelFileError says what is wrong with a file."""
-    from safetensors.numpy import load_file
+    """The state in the file `path`; ModelFileError says what is wrong with a file.
 
+    What it takes of memory is the file's size and its arrays: they are checked against the sizes
+    that the text gives, by `checked_arrays`, before a network is made of them.
+    """
     source = as_path(path)
-    if not source.is_file():
-        what = "a folder" if source.is_dir() else "no such file"
-        raise ModelFileNotFoundError(
-            f"a model file must be a file that Network.save wrote, got {str(source)!r}, {what}"
-        )
-    metadata = _metadata(source)
-    if _METADATA_KEY not in metadata:
-        raise ModelFileError(
-            f"{str(source)!r} must be a fastmlp model, got a safetensors file of something else"
-        )
+    text, tensors, has_digest = tensor_file.read(source, _METADATA_KEY)
     try:
-        content = json.loads(metadata[_METADATA_KEY])
-        version = int(content["format_version"])
+        content = tensor_file.parsed(text, sum(array.nbytes for array in tensors.values()))
+        version = content["format_version"]
+        if type(version) is not int or version < 1:
+            raise ValueError(f"format_version is {version!r}")
         if version > FORMAT_VERSION:
             raise ModelFileError(
                 f"{str(source)!r} must have format {FORMAT_VERSION} or older, "
                 f"got format {version}; upgrade fastmlp to read it"
             )
-        tensors = load_file(source)
-        n_layers = content["n_layers"]
-        slots = [_unnamed(tensors, _slot_prefix(i), n_layers) for i in range(content["n_slots"])]
+        if version > _LAST_WITHOUT_DIGEST and not has_digest:
+            raise ValueError("it has no digest")
+        check_content(content)
+        n_layers, n_slots = content["n_layers"], content["n_slots"]
+        slots = [_unnamed(tensors, _slot_prefix(i), n_layers) for i in range(n_slots)]
         parameters = _unnamed(tensors, "", n_layers)
         mean, variance = _RUNNING
         running = {
@@ -138,43 +121,45 @@ def read_model(path: str | os.PathLike[str]) -> ModelState:
     except ModelFileError:
         raise
     except Exception as error:  # whatever a damaged file makes the parsers raise
-        raise damaged(source, error) from error
-    return ModelState(content, parameters, classes, slots, running)
+        raise tensor_file.damaged(source, error) from error
+    return ModelState(content, parameters, classes, slots, running, tensors)
 
 
-def damaged(path: str | os.PathLike[str], error: Exception) -> ModelFileError:
-    """The error for a file of the right kind whose content makes no sense."""
-    return ModelFileError(
-        f"{str(path)!r} must be a whole fastmlp model, got a damaged one "
-        f"({type(error).__name__}: {error}); save it again"
-    )
-
-
-def _metadata(source: Path) -> dict[str, str]:
-    """The metadata of a safetensors file, whose length is compared with what its header says."""
-    n_bytes = source.stat().st_size
-    with source.open("rb") as file:
-        start = file.read(9)
-        n_header = int.from_bytes(start[:8], "little")
-        if len(start) < 9 or start[8:] != b"{" or n_header > _MAX_HEADER_BYTES:
-            raise ModelFileError(
-                f"{str(source)!r} must be a model file that Network.save wrote, got a file of "
-                f"{n_bytes} bytes that is no safetensors file"
+def check_arrays(state: ModelState, spec: NetworkSpec) -> None:
+    """Raise ValueError unless the arrays of a file are those of a network of `spec`, by name, shape
+    and type: before a network of that size is made."""
+    shapes = _shapes(spec)
+    expected = {f"{_slot_prefix(i)}{name}": shape for i in range(len(state.slots))
+                for name, shape in shapes.items()}  # fmt: skip
+    running = {
+        f"{kind}.{i}": (spec.sizes[i + 1],)
+        for i, norm in enumerate(spec.norms)
+        if norm == "batch"
+        for kind in _RUNNING
+    }
+    expected |= shapes | running
+    if state.arrays.keys() != expected.keys():
+        odd = sorted(state.arrays.keys() ^ expected.keys())[0]
+        raise ValueError(f"the array {odd[:60]!r} is there and should not be, or is missing")
+    for name, shape in expected.items():
+        found = state.arrays[name]
+        if found.shape != shape or found.dtype.name != spec.dtype:
+            raise ValueError(
+                f"{name} must be {shape} of {spec.dtype}, got {found.shape} of {found.dtype}"
             )
-        expected = 8 + n_header
-        if expected <= n_bytes:
-            try:
-                header = json.loads(start[8:] + file.read(n_header - 1))
-                metadata = dict(header.pop("__metadata__", {}))
-                expected += max((int(t["data_offsets"][1]) for t in header.values()), default=0)
-            except Exception as error:  # whatever a damaged header makes the parsers raise
-                raise damaged(source, error) from error
-    if expected > n_bytes:
-        raise ModelFileError(
-            f"{str(source)!r} must have {expected} bytes, got {n_bytes}: it is truncated; "
-            "save or copy it again"
-        )
-    return metadata
+
+
+def _shapes(spec: NetworkSpec) -> dict[str, tuple[int, ...]]:
+    """Of the parameters of a network, by their names in a file."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    norms = (*spec.norms, "none")
+    for i, (n_in, n_out) in enumerate(itertools.pairwise(spec.layer_sizes)):
+        shapes[f"weights.{i}"], shapes[f"biases.{i}"] = (n_in, n_out), (n_out,)
+        if norms[i] != "none":
+            shapes[f"scales.{i}"] = (n_out,)
+    for i, (_, n_categories, width) in enumerate(spec.embeddings):
+        shapes[f"embeddings.{i}"] = (n_categories, width)
+    return shapes
 
 
 def _named(parameters: Parameters, prefix: str) -> dict[str, np.ndarray]:
@@ -199,7 +184,17 @@ def _classes_to_json(classes: np.ndarray | None) -> dict[str, Any] | None:
 def _classes_from_json(content: dict[str, Any] | None) -> np.ndarray | None:
     if content is None:
         return None
-    dtype = np.dtype(content["dtype"])
+    dtype, labels = np.dtype(content["dtype"]), content["labels"]
     if dtype.kind not in _CLASS_KINDS:
         raise ValueError(f"class labels of dtype {dtype}")
-    return np.array(content["labels"], dtype=dtype)
+    if dtype.kind == "U":
+        # An array has room for the longest in each of its elements.
+        longest = max(map(len, labels), default=0)
+        if dtype.itemsize > 4 * max(longest, 1):
+            raise ValueError(f"class labels of dtype {dtype} with at most {longest} characters")
+    classes = np.array(labels, dtype=dtype)
+    if classes.tolist() != labels or classes.ndim != 1:
+        raise ValueError(f"class labels that are none of dtype {dtype}")
+    if len(np.unique(classes)) < len(labels):
+        raise ValueError("a class label is there twice")
+    return classes

@@ -24,13 +24,14 @@ from fastmlp.errors import (
 )
 from fastmlp.history import History
 from fastmlp.model.content import carry, classes_in, content_of, counters_in
-from fastmlp.model.file import ModelState, damaged, read_model, write_model
+from fastmlp.model.file import ModelState, check_arrays, read_model, write_model
 from fastmlp.model.parameters import checked_embeddings, checked_layers, checked_scales, summary
 from fastmlp.names import PLAIN
 from fastmlp.optim import LBFGS, Optimizer
 from fastmlp.spec import devices
 from fastmlp.spec.losses import Loss
 from fastmlp.spec.network import NetworkSpec
+from fastmlp.tensor_file import damaged
 from fastmlp.training.counters import Counters
 from fastmlp.training.options import check_rule
 
@@ -359,7 +360,10 @@ class Model:
         values = content.values
         saved = values["spec"].get("device", devices.CPU)
         wanted = devices.or_cpu(saved) if device is None else device
-        Model.__init__(self, NetworkSpec.from_dict({**values["spec"], "device": wanted}))
+        spec = NetworkSpec.from_dict({**values["spec"], "device": wanted})
+        if content.arrays:
+            check_arrays(content, spec)
+        Model.__init__(self, spec)
         self._counters = counters_in(content)
         self.classes_ = classes_in(content, targets.n_classes_of(self._task, self.sizes[-1]))
         self.extra = dict(values["extra"])

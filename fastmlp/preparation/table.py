@@ -15,6 +15,7 @@ from fastmlp.preparation.inputs import Inputs
 from fastmlp.preparation.learn import learn_inputs
 from fastmlp.preparation.moments import Moments
 from fastmlp.preparation.rows import TableRows
+from fastmlp.preparation.stored import check_network, check_stored
 from fastmlp.preparation.target import Target, read_like, read_target
 from fastmlp.tables.source import NUMBER, TEXT, Source, check_columns
 from fastmlp.tables.sources import open_source
@@ -208,6 +209,16 @@ class TablePreparation:
         return {"preparation": {"version": _VERSION, **values, "inputs": self.inputs_of.to_json()}}
 
     @classmethod
+    def of_network(cls, network: Model, path: str) -> Self:
+        """What `to_extra` gave, of a network that takes what it makes; ModelFileError."""
+        preparation = cls.from_extra(network.extra, path)
+        try:
+            check_network(preparation, network)
+        except ValueError as error:
+            raise _damaged(path, error) from error
+        return preparation
+
+    @classmethod
     def from_extra(cls, extra: dict[str, Any], path: str) -> Self:
         """What `to_extra` gave; ModelFileError where the model in `path` holds none."""
         found = extra.get("preparation")
@@ -225,17 +236,16 @@ class TablePreparation:
         try:
             return cls._of_version(version, {k: v for k, v in found.items() if k != "version"})
         except (TypeError, KeyError, AttributeError, ValueError) as error:
-            raise ModelFileError(
-                f"the preparation in {path!r} must be as fastmlp wrote it, and is damaged: "
-                f"{type(error).__name__}: {error}; save or copy the file again, or train again"
-            ) from error
+            raise _damaged(path, error) from error
 
     @classmethod
     def _of_version(cls, version: int, stored: dict[str, Any]) -> Self:
         if version == 1:
             # It knew finite numbers alone.
-            mean, scale = stored.pop("mean"), stored.pop("scale")
-            return cls(inputs_of=Inputs(stored["features"], mean, scale), **stored)
+            features, whole = stored["features"], stored.get("whole_labels", True)
+            inputs = Inputs(features, stored.pop("mean"), stored.pop("scale")).to_json()
+            stored = {**stored, "inputs": inputs, "whole_labels": whole}
+        check_stored(stored)
         return cls(inputs_of=Inputs.from_json(stored.pop("inputs")), **stored)
 
 
@@ -248,6 +258,13 @@ def feature_rows(source: Source, features: Sequence[str]) -> TableRows:
         [name for name in features if source.kinds[name] == kind] for kind in (NUMBER, TEXT)
     )
     return TableRows(source, numbers, labels)
+
+
+def _damaged(path: str, error: Exception) -> ModelFileError:
+    return ModelFileError(
+        f"the preparation in {path!r} must be as fastmlp wrote it, and is damaged: "
+        f"{type(error).__name__}: {error}; save or copy the file again, or train again"
+    )
 
 
 def _are_text(source: Source, columns: list[str]) -> bool:

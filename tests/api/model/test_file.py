@@ -1,6 +1,7 @@
 """Saved networks come back whole and go on; files that are no models are refused."""
 
 import json
+import math
 import os
 import stat
 import struct
@@ -11,7 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import fastmlp
-from fastmlp import errors, losses
+from fastmlp import errors, losses, tensor_file
 from fastmlp.model import file as model_file
 
 
@@ -22,13 +23,21 @@ def path(net, tmp_path):
     return path
 
 
-def rewrite(path, change):
-    """Save the model again after `change(content, tensors)`."""
+def rewrite(path, change, version=2):
+    """Save the model again after `change(content, tensors)`, with a digest that fits.
+
+    Version 1 had none, and was written by the package safetensors.
+    """
     with safe_open(path, "numpy") as file:
         content = json.loads(file.metadata()["fastmlp"])
     tensors = load_file(path)
+    content["format_version"] = version
     change(content, tensors)
-    save_file(tensors, path, metadata={"fastmlp": json.dumps(content)})
+    text = json.dumps(content)
+    if version == 1:
+        save_file(tensors, path, metadata={"fastmlp": text})
+    else:
+        tensor_file.write(path, tensors, "fastmlp", text)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", fastmlp.optim.SGD(0.1, 0.9, True)])
@@ -115,15 +124,31 @@ def test_a_save_that_fails_leaves_the_old_file(path, net, tmp_path, monkeypatch)
     with pytest.raises(errors.OptionTypeError, match=r"extra must hold plain JSON values.*ndarray"):
         net.save(path, extra={"mean": np.zeros(3)})
 
-    def fail(tensors, target, metadata):
-        target.write_bytes(b"half")
-        raise OSError("disk full")
-
-    monkeypatch.setattr("safetensors.numpy.save_file", fail)
+    monkeypatch.setattr("os.replace", fails)
     with pytest.raises(errors.ModelFileError, match=r"must be writable.*disk full; free space"):
         net.save(path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def fails(*_):
+    raise OSError("disk full")
+
+
+def test_the_file_is_what_the_package_writes(path, tmp_path):
+    with safe_open(path, "numpy") as file:
+        tensors, metadata = load_file(path), file.metadata()
+    save_file(tensors, tmp_path / "again", metadata)
+    theirs, ours = (tmp_path / "again").read_bytes(), path.read_bytes()
+    assert struct.unpack("<Q", ours[:8])[0] % 8 == 0
+    assert sorted(parts(theirs)[0].items()) == sorted(parts(ours)[0].items())
+    assert parts(theirs)[1] == parts(ours)[1]
+
+
+def parts(raw):
+    """The header of a file, and its arrays."""
+    (n_header,) = struct.unpack("<Q", raw[:8])
+    return json.loads(raw[8 : 8 + n_header]), raw[8 + n_header :]
 
 
 def test_places_that_cannot_be_saved_to(net, tmp_path):
@@ -172,7 +197,7 @@ def test_safetensors_files_of_others(path):
 
 def test_newer_formats(path):
     rewrite(path, lambda content, tensors: content.update(format_version=99))
-    with pytest.raises(errors.ModelFileError, match=r"format 1 or older, got format 99; upgrade"):
+    with pytest.raises(errors.ModelFileError, match=r"format 2 or older, got format 99; upgrade"):
         fastmlp.Network.load(path)
 
 
@@ -195,14 +220,86 @@ DAMAGES = {
     "fewer classes": lambda content, tensors: content["classes"].update(labels=[0, 1]),
     "no version": lambda content, tensors: content.pop("format_version"),
     "bad counters": lambda content, tensors: content.update(n_epochs="many"),
+    "half an epoch": lambda content, tensors: content.update(n_epochs=2.7),
+    "infinite": lambda content, tensors: content.update(n_steps=math.inf),
+    "a version as text": lambda content, tensors: content.update(format_version="2"),
+    "another kind of spec": lambda content, tensors: content.update(spec=[]),
+    "another kind of loss": lambda content, tensors: content["spec"].update(loss="poisson"),
+    "another kind of embeddings": lambda content, tensors: content["spec"].update(embeddings=[3]),
+    "another kind of optimizer": lambda content, tensors: content.update(optimizer=["Adam"]),
+    "another kind of rate": lambda content, tensors: content["optimizer"].update(lr="much"),
+    "more arrays": lambda content, tensors: tensors.update({"weights.2": np.zeros((3, 8))}),
+    "integers": lambda content, tensors: tensors.update({"biases.1": np.zeros(3, np.int32)}),
+    "another dtype": lambda content, tensors: tensors.update({"biases.1": np.zeros(3)}),
+    "huge sizes": lambda content, tensors: content["spec"].update(sizes=[60000, 60000, 3]),
+    "huge embeddings": lambda content, tensors: content["spec"].update(
+        embeddings={"0": [2**24, 60]}
+    ),
+    "huge labels": lambda content, tensors: content["classes"].update(
+        dtype="<U500000000", labels=["a", "b", "c"]
+    ),
+    "a label twice": lambda content, tensors: content["classes"].update(labels=[0, 1, 1]),
+    "labels of another kind": lambda content, tensors: content["classes"].update(
+        labels=[0, 1, "2"]
+    ),
 }
 
 
+@pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_content(path, damage):
-    rewrite(path, DAMAGES[damage])
+def test_damaged_content(path, damage, version):
+    rewrite(path, DAMAGES[damage], version)
     with pytest.raises(errors.ModelFileError, match="got a damaged one"):
         fastmlp.Network.load(path)
+
+
+def test_any_changed_bit_is_found(path, net):
+    """Of every byte of the header one bit in turn, and of some of the arrays."""
+    whole = path.read_bytes()
+    n_header = 8 + struct.unpack("<Q", whole[:8])[0]
+    _, arrays = parts(whole)
+    places = [*range(n_header), *range(n_header, len(whole), max(len(arrays) // 500, 1))]
+    for at in places:
+        changed = bytearray(whole)
+        changed[at] ^= 1 << at % 8
+        path.write_bytes(changed)
+        with pytest.raises(errors.ModelFileError):
+            fastmlp.Network.load(path)
+
+
+def test_no_digest_is_needed_of_files_of_version_1(path, net, X, same_weights):
+    rewrite(path, lambda content, tensors: None, version=1)
+    assert same_weights(fastmlp.Network.load(path), net)
+    rewrite(path, lambda content, tensors: content.update(format_version=2), version=1)
+    with pytest.raises(errors.ModelFileError, match="it has no digest"):
+        fastmlp.Network.load(path)
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+TEXTS = {
+    "deep": f'{{"format_version": 2, "extra": {DEEP}}}',
+    "names twice": '{"format_version": 2, "format_version": 1}',
+    "many values": f'{{"format_version": 2, "extra": [{"[]," * 300_000}0]}}',
+    "a long text": f'{{"format_version": 2, "extra": "{"a" * 9_000_000}"}}',
+    "a long number": f'{{"format_version": {"9" * 5000}}}',
+    "no mapping": "[1, 2]",
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_texts_that_nobody_wrote(path, text, monkeypatch):
+    monkeypatch.setattr(tensor_file, "_excess", lambda *_: "")  # of the writer
+    tensor_file.write(path, load_file(path), "fastmlp", TEXTS[text])
+    monkeypatch.undo()
+    with pytest.raises(errors.ModelFileError, match="got a damaged one"):
+        fastmlp.Network.load(path)
+
+
+def test_extra_that_no_reader_would_take_is_not_written(path, net):
+    before = path.read_bytes()
+    with pytest.raises(errors.OptionError, match=r"extra must hold less, got .* values"):
+        net.save(path, extra={"table": [[]] * 300_000})
+    assert path.read_bytes() == before
 
 
 def test_damaged_headers(path):
@@ -218,7 +315,28 @@ def test_damaged_headers(path):
 def test_the_version_of_the_format_is_in_the_file(path):
     with safe_open(path, "numpy") as file:
         content = json.loads(file.metadata()["fastmlp"])
-    assert content["format_version"] == model_file.FORMAT_VERSION == 1
+    assert content["format_version"] == model_file.FORMAT_VERSION == 2
+
+
+def test_a_link_stays_a_link(path, net, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "link").symlink_to(path)
+    path.write_bytes(b"old")
+    net.save(tmp_path / "other" / "link")
+    assert (tmp_path / "other" / "link").is_symlink()
+    fastmlp.Network.load(path)
+    assert [entry.name for entry in (tmp_path / "other").iterdir()] == ["link"]
+
+
+def test_pipes_and_devices_are_no_model_files(net, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(errors.ModelFileError, match=r"plain file.*a pipe or a device"):
+        net.save(tmp_path / "pipe")
+    with pytest.raises(errors.ModelFileNotFoundError, match="a pipe or a device"):
+        fastmlp.Network.load(tmp_path / "pipe")
+    with pytest.raises(errors.ModelFileError, match=r"plain file.*a pipe or a device"):
+        net.save("/dev/null")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
 def test_a_saved_file_can_be_read_by_whom_the_umask_lets(net, tmp_path):

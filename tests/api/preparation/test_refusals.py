@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import fastmlp
 from fastmlp import TablePreparation
 from fastmlp.errors import ModelFileError, OptionError, OptionTypeError, TableError
 
@@ -153,6 +154,21 @@ def test_newer_preparation_is_refused(frame):
         lambda stored: stored["inputs"].update(mean=[1.0]),
         lambda stored: stored["inputs"].pop("embedded"),
         lambda stored: stored.update(inputs=None),
+        lambda stored: stored.update(target=5),
+        lambda stored: stored.update(task="clustering"),
+        lambda stored: stored.update(target_mean=float("nan")),
+        lambda stored: stored.update(target_scale=-1.0),
+        lambda stored: stored.update(target_scale=True),
+        lambda stored: stored.update(features=["age"]),
+        lambda stored: stored["inputs"].update(mean=[float("nan")] * len(stored["inputs"]["mean"])),
+        lambda stored: stored["inputs"].update(scale=[0.0] * len(stored["inputs"]["mean"])),
+        lambda stored: stored["inputs"].update(scale=["1"] * len(stored["inputs"]["mean"])),
+        lambda stored: stored["inputs"].update(indicators=["nobody"]),
+        lambda stored: stored["inputs"].update(one_hot={"sex": ["male", "male"]}),
+        lambda stored: stored["inputs"].update(one_hot={"sex": [1, 2]}),
+        lambda stored: stored["inputs"].update(one_hot=["sex"]),
+        lambda stored: stored["inputs"].update(embedded={"sex": {"categories": [], "width": 0}}),
+        lambda stored: stored["inputs"].update(embedded={"sex": [["male"], 2]}),
     ],
 )
 def test_a_damaged_preparation_is_refused(frame, damage):
@@ -160,6 +176,24 @@ def test_a_damaged_preparation_is_refused(frame, damage):
     damage(extra["preparation"])
     with pytest.raises(ModelFileError, match="the preparation in 'm' must be as fastmlp wrote it"):
         TablePreparation.from_extra(extra, "m")
+
+
+@pytest.mark.parametrize(
+    ("more_inputs", "n_outputs", "settings", "said"),
+    [
+        (1, 2, {"loss": "cross_entropy"}, "the network takes"),
+        (0, 1, {}, "its task is classification, the network's regression"),
+        (0, 2, {"loss": "cross_entropy"}, "the network has learnt none"),
+        (0, 2, {"embeddings": {0: (9, 2)}}, "its embedded columns are"),
+    ],
+)
+def test_a_preparation_of_another_network_is_refused(frame, more_inputs, n_outputs, settings, said):
+    table = learn(frame)
+    settings = {"embeddings": table.embeddings} | settings
+    network = fastmlp.Network([table.inputs_of.n_inputs + more_inputs, n_outputs], **settings)
+    network.extra = table.to_extra()
+    with pytest.raises(ModelFileError, match=said):
+        TablePreparation.of_network(network, "m")
 
 
 def test_a_preparation_of_something_else_is_refused():

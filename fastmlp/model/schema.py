@@ -1,0 +1,75 @@
+"""What the text of a model file may be: names and kinds of values, before anything is made of them.
+
+Ranges are the matter of those who take the values, such as `NetworkSpec.make`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastmlp.json_kinds import (
+    a_dict,
+    a_list,
+    boolean,
+    count,
+    list_of,
+    mapping,
+    number,
+    of,
+    optional,
+    text,
+)
+
+
+def check_content(content: Any) -> None:
+    """Raise ValueError that names the first value of another kind than `write_model` wrote."""
+    _CONTENT(content, "it")
+
+
+def _embedding(value: Any, where: str) -> None:
+    a_dict(value, where)
+    for column, pair in value.items():
+        if not column.isdecimal() or len(column) > 19:
+            raise ValueError(f"{where} must have numbers of columns, got {column[:40]!r}")
+        list_of(count)(pair, f"{where}[{column}]")
+        if len(pair) != 2:
+            raise ValueError(f"{where}[{column}] must be (categories, width), got {pair}")
+
+
+_numbers, _texts = list_of(number), list_of(text)
+
+_SPEC = mapping(
+    {
+        "sizes": list_of(count),
+        "activation": _texts,
+        "loss": mapping({"name": text, "parameters": _numbers}, {}),
+    },
+    {
+        "dropout": _numbers,
+        "input_dropout": number,
+        "norm": _texts,
+        "residual": list_of(boolean),
+        "embeddings": _embedding,
+        "l1": number,
+        "l2": number,
+        "init": text,
+        "dtype": text,
+        "seed": of(int, "a whole number"),
+        "device": text,
+        "n_threads": optional(count),
+    },
+)
+_CONTENT = mapping(
+    {
+        "format_version": count,
+        "spec": _SPEC,
+        "n_epochs": count,
+        "n_steps": count,
+        "n_layers": count,
+        "n_slots": count,
+        "classes": optional(mapping({"dtype": text, "labels": a_list}, {})),
+        "optimizer": optional(a_dict),
+        "extra": a_dict,
+    },
+    {"optimizer_steps": count, "optimizer_rate": number},
+)
