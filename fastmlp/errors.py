@@ -44,6 +44,10 @@ class NetworkTooLargeError(FastmlpError, MemoryError):
     """A network does not fit the memory of this machine."""
 
 
+class ThreadsRefusedError(FastmlpError, RuntimeError):
+    """The system has no threads left to train or predict with; nothing was begun."""
+
+
 class ShapeError(FastmlpError, ValueError):
     """An array has the wrong number of dimensions, rows or columns."""
 

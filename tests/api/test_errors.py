@@ -11,6 +11,7 @@ from fastmlp import errors
         (errors.OptionError, ValueError),
         (errors.OptionTypeError, TypeError),
         (errors.ShapeError, ValueError),
+        (errors.ThreadsRefusedError, RuntimeError),
         (errors.DataError, ValueError),
         (errors.TableError, ValueError),
         (errors.DataTypeError, TypeError),

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from fastmlp.errors import ThreadsRefusedError
 from fastmlp.interrupts import held_back
 
 POLL_S = 0.05
@@ -37,14 +38,19 @@ def run_crew(
     Every POLL_S seconds `on_poll` is called, and `interrupted` and the deadline (a time of
     time.perf_counter) are looked at. They and Ctrl-C call `stop`, which must end the work soon.
     Returns "done", "interrupted" or "deadline"; an error of a thread or of on_poll is raised.
+    ThreadsRefusedError where the system has not so many threads left: then no work was begun.
     """
     remaining, lock, all_done = n_threads, threading.Lock(), threading.Event()
+    # The work waits for all of the crew at its first barrier: it begins when all are there.
+    begin, refused = threading.Event(), False
     errors: list[BaseException] = []
 
     def body(number: int) -> None:
         nonlocal remaining
         try:
-            work(number)
+            begin.wait()
+            if not refused:
+                work(number)
         except BaseException as error:
             errors.append(error)
             stop()
@@ -61,9 +67,15 @@ def run_crew(
     outcome = "done"
     try:
         with held_back():  # or a thread could have begun without our knowing
-            for thread in threads:
-                thread.start()
-        while not all_done.wait(POLL_S):
+            try:
+                for thread in threads:
+                    thread.start()
+            except (RuntimeError, MemoryError) as error:
+                refused = True
+                n_started = sum(thread.ident is not None for thread in threads)
+                errors.append(_refusal(n_threads, n_started, error))
+            begin.set()
+        while not (refused or all_done.wait(POLL_S)):
             if on_poll is not None:
                 on_poll()
             if interrupted():
@@ -80,11 +92,17 @@ def run_crew(
         stop()
     with held_back():
         for thread in threads:
-            # The barrier waits for the whole crew: those not begun yet are begun to release it.
-            if thread.ident is None:
-                thread.start()
-        for thread in threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
     if errors:
         raise errors[0]
     return outcome
+
+
+def _refusal(n_threads: int, n_started: int, error: Exception) -> ThreadsRefusedError:
+    said = " ".join(str(error).split()) or type(error).__name__
+    fewer = "use n_threads=1, or " if n_threads > 1 else ""
+    return ThreadsRefusedError(
+        f"{n_threads} threads are wanted and the system started {n_started} ({said}); {fewer}raise "
+        "the limits of processes and memory (ulimit -u, ulimit -v)"
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import numpy as np
 
@@ -96,12 +96,14 @@ def reading_ahead(
             for array in mapped:
                 until_ended.enter_context(without_neighbours(array))
         _ask_for(mapped, windows[first], ended)  # before the loop misses its pages one by one
-        thread.start()
+        with suppress(RuntimeError, MemoryError):  # no thread is left: the disk is asked late
+            thread.start()
         try:
             yield
         finally:
             ended.set()
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
 
 
 def _ask_for(
