@@ -271,6 +271,22 @@ class Entry(CPUDispatcher):
         """Whether the disk cache has the machine code for a signature."""
         return self._cache.holds(sig, self.targetctx)
 
+    def load(self, sig: Any) -> bool:
+        """Take the machine code for a signature from the disk cache; whether it was there.
+
+        Nothing may interrupt it, which the caller sees to: LLVM and numba's tables would be left
+        half filled, and a later call would find code without what it refers to.
+        """
+        with global_compiler_lock:
+            if tuple(sig) in self.overloads:
+                return True
+            result = self._cache.load_overload(sig, self.targetctx)
+            if result is None:
+                return False
+            self.targetctx.insert_user_function(result.entry_point, result.fndesc, [result.library])
+            self.add_overload(result)
+            return True
+
     def compile(self, sig: Any) -> Any:
         codegen = self.targetctx.codegen()
         own_name = self.py_func.__qualname__

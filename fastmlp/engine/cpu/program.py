@@ -13,7 +13,7 @@ from fastmlp.engine.cpu.job import describe_job
 from fastmlp.engine.cpu.workspace import Workspace
 from fastmlp.engine.store import ParameterStore
 from fastmlp.engine.train_job import TrainJob
-from fastmlp.interrupts import never_lost
+from fastmlp.interrupts import held_back, never_lost
 from fastmlp.kernels import structs
 from fastmlp.kernels.cpu.loop import run
 from fastmlp.kernels.structs import Job, Program
@@ -115,10 +115,15 @@ def _signature(dtype: np.dtype) -> tuple[types.Type, ...]:
 def ensure_compiled(dtype: np.dtype) -> None:
     """Compile the loop for an element type, or load it from the cache.
 
-    Ctrl-C ends it at once, and a later call begins anew.
+    Ctrl-C ends compiling at once, and a later call begins anew. Loading is over before it could
+    be wanted.
     """
-    with never_lost():
-        run.compile(_signature(dtype))
+    signature = _signature(dtype)
+    with held_back():
+        loaded = run.load(signature)
+    if not loaded:
+        with never_lost():
+            run.compile(signature)
 
 
 def is_on_disk(dtype: np.dtype) -> bool:
