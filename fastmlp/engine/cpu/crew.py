@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,18 +10,6 @@ from fastmlp.errors import ThreadsRefusedError
 from fastmlp.interrupts import held_back
 
 POLL_S = 0.05
-
-
-def n_cores() -> int:
-    """Processors that this process may use.
-
-    No more than OMP_NUM_THREADS, which people set to share a machine among processes, and joblib
-    sets for its workers.
-    """
-    has_affinity = hasattr(os, "sched_getaffinity")
-    allowed = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return min(allowed, int(wanted)) if wanted.isdecimal() and int(wanted) > 0 else allowed
 
 
 def run_crew(

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from fastmlp.data.inputs import Dataset
-from fastmlp.engine.cpu.crew import n_cores, run_crew
+from fastmlp.engine.cpu.cores import n_cores
+from fastmlp.engine.cpu.crew import run_crew
 from fastmlp.engine.cpu.few_rows import MAX_ELEMS, MAX_ROWS, FewRows
 from fastmlp.engine.cpu.program import ensure_compiled, make_program, start_of
 from fastmlp.engine.cpu.read_ahead import Windows, reading_ahead

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba.core.registry import cpu_target
 
-from fastmlp.engine.cpu.crew import n_cores
+from fastmlp.engine.cpu.cores import n_cores
 from fastmlp.engine.cpu.program import is_on_disk
 from fastmlp.kernels import cache
 from fastmlp.kernels.cpu.width import LANES, TILE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp import names
-from fastmlp.engine.cpu.crew import n_cores
+from fastmlp.engine.cpu.cores import n_cores
 from fastmlp.engine.descriptions import describe_network, keep_threshold
 from fastmlp.engine.store import ParameterStore
 from fastmlp.kernels.activations import output_tells_slope

@@ -176,8 +176,9 @@ def test_threads_of_one_process_fit_at_the_same_time():
 
 @pytest.mark.parametrize("given", ["1", "2,1", "0", "x", ""])
 def test_workers_take_no_more_threads_than_they_are_told(given, monkeypatch):
-    from fastmlp.engine.cpu import crew
+    from fastmlp.engine.cpu import cores
 
-    monkeypatch.setattr(crew.os, "sched_getaffinity", lambda _: range(8))
+    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: range(8))
+    monkeypatch.setattr(cores, "_own_quota", lambda: None)
     monkeypatch.setenv("OMP_NUM_THREADS", given)
-    assert crew.n_cores() == {"1": 1, "2,1": 2}.get(given, 8)
+    assert cores.n_cores() == {"1": 1, "2,1": 2}.get(given, 8)
