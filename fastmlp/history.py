@@ -104,6 +104,14 @@ class History:
         shown = ", ".join(f"{name}={value:.4g}" for name, value in last.items())
         return f"History({len(self)} epochs, stopped_by={self.stopped_by!r}, last: {shown})"
 
+    def restore(self, values: dict[str, Any]) -> None:
+        """Be what `to_dict` gave."""
+        rest = dict(values)
+        self.epochs = list(rest.pop("epochs"))
+        self.stopped_by, self.best_epoch = rest.pop("stopped_by"), rest.pop("best_epoch")
+        self.shuffle = rest.pop("shuffle")
+        self._series = {name: list(series) for name, series in rest.items()}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and values, ready for JSON or a data frame's columns."""
         return {

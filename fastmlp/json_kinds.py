@@ -45,8 +45,11 @@ def list_of(check: Check) -> Check:
     return check_all
 
 
-def mapping(required: dict[str, Check], others: dict[str, Check]) -> Check:
-    """Of names to values; `others` may be missing, and no further ones are there."""
+def mapping(
+    required: dict[str, Check], others: dict[str, Check] | None = None, rest: Check | None = None
+) -> Check:
+    """Of names to values; `others` may be missing, `rest` is what further ones are, if any."""
+    known = {**required, **(others or {})}
 
     def check_all(values: Any, where: str) -> None:
         a_dict(values, where)
@@ -54,12 +57,29 @@ def mapping(required: dict[str, Check], others: dict[str, Check]) -> Check:
             if name not in values:
                 raise ValueError(f"{where} must have {name!r}")
         for name, value in values.items():
-            check = required.get(name) or others.get(name)
+            check = known.get(name, rest)
             if check is None:
                 raise ValueError(f"{where} must not have {name[:40]!r}")
             check(value, f"{where}.{name}")
 
     return check_all
+
+
+def either(*checks: Check) -> Check:
+    """Of the kind of one of them."""
+
+    def check_any(value: Any, where: str) -> None:
+        said = []
+        for check in checks:
+            try:
+                check(value, where)
+            except ValueError as error:
+                said.append(str(error))
+            else:
+                return
+        raise ValueError(said[0])
+
+    return check_any
 
 
 def positive(value: Any, where: str) -> None:

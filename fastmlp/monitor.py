@@ -76,17 +76,17 @@ class Monitor:
 
 
 class BestSoFar:
-    """The best value so far of one series in one fit."""
+    """The best value so far of one series in one fit; `lowest` is it, or less it for a maximum."""
 
     def __init__(self, series: str, sign: float, min_delta: float) -> None:
         self.series = series
         self._sign, self._min_delta = sign, min_delta
-        self._lowest = math.inf
+        self.lowest = math.inf
 
     @property
     def best(self) -> float:
         """The best value so far; infinite before the first."""
-        return self._sign * self._lowest
+        return self._sign * self.lowest
 
     def improves(self, value: Any) -> bool:
         """Whether `value` is better than all before by more than min_delta; it is then the best.
@@ -94,8 +94,8 @@ class BestSoFar:
         A nan never is.
         """
         signed = self._sign * float(value)
-        if signed < self._lowest - self._min_delta:
-            self._lowest = signed
+        if signed < self.lowest - self._min_delta:
+            self.lowest = signed
             return True
         return False
 

@@ -14,11 +14,13 @@ import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+fcntl: Any
 try:
     import fcntl
-except ImportError:  # pragma: no cover  a system without such locks: unfinished files stay there
-    fcntl = None  # type: ignore[assignment]
+except ImportError:  # a system without such locks: unfinished files stay there
+    fcntl = None
 
 _SUFFIX = ".unfinished"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,10 @@ from fastmlp.checks import integer, shown
 from fastmlp.errors import OptionError, OptionTypeError
 from fastmlp.history import History
 from fastmlp.monitor import Directions
+
+
+def _cannot_save(path: str | os.PathLike[str]) -> None:
+    raise NotImplementedError("only a fit can say where it stands")
 
 
 @dataclass
@@ -40,6 +45,9 @@ class Run:
         last eval set, or that of training.
     logs : dict
         The values of this epoch; in `on_steps` of its steps so far, not evaluated yet (nan).
+    save : function of a path
+        Writes the network and where its fit stands, so that ``fit(resume=path)`` goes on from
+        there; what other callbacks do in this epoch must be done.
     """
 
     network: Trained
@@ -50,6 +58,7 @@ class Run:
     directions: Directions
     val_loss: str = "loss"
     logs: dict[str, Any] = field(default_factory=dict)
+    save: Callable[[str | os.PathLike[str]], None] = field(default=_cannot_save, repr=False)
 
 
 class Callback:
@@ -85,6 +94,14 @@ class Callback:
 
     def on_fit_end(self, run: Run) -> None:
         """Called at the end, however the fit ended, and whatever other callbacks raise there."""
+
+    def get_state(self, run: Run) -> dict[str, Any]:
+        """What it needs, beside its settings, to go on in another process: plain JSON values and
+        arrays by name."""
+        return {}
+
+    def set_state(self, run: Run, state: dict[str, Any]) -> None:
+        """Go on from what `get_state` gave, after `on_fit_begin` of the fit that resumes."""
 
 
 class _Function(Callback):

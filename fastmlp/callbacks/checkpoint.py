@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import time
 from pathlib import Path
+from typing import Any
 
 from fastmlp.callbacks.base import Callback, Run
-from fastmlp.checks import flag, integer, shown
+from fastmlp.checks import flag, integer, real, shown
 from fastmlp.errors import OptionError
 from fastmlp.monitor import Monitor
 from fastmlp.paths import as_path, check_target
 
 
 class Checkpoint(Callback):
-    """Saves the network during a fit; a loaded file trains on as if it had never been away.
+    """Saves the network and where its fit stands; ``fit(resume=path)`` goes on from there.
 
-    A file holds all that training goes on from (parameters, the optimizer's state, the counters
-    of the random numbers), so a fit of the loaded network over the epochs that were left gives
-    bitwise the weights of one that was not interrupted, where the learning rate is constant: a
-    schedule begins anew with every fit. Files are replaced at once or not at all.
+    A fit that is killed and resumed ends with bitwise the weights, the history and the last epoch
+    of one that was not. A file is a model file too, which `Network.load` and ``fastmlp predict``
+    take. It is replaced at once or not at all, and is on the disk when training goes on; where a
+    fit ends early, by Ctrl-C, a signal or `max_time_s`, it is written once more.
+
+    It saves after all other callbacks of an epoch, wherever it stands in the list.
 
     Parameters
     ----------
@@ -33,6 +38,11 @@ class Checkpoint(Callback):
         Look only at epochs whose number, over all fits, is a multiple of this.
     mode : str
         As for EarlyStopping.
+    every_s : float or None
+        Save after so many seconds instead, in the middle of an epoch if need be. Not with
+        `save_best_only`, as an epoch is measured at its end.
+    keep : int or None
+        With {epoch}: how many files to keep, the oldest of this fit are removed; None for all.
 
     Raises
     ------
@@ -61,12 +71,23 @@ class Checkpoint(Callback):
         save_best_only: bool = False,
         every_n_epochs: int = 1,
         mode: str = "auto",
+        every_s: float | None = None,
+        keep: int | None = None,
     ) -> None:
         self.path = as_path(path)
         self._monitor = Monitor.make("Checkpoint", monitor, mode)
         self.monitor, self.mode = monitor, mode
         self.save_best_only = flag("save_best_only of Checkpoint", save_best_only)
         self.every_n_epochs = integer("every_n_epochs of Checkpoint", every_n_epochs, 1)
+        self.every_s = None
+        if every_s is not None:
+            self.every_s = real("every_s of Checkpoint", every_s, 0.0, low_open=True)
+            if self.save_best_only:
+                raise OptionError(
+                    "every_s of Checkpoint saves in mid-epoch and save_best_only after epochs that "
+                    "were measured, got both; leave one of them out"
+                )
+        self.keep = None if keep is None else integer("keep of Checkpoint", keep, 1)
         try:
             self._path_of(1)
         except (IndexError, KeyError, ValueError, AttributeError):
@@ -78,17 +99,65 @@ class Checkpoint(Callback):
     def _path_of(self, epoch: int) -> Path:
         return Path(str(self.path).format(epoch=epoch))
 
+    def latest(self) -> Path | None:
+        """The file that was written last, by this process or another; None where there is none."""
+        if self._path_of(1) == self._path_of(2):
+            return self.path if self.path.is_file() else None
+        before, _, after = str(self.path.name).partition("{")
+        after = after.rpartition("}")[2]
+        pattern = f"{glob.escape(before)}*{glob.escape(after)}"
+        found = [path for path in self.path.parent.glob(pattern) if path.is_file()]
+        return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+    @property
+    def due_s(self) -> float | None:
+        """The time of time.perf_counter at which `every_s` is over."""
+        return None if self.every_s is None else self._saved_s + self.every_s
+
     def on_fit_begin(self, run: Run) -> None:
         check_target(self._path_of(run.epoch + 1))
         self._watch = None
+        self._saved_s = time.perf_counter()
+        self._files: list[str] = []
         if self.save_best_only:
             self._watch = self._monitor.begin(run.directions, run.val_loss)
 
     def on_epoch_end(self, run: Run) -> None:
-        if run.epoch % self.every_n_epochs:
-            return
-        if self._watch is None or self._watch.improves(run.logs[self._watch.series]):
-            run.network.save(self._path_of(run.epoch))
+        if self.due_s is not None:
+            self.on_pause(run)
+        elif run.epoch % self.every_n_epochs == 0 and (
+            self._watch is None or self._watch.improves(run.logs[self._watch.series])
+        ):
+            self._save(run)
+
+    def on_pause(self, run: Run) -> None:
+        """Save where `every_s` is over; also between two steps of an epoch."""
+        if self.due_s is not None and time.perf_counter() >= self.due_s:
+            self._save(run)
+
+    def on_early_end(self, run: Run) -> None:
+        """Save what would be lost else."""
+        if self._watch is None:
+            self._save(run)
+
+    def _save(self, run: Run) -> None:
+        path = str(self._path_of(run.epoch))
+        self._files = [file for file in self._files if file != path] + [path]
+        old = [] if self.keep is None else self._files[: -self.keep]
+        self._files = self._files[len(old) :]
+        run.save(path)
+        for file in old:
+            Path(file).unlink(missing_ok=True)
+        self._saved_s = time.perf_counter()
+
+    def get_state(self, run: Run) -> dict[str, Any]:
+        watch = self._watch
+        return {"files": self._files} | ({} if watch is None else {"lowest": watch.lowest})
+
+    def set_state(self, run: Run, state: dict[str, Any]) -> None:
+        self._files = [str(file) for file in state["files"]]
+        if self._watch is not None:
+            self._watch.lowest = float(state["lowest"])
 
     def on_fit_end(self, run: Run) -> None:
         self.__dict__.pop("_watch", None)

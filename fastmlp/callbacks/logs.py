@@ -70,6 +70,23 @@ class _Log(Callback):
         self._n_written = len(history)
         self._file.flush()
 
+    def get_state(self, run: Run) -> dict[str, Any]:
+        if self._file is None:
+            return {"n_written": 0, "n_bytes": 0}
+        return {"n_written": self._n_written, "n_bytes": self._file.tell()}
+
+    def set_state(self, run: Run, state: dict[str, Any]) -> None:
+        """Go on behind the lines of then: those of epochs that are trained again are cut off.
+
+        A file that is not there any more, or shorter, is written anew from the history.
+        """
+        n_bytes = int(state["n_bytes"])
+        if n_bytes and _size(self.path) >= n_bytes:
+            self._file = self.path.open("r+", newline="", encoding="utf-8")
+            self._file.truncate(n_bytes)
+            self._file.seek(n_bytes)
+            self._n_written = int(state["n_written"])
+
     def _check(self, run: Run) -> None:
         """Refuse a file that cannot be gone on with."""
 

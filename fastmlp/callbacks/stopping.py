@@ -63,6 +63,17 @@ class EarlyStopping(Callback):
             self._n_waited += 1
         return self._n_waited >= self.patience
 
+    def get_state(self, run: Run) -> dict[str, Any]:
+        state = {"lowest": self._watch.lowest, "n_waited": self._n_waited}
+        if self._best is None:
+            return state
+        return state | run.network.snapshot_arrays(self._best)
+
+    def set_state(self, run: Run, state: dict[str, Any]) -> None:
+        rest = dict(state)
+        self._watch.lowest, self._n_waited = float(rest.pop("lowest")), int(rest.pop("n_waited"))
+        self._best = run.network.snapshot_of(rest) if rest else None
+
     def on_fit_end(self, run: Run) -> None:
         self.__dict__.pop("_watch", None)
         if self._best is not None:

@@ -18,6 +18,9 @@ from fastmlp.optim import UpdateOptions
 from fastmlp.spec.conventions import Conventions
 from fastmlp.spec.network import NetworkSpec
 
+# Names of a batch-normalised layer's statistics, as a model file has them.
+RUNNING = ("running_mean", "running_variance")
+
 _BLOCK_ELEMS = 1 << 16
 
 # What a training changes.
@@ -147,6 +150,24 @@ class ParameterStore:
         if self.average is not None:
             self.average[:] = self.params
         self._version += 1
+
+    def snapshot_arrays(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        """Its arrays in plain shapes, by the names of a model file."""
+        arrays = snapshot.plan.unpack(snapshot.params).named()
+        for i, views in _running_views(snapshot.plan, snapshot.running):
+            for name, view in zip(RUNNING, views, strict=True):
+                arrays[f"{name}.{i}"] = view.copy()
+        return arrays
+
+    def snapshot_of(self, arrays: dict[str, np.ndarray]) -> Snapshot:
+        """The inverse of `snapshot_arrays`; KeyError or ValueError for those of another network."""
+        params = aligned_zeros(self.plan.n_elems, self.dtype)
+        running = aligned_zeros(self._running_elems(), self.dtype)
+        self.plan.pack(params, Parameters.from_named(arrays, len(self.plan.layers)))
+        for i, views in _running_views(self.plan, running):
+            for name, view in zip(RUNNING, views, strict=True):
+                view[...] = arrays[f"{name}.{i}"]
+        return Snapshot(self.plan, params, running)
 
     def training_state(self) -> dict[str, Any]:
         """All that a training changes, for `restore_training_state`."""

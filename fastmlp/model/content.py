@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp.engine import OptimizerState
+from fastmlp.history import History
 from fastmlp.model.file import ModelState
 from fastmlp.model.parameters import checked_parameters, checked_running
 from fastmlp.optim import LBFGS, Optimizer, optimizer_from_dict
@@ -22,6 +23,7 @@ def content_of(
     optimizer: Optimizer | None,
     classes: np.ndarray | None,
     extra: dict[str, Any],
+    history: History | None = None,
 ) -> ModelState:
     """What a file holds of a model on this engine: copies, but for `classes` and `extra`."""
     optimizer_state = engine.get_optimizer_state()
@@ -37,6 +39,7 @@ def content_of(
         "optimizer_steps": optimizer_state.n_steps,
         "optimizer_rate": optimizer_state.last_rate,
         "extra": extra,
+        "history": None if history is None else history.to_dict(),
     }
     return ModelState(values, engine.parameters(), classes, slots, engine.get_running())
 

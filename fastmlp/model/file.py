@@ -3,6 +3,7 @@
 Tensors: ``weights.0`` (in, out), ``biases.0`` (out,), ..., ``scales.0`` (out,) of normalised
 layers, ``running_mean.0`` and ``running_variance.0`` (out,) of batch-normalised ones,
 ``embeddings.0`` (categories, width), and the optimizer's state as ``optimizer.slot0.weights.0``.
+A fit that is not over has arrays ``fit.loop.seen``, ``fit.callback0.weights.0``, ...
 Everything else is JSON under the metadata key ``fastmlp``.
 Any safetensors reader can open it, and reading one runs no code of the file's.
 """
@@ -23,6 +24,7 @@ from fastmlp.layout.parameters import Parameters
 from fastmlp.model.schema import check_content
 from fastmlp.paths import as_path, check_target
 from fastmlp.spec.network import NetworkSpec
+from fastmlp.training.fit_state import FitState
 from fastmlp.whole_files import replaced
 
 # 2: with a digest, which older versions of fastmlp would not look at.
@@ -31,6 +33,7 @@ _METADATA_KEY = "fastmlp"
 # The kinds of class labels: bool, signed, unsigned, float, text.
 _CLASS_KINDS = "biufU"
 _RUNNING = ("running_mean", "running_variance")
+_FIT = "fit."  # names of arrays that belong to a fit
 
 
 @dataclass
@@ -45,7 +48,8 @@ class ModelState:
     classes: np.ndarray | None = None
     slots: list[Parameters] = field(default_factory=list)
     running: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)  # all of a file that was read
+    fit: FitState | None = None  # where a fit stands that is not over
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)  # all of a file but the fit's
 
 
 def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
@@ -62,6 +66,7 @@ def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
         "classes": _classes_to_json(state.classes),
         "n_layers": len(state.parameters.weights),
         "n_slots": len(state.slots),
+        "fit": None if state.fit is None else state.fit.values,
     }
     try:
         text = json.dumps(content)
@@ -75,6 +80,8 @@ def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
     for i, statistics in state.running.items():
         for kind, values in zip(_RUNNING, statistics, strict=True):
             tensors[f"{kind}.{i}"] = values
+    if state.fit is not None:
+        tensors.update({f"{_FIT}{name}": array for name, array in state.fit.arrays.items()})
     try:
         with replaced(target) as unfinished:
             tensor_file.write(unfinished, tensors, _METADATA_KEY, text)
@@ -108,6 +115,13 @@ def read_model(path: str | os.PathLike[str]) -> ModelState:
         if version > _LAST_WITHOUT_DIGEST and not has_digest:
             raise ValueError("it has no digest")
         check_content(content)
+        of_fit = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_FIT)}
+        fit = None
+        if content.get("fit") is not None:
+            named = {name.removeprefix(_FIT): array for name, array in of_fit.items()}
+            fit = FitState(content["fit"], named)
+        elif of_fit:
+            raise ValueError("arrays of a fit that is not there")
         n_layers, n_slots = content["n_layers"], content["n_slots"]
         slots = [_unnamed(tensors, _slot_prefix(i), n_layers) for i in range(n_slots)]
         parameters = _unnamed(tensors, "", n_layers)
@@ -122,7 +136,7 @@ def read_model(path: str | os.PathLike[str]) -> ModelState:
         raise
     except Exception as error:  # whatever a damaged file makes the parsers raise
         raise tensor_file.damaged(source, error) from error
-    return ModelState(content, parameters, classes, slots, running, tensors)
+    return ModelState(content, parameters, classes, slots, running, fit, tensors)
 
 
 def check_arrays(state: ModelState, spec: NetworkSpec) -> None:

@@ -15,8 +15,10 @@ from fastmlp.data.eval_sets import eval_parts
 from fastmlp.data.inputs import Dataset
 from fastmlp.errors import OptionError
 from fastmlp.model.datasets import dataset_for
+from fastmlp.model.file import ModelState, check_arrays
 from fastmlp.model.inference import scoring_of
 from fastmlp.model.model import Model
+from fastmlp.model.resume import resumed_content
 from fastmlp.optim import LBFGS
 from fastmlp.training.full_batch import FullBatch
 from fastmlp.training.metrics import Scoring
@@ -70,6 +72,7 @@ class Fit:
     data: FitData
     scoring: Scoring
     started_s: float
+    resumed: ModelState | None = None  # where a fit stood that this one goes on with
 
     @classmethod
     def make(
@@ -96,7 +99,8 @@ class Fit:
                 f"metrics are computed of eval sets, got {shown(metrics)} and no eval_set; "
                 "pass eval_set=[(X, y)] too, or call evaluate after the fit"
             )
-        return cls(model, options, data, scoring, started_s)
+        resumed = resumed_content(options.resume, options.checkpoint)
+        return cls(model, options, data, scoring, started_s, resumed)
 
     def begin(self) -> Trainer:
         """The trainer, ready to run; what refuses from its data and callbacks does so here.
@@ -106,9 +110,18 @@ class Fit:
         model, data = self.model, self.data
         trainer = self._trainer()
         trainer.prepare()
+        resumed = self.resumed
+        if resumed is not None:
+            assert resumed.fit is not None
+            trainer.check_state(resumed.fit)
+            check_arrays(resumed, model.spec)
         # Nothing refuses from here on.
+        if resumed is not None:
+            model.go_on_from(resumed)
         model.classes_, model.history_ = data.classes, trainer.history
         model.use_optimizer(self.options.optimizer)
+        if resumed is not None and resumed.fit is not None:
+            trainer.go_on(resumed.fit)
         return trainer
 
     def _trainer(self) -> Trainer:

@@ -33,6 +33,7 @@ from fastmlp.spec.losses import Loss
 from fastmlp.spec.network import NetworkSpec
 from fastmlp.tensor_file import damaged
 from fastmlp.training.counters import Counters
+from fastmlp.training.fit_state import FitState
 from fastmlp.training.options import check_rule
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Model:
         self._training = threading.Lock()
         self._counters = Counters()
         self._optimizer: Optimizer | None = None
+        self._fit: FitState | None = None
         self.classes_ = None
         self.history_ = None
         self.extra = {}
@@ -245,6 +247,14 @@ class Model:
             )
         self._engine.restore(snapshot)
 
+    def snapshot_arrays(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        """The arrays of a snapshot in plain shapes, by the names of a model file."""
+        return self._engine.snapshot_arrays(snapshot)
+
+    def snapshot_of(self, arrays: dict[str, np.ndarray]) -> Snapshot:
+        """The snapshot whose arrays these are, for `restore`."""
+        return self._engine.snapshot_of(arrays)
+
     @property
     def weights(self) -> list[np.ndarray]:
         """Copies of the weights, (in, out) for each layer; assign a list to set them."""
@@ -306,6 +316,22 @@ class Model:
         """
         write_model(path, self._content(self.extra if extra is None else extra))
 
+    @contextmanager
+    def saving_fit(self, fit: FitState) -> Iterator[None]:
+        """Within it `save` writes where a fit of this network stands too."""
+        self._fit = fit
+        try:
+            yield
+        finally:
+            self._fit = None
+
+    def go_on_from(self, content: ModelState) -> None:
+        """Be as the model that this content is of, the device apart."""
+        self._optimizer = carry(content, self._engine)
+        counters = counters_in(content)
+        self._counters.n_epochs, self._counters.n_steps = counters.n_epochs, counters.n_steps
+        self.classes_, self.extra = content.classes, dict(content.values["extra"])
+
     def to(self, device: str) -> Self:
         """Move the network to another device with all that it has learnt; returns the network.
 
@@ -354,7 +380,11 @@ class Model:
         self.history_ = state["history"]
 
     def _content(self, extra: dict[str, Any]) -> ModelState:
-        return content_of(self._engine, self._counters, self._optimizer, self.classes_, extra)
+        content = content_of(
+            self._engine, self._counters, self._optimizer, self.classes_, extra, self.history_
+        )
+        content.fit = self._fit
+        return content
 
     def _restore(self, content: ModelState, device: str | None = None) -> None:
         values = content.values
@@ -367,4 +397,7 @@ class Model:
         self._counters = counters_in(content)
         self.classes_ = classes_in(content, targets.n_classes_of(self._task, self.sizes[-1]))
         self.extra = dict(values["extra"])
+        if values.get("history") is not None:
+            self.history_ = History()
+            self.history_.restore(values["history"])
         self._optimizer = carry(content, self._engine)

@@ -12,6 +12,7 @@ from fastmlp.json_kinds import (
     a_list,
     boolean,
     count,
+    either,
     list_of,
     mapping,
     number,
@@ -42,7 +43,7 @@ _SPEC = mapping(
     {
         "sizes": list_of(count),
         "activation": _texts,
-        "loss": mapping({"name": text, "parameters": _numbers}, {}),
+        "loss": mapping({"name": text, "parameters": _numbers}),
     },
     {
         "dropout": _numbers,
@@ -59,6 +60,30 @@ _SPEC = mapping(
         "n_threads": optional(count),
     },
 )
+_HISTORY = mapping(
+    {
+        "epochs": list_of(count),
+        "stopped_by": optional(text),
+        "best_epoch": optional(count),
+        "shuffle": optional(text),
+    },
+    rest=a_list,
+)
+_FIT = mapping(
+    {
+        "settings": a_dict,
+        "data": a_dict,
+        "history": _HISTORY,
+        "metrics_failed": boolean,
+        "is_over": boolean,
+    },
+    {
+        "shuffle": either(boolean, a_dict),
+        "loop": mapping({"done": count, "step": count}),
+        "schedule": a_dict,
+    },
+    rest=a_dict,  # of a callback
+)
 _CONTENT = mapping(
     {
         "format_version": count,
@@ -67,9 +92,14 @@ _CONTENT = mapping(
         "n_steps": count,
         "n_layers": count,
         "n_slots": count,
-        "classes": optional(mapping({"dtype": text, "labels": a_list}, {})),
+        "classes": optional(mapping({"dtype": text, "labels": a_list})),
         "optimizer": optional(a_dict),
         "extra": a_dict,
     },
-    {"optimizer_steps": count, "optimizer_rate": number},
+    {
+        "optimizer_steps": count,
+        "optimizer_rate": number,
+        "history": optional(_HISTORY),
+        "fit": optional(_FIT),
+    },
 )

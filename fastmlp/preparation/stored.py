@@ -56,7 +56,7 @@ def _within(what: str, names: list[str], known: list[str]) -> None:
 
 
 def _embedded(value: Any, where: str) -> None:
-    mapping({"categories": different(text), "width": count}, {})(value, where)
+    mapping({"categories": different(text), "width": count})(value, where)
     if value["width"] < 1:
         raise ValueError(f"{where}.width must be at least 1, got 0")
 
@@ -73,12 +73,11 @@ _INPUTS: Mapping[str, Any] = {
 _PREPARATION = mapping(
     {
         "features": different(text),
-        "inputs": mapping(dict(_INPUTS), {}),
+        "inputs": mapping(dict(_INPUTS)),
         "target": text,
         "task": among("classification", "regression"),
         "target_mean": number,
         "target_scale": positive,
         "whole_labels": boolean,
-    },
-    {},
+    }
 )

@@ -78,6 +78,20 @@ class ReduceOnPlateau(Schedule):
         self._reduced = 1.0
         self._n_bad = self._n_cooling = 0
 
+    def get_state(self) -> dict[str, Any]:
+        """Where it stands between two epochs: plain values."""
+        return {
+            "reduced": self._reduced,
+            "n_bad": self._n_bad,
+            "n_cooling": self._n_cooling,
+            "lowest": self._watch.lowest,
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `get_state` gave, after `begin`."""
+        self._reduced, self._watch.lowest = float(state["reduced"]), float(state["lowest"])
+        self._n_bad, self._n_cooling = int(state["n_bad"]), int(state["n_cooling"])
+
     def epoch_end(self, logs: Mapping[str, Any]) -> None:
         """Look at the values of an epoch, and set the factor of the next."""
         if self._watch.improves(logs[self._watch.series]):

@@ -90,6 +90,15 @@ class Policy(Protocol):
     def after_epochs(self, piece: Piece) -> bool:
         """Whether the fit ends, once epochs that were laid out together are over or cut short."""
 
+    def pause_s(self) -> float | None:
+        """When to be asked in any case, in mid-epoch if need be, on the clock of
+        `time.perf_counter`; None for never."""
+        return None
+
+    def on_pause(self) -> None:
+        """Told that the time of `pause_s` has come: the loop's state is of that moment."""
+        return
+
 
 class Trains(Protocol):
     """The part of an engine that the loop needs."""
@@ -134,6 +143,7 @@ class EpochLoop:
         # Of the epochs laid out together, from `_first` on; None between two such groups.
         self._rates: np.ndarray | None = None
         self._first = 0
+        self._is_slow = False  # a pause came before its first step was made
         self._epoch_s = DISPLAY_S  # seconds of the last epoch, at first a guess
 
     def run(self, policy: Policy) -> str:
@@ -151,6 +161,11 @@ class EpochLoop:
             if ending is not None:
                 return ending
         return "epochs"
+
+    def go_on_from(self, state: LoopState, policy: Policy) -> None:
+        """Begin where another loop stood; the policy is asked for its rates anew."""
+        self.state, self._rates = state, None
+        self.lay_out(policy)
 
     def lay_out(self, policy: Policy) -> None:
         """Have the learning rates of the next epochs, which the policy may refuse to give."""
@@ -176,9 +191,12 @@ class EpochLoop:
         n = len(self._rates) - at
         for every in self.intervals:
             n = min(n, every - state.counters.n_steps % every)
+        if self._is_slow:
+            n = 1
         # What was trained must be counted and recorded, whenever Ctrl-C comes.
         with held_back() as interrupts:
-            job = self._job(self._rates[at : at + n], partial(bool, interrupts))
+            until_s = self._call_until_s(policy)
+            job = self._job(self._rates[at : at + n], until_s, partial(bool, interrupts))
             result = self.engine.train(job)
             piece = self._count(result, self._rates[at - state.step :])
             if result.status == "plateau" or at + result.n_steps_done == len(self._rates):
@@ -186,7 +204,9 @@ class EpochLoop:
             policy.record(piece)
         return piece
 
-    def _job(self, rates: np.ndarray, interrupted: Callable[[], bool]) -> TrainJob:
+    def _job(
+        self, rates: np.ndarray, until_s: float | None, interrupted: Callable[[], bool]
+    ) -> TrainJob:
         state = self.state
         n_steps = state.step + len(rates)
         n_epochs = -(-n_steps // self.epoch_steps)
@@ -202,7 +222,7 @@ class EpochLoop:
             shuffle=self.shuffle,
             conventions=self.conventions,
             plateau=state.plateau,
-            deadline_s=self.deadline_s,
+            deadline_s=until_s,
             on_poll=None if self.display is None else partial(self._show, self.display, state.done),
             interrupted=interrupted,
         )
@@ -230,6 +250,11 @@ class EpochLoop:
     def _ending(self, piece: Piece, policy: Policy) -> str | None:
         """How the fit ends with this piece; None where it goes on."""
         status, stop = piece.result.status, False
+        if status == "deadline" and not self._out_of_time():
+            policy.on_pause()
+            self._is_slow = piece.result.n_steps_done == 0
+            return None
+        self._is_slow = False
         if status == "done":
             if self.intervals:
                 stop = policy.after_steps()
@@ -242,6 +267,16 @@ class EpochLoop:
         if stop:
             return "stopped"
         return "deadline" if self.state.done < self.n_epochs and self._out_of_time() else None
+
+    def _call_until_s(self, policy: Policy) -> float | None:
+        """When a call of the engine ends at the latest: for good, or for a pause.
+
+        After a pause that left a step unfinished, it is taken whole: it may last longer than the
+        time from one pause to the next.
+        """
+        pause_s = None if self._is_slow else policy.pause_s()
+        times = [time_s for time_s in (self.deadline_s, pause_s) if time_s is not None]
+        return min(times, default=None)
 
     def _out_of_time(self) -> bool:
         return self.deadline_s is not None and time.perf_counter() >= self.deadline_s

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastmlp.data.shuffle import chosen, name_of
+from fastmlp.data.shuffle import Blocks, chosen, name_of
 from fastmlp.errors import GradientFlowWarning, OptionError, TrainingDivergedError
 from fastmlp.schedules.base import Schedule, learning_rates
 from fastmlp.schedules.plateau import ReduceOnPlateau
 from fastmlp.spec.layers import kinds_of, of_any_rows
 from fastmlp.training.epochs import EpochLoop, LoopState, Piece, Policy
+from fastmlp.training.fit_state import FitState, described
 from fastmlp.training.gradient_flow import gradient_trouble
 from fastmlp.training.trainer import Trainer
 
@@ -71,6 +72,35 @@ class Minibatches(Trainer, Policy):
             by_function=not isinstance(options.schedule, Schedule),
             intervals=[c.every_n_steps for c in options.callbacks if c.every_n_steps],
             display=self._display,
+        )
+
+    def pause_s(self) -> float | None:
+        times = [c.due_s for c in self._checkpoints if c.due_s is not None]
+        return min(times, default=None)
+
+    def on_pause(self) -> None:
+        for checkpoint in self._checkpoints:
+            checkpoint.on_pause(self._run)
+
+    def state(self) -> FitState:
+        state, loop = super().state(), self._loop.state
+        state.values["shuffle"] = described(self._loop.shuffle)
+        of_loop = {"done": loop.done, "step": loop.step}
+        state.put("loop", of_loop if loop.seen is None else of_loop | {"seen": loop.seen})
+        state.put("schedule", {} if self._plateau is None else self._plateau.get_state())
+        return state
+
+    def go_on(self, state: FitState) -> None:
+        super().go_on(state)
+        if self._plateau is not None:
+            self._plateau.set_state(state.get("schedule"))
+        saved, shuffle = state.get("loop"), state.values["shuffle"]
+        if isinstance(shuffle, dict):  # what "auto" chose may depend on the memory that was free
+            shuffle = Blocks(shuffle["block_bits"], shuffle["window_rows"])
+        self._loop.shuffle = shuffle
+        self._loop.go_on_from(
+            LoopState(self._counters, int(saved["done"]), int(saved["step"]), saved.get("seen")),
+            self,
         )
 
     def _train(self) -> TrainingDivergedError | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
-from fastmlp.callbacks import Callback, as_callbacks
+from fastmlp.callbacks import Callback, Checkpoint, as_callbacks
 from fastmlp.checks import integer, name_among, real, shown
 from fastmlp.data.shuffle import as_shuffle
-from fastmlp.errors import OptionError
+from fastmlp.errors import OptionError, OptionTypeError
 from fastmlp.names import RULES
 from fastmlp.optim import LBFGS, Adam, Optimizer, as_optimizer
 from fastmlp.schedules import as_schedule
@@ -43,6 +45,23 @@ def _verbose(what: str, given: Any) -> bool | str:
     if not (isinstance(given, bool) or (isinstance(given, str) and given == "auto")):
         raise OptionError(f"{what} must be True, False or 'auto', got {shown(given)}")
     return given
+
+
+def _checkpoint(what: str, given: Any) -> Checkpoint | None:
+    if given is not None and not isinstance(given, Checkpoint):
+        raise OptionTypeError(
+            f"{what} must be a fastmlp.callbacks.Checkpoint, got {shown(given)}; write "
+            "checkpoint=fastmlp.callbacks.Checkpoint(path)"
+        )
+    return given
+
+
+def _resume(what: str, given: Any) -> bool | Path:
+    if isinstance(given, bool):
+        return given
+    if isinstance(given, str | os.PathLike):
+        return Path(given)
+    raise OptionTypeError(f"{what} must be True, False or the name of a file, got {shown(given)}")
 
 
 class FitSettings(TypedDict, total=False):
@@ -101,6 +120,26 @@ class FitSettings(TypedDict, total=False):
             "Of `fastmlp.callbacks`, or functions called with the run after every epoch.",
         ),
     ]
+    checkpoint: Annotated[
+        Checkpoint | None,
+        Setting(
+            None,
+            alone(_checkpoint),
+            "callbacks.Checkpoint",
+            "Where to save the network and where the fit stands, from time to time.",
+        ),
+    ]
+    resume: Annotated[
+        bool | str | os.PathLike[str],
+        Setting(
+            False,
+            alone(_resume),
+            "bool or path",
+            "Go on where a fit with the same arguments stood, in the file of `checkpoint` (True; "
+            "where there is none yet the fit begins) or in another one. Weights, history and the "
+            "last epoch are bitwise those of a fit that was never interrupted.",
+        ),
+    ]
     shuffle: Annotated[
         bool | str,
         Setting(
@@ -146,7 +185,9 @@ class FitOptions:
     epochs: int
     batch_size: int | None
     schedule: Callable[[int, int], Any]
-    callbacks: list[Callback]
+    callbacks: list[Callback]  # those last that save what the others have noted
+    checkpoint: Checkpoint | None
+    resume: bool | Path
     shuffle: bool | str
     max_time_s: float | None
     verbose: bool | str
@@ -164,4 +205,13 @@ class FitOptions:
         known: dict[str, Any] = {}
         for name, setting in FIT_SETTINGS.items():
             known[name] = setting.check(name, given[name], known)
+        callbacks = known["callbacks"]
+        if known["checkpoint"] is not None:
+            callbacks.append(known["checkpoint"])
+        elif known["resume"] is True:
+            raise OptionError(
+                "resume=True goes on from the file of `checkpoint`, got none; pass checkpoint, or "
+                "the name of a file as resume"
+            )
+        callbacks.sort(key=lambda callback: isinstance(callback, Checkpoint))
         return cls(**known)

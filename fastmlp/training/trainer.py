@@ -6,14 +6,17 @@ How the weights change in between is up to its two kinds: minibatches.py and ful
 from __future__ import annotations
 
 import inspect
+import os
 import time
 import warnings
+import weakref
+from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp.callbacks import EarlyStopping, Run, asks_to_stop
+from fastmlp.callbacks import Checkpoint, EarlyStopping, Run, asks_to_stop
 from fastmlp.data.inputs import Dataset
 from fastmlp.errors import (
     MetricWarning,
@@ -25,6 +28,7 @@ from fastmlp.history import History
 from fastmlp.interrupts import held_back
 from fastmlp.training import metrics
 from fastmlp.training.counters import Counters
+from fastmlp.training.fit_state import FitState, check_same, described, of_data
 from fastmlp.training.options import FitOptions
 from fastmlp.training.progress import Display
 
@@ -34,6 +38,19 @@ if TYPE_CHECKING:
 
 
 _PACKAGE = __name__.partition(".")[0]
+
+
+def _without_circle(method: Callable[[str | os.PathLike[str]], None]) -> Callable[..., None]:
+    """The method, without keeping its object: a fit's data would lie about with it until the
+    garbage is collected."""
+    kept = weakref.WeakMethod(method)
+
+    def call(path: str | os.PathLike[str]) -> None:
+        found = kept()
+        assert found is not None, "a fit that is over stands nowhere"
+        found(path)
+
+    return call
 
 
 class Trainer:
@@ -74,10 +91,13 @@ class Trainer:
                     "names of eval sets and metrics must make series that differ from all others, "
                     f"got {name!r} twice; rename one of them"
                 )
-        self._metrics_failed = False
+        self._metrics_failed = self._is_over = False
+        self._network = network
+        self._prints: dict[str, Any] | None = None
         self._run = Run(
             network, counters.n_epochs, counters.n_steps, self.history, names,
             {"loss": "min", **dict(evaluated)}, f"{[*eval_sets][-1]}_loss" if eval_sets else "loss",
+            save=_without_circle(self._save),
         )  # fmt: skip
 
     @property
@@ -99,16 +119,23 @@ class Trainer:
     def run(self) -> History:
         """Train; raises TrainingDivergedError, warns after Ctrl-C."""
         first_error: BaseException | None = None
-        self.history.stopped_by = "error"  # unless one of the ways below is reached
+        if not self._is_over:
+            self.history.stopped_by = "error"  # unless one of the ways below is reached
         if self._display is not None:
             self._display.begin(self._options.epochs, self._epoch_steps)
         try:
-            first_error = self._train()
+            first_error = None if self._is_over else self._train()
         except KeyboardInterrupt:
             self.history.stopped_by = "interrupt"
         except BaseException as error:
             first_error = error
         self._engine.release()
+        if self.history.stopped_by in ("interrupt", "max_time"):
+            for checkpoint in self._checkpoints:
+                try:
+                    checkpoint.on_early_end(self._run)
+                except Exception as error:
+                    first_error = first_error or error
         for end in [callback.on_fit_end for callback in self._options.callbacks]:
             try:
                 end(self._run)
@@ -118,7 +145,7 @@ class Trainer:
                 else:
                     first_error.add_note(f"on_fit_end of a callback raised too: {error!r}")
         if self._display is not None:
-            self._display.end(self.history.stopped_by)
+            self._display.end(str(self.history.stopped_by))
         if first_error is not None:
             try:
                 raise first_error
@@ -133,6 +160,79 @@ class Trainer:
                 TrainingInterruptedWarning,
             )
         return self.history
+
+    # ---- where it stands ---------------------------------------------------------------------
+
+    @property
+    def _checkpoints(self) -> list[Checkpoint]:
+        return [c for c in self._options.callbacks if isinstance(c, Checkpoint)]
+
+    def _save(self, path: str | os.PathLike[str]) -> None:
+        """The network and the fit, to one file."""
+        with self._network.saving_fit(self.state()):
+            self._network.save(path)
+
+    def state(self) -> FitState:
+        """Where the fit stands, between two calls of the engine: for `go_on`, in another process.
+
+        What a network itself keeps is not in it.
+        """
+        ended = self.history.stopped_by in ("early_stopping", "callback")
+        state = FitState(
+            {
+                "settings": self._settings(),
+                "data": self._fingerprints(),
+                "history": self.history.to_dict(),
+                "metrics_failed": self._metrics_failed,
+                "is_over": ended,
+            }
+        )
+        for i, callback in enumerate(self._options.callbacks):
+            state.put(f"callback{i}", callback.get_state(self._run))
+        return state
+
+    def check_state(self, state: FitState) -> None:
+        """Raise OptionError where `state` is of another fit than this, with the difference."""
+        remedy = "pass what was passed then, or leave resume out and train on"
+        check_same(state.values["settings"], self._settings(), "settings", remedy)
+        check_same(state.values["data"], self._fingerprints(), "data", remedy)
+
+    def go_on(self, state: FitState) -> None:
+        """After `prepare`, of a network that is as it was then: go on from where `state` stands."""
+        self.history.restore(state.values["history"])
+        self._metrics_failed = bool(state.values["metrics_failed"])
+        self._is_over = bool(state.values["is_over"])
+        run = self._run
+        run.epoch, run.step = self._counters.n_epochs, self._counters.n_steps
+        run.logs = {name: self.history[name][-1] for name in self.history}
+        for i, callback in enumerate(self._options.callbacks):
+            callback.set_state(run, state.get(f"callback{i}"))
+
+    def _settings(self) -> dict[str, Any]:
+        """All that decides what is trained, but for the data."""
+        spec, options = self._engine.spec.to_dict(), self._options
+        for name in ("device", "n_threads"):  # the numbers are the same
+            del spec[name]
+        callbacks = [type(c).__name__ for c in options.callbacks if not isinstance(c, Checkpoint)]
+        settings = {
+            "network": spec,
+            "optimizer": options.optimizer.to_dict(),
+            "epochs": options.epochs,
+            "batch_size": self.batch_size,
+            "schedule": options.schedule,
+            "shuffle": options.shuffle,
+            "series": self._run.names,
+            "callbacks": callbacks,
+        }
+        return dict(described(settings))
+
+    def _fingerprints(self) -> dict[str, Any]:
+        if self._prints is None:
+            parts = {"training": self._data, **self._eval_sets}
+            self._prints = {name: of_data(data) for name, data in parts.items()}
+        return self._prints
+
+    # ---- its parts ---------------------------------------------------------------------------
 
     def _train(self) -> Exception | None:
         """Train to the end; sets `stopped_by`.

@@ -46,8 +46,9 @@ def quota(membership: str, root: Path) -> float | None:
     limits = []
     for line in membership.splitlines():
         _, controllers, path = line.split(":", 2)
+        folders: tuple[Path, ...] = (root,)
         if controllers == "":
-            read, folders = _limit_of_version_2, (root,)
+            read = _limit_of_version_2
         elif "cpu" in controllers.split(","):
             read, folders = _limit_of_version_1, (root / "cpu", root / controllers)
         else:

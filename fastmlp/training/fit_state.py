@@ -1,0 +1,119 @@
+"""Where a fit stands, as plain values and arrays: what another process needs to go on exactly."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastmlp.data.gpu_arrays import GpuArray
+from fastmlp.data.inputs import Dataset
+from fastmlp.errors import OptionError
+
+# Arrays up to this size are looked at whole; of larger ones blocks of rows from end to end.
+_WHOLE_BYTES, _N_BLOCKS, _BLOCK_BYTES = 64 * 2**20, 256, 64 * 1024
+
+
+@dataclass
+class FitState:
+    """values: plain JSON; arrays: by name, any number of dimensions."""
+
+    values: dict[str, Any]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def put(self, prefix: str, state: Mapping[str, Any]) -> None:
+        """Add the state of a part, whose values may be arrays."""
+        plain = {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
+        self.values[prefix] = plain
+        for name, value in state.items():
+            if isinstance(value, np.ndarray):
+                self.arrays[f"{prefix}.{name}"] = value
+
+    def get(self, prefix: str) -> dict[str, Any]:
+        """What `put` was given."""
+        arrays = {
+            name.removeprefix(f"{prefix}."): array
+            for name, array in self.arrays.items()
+            if name.startswith(f"{prefix}.")
+        }
+        return {**self.values.get(prefix, {}), **arrays}
+
+
+def fingerprint(array: Any) -> str | None:
+    """Of the shape, type and elements of an array: of some of its rows where it is large."""
+    if array is None:
+        return None
+    found = hashlib.sha256(f"{np.dtype(array.dtype).str} {tuple(array.shape)}".encode())
+    if isinstance(array, GpuArray):
+        return found.hexdigest()  # to look at it would take a copy
+    n_rows = array.shape[0] if array.ndim else 0
+    if array.nbytes <= _WHOLE_BYTES:
+        found.update(np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()
+    n_each = max(1, _BLOCK_BYTES // max(1, array.nbytes // n_rows))
+    for start in np.linspace(0, n_rows - n_each, _N_BLOCKS).astype(np.int64).tolist():
+        found.update(np.ascontiguousarray(array[start : start + n_each]).tobytes())
+    return found.hexdigest()
+
+
+def of_data(data: Dataset) -> dict[str, Any]:
+    """Fingerprints of all that is trained on."""
+    parts = {"X": data.X, "labels": data.labels, "y": data.targets, "sample_weight": data.weights}
+    return {"rows": len(data.X)} | {name: fingerprint(array) for name, array in parts.items()}
+
+
+def described(setting: Any) -> Any:
+    """Plain values that are another's for another setting: names of classes and functions, and
+    the fields of data classes."""
+    if dataclasses.is_dataclass(setting) and not isinstance(setting, type):
+        values = {f.name: described(getattr(setting, f.name)) for f in dataclasses.fields(setting)}
+        return {"name": type(setting).__name__, **values}
+    if isinstance(setting, Mapping):
+        return {str(name): described(value) for name, value in setting.items()}
+    if isinstance(setting, list | tuple):
+        return [described(value) for value in setting]
+    if setting is None or isinstance(setting, bool | int | str):
+        return setting
+    if isinstance(setting, float):
+        return setting if math.isfinite(setting) else repr(setting)
+    name = getattr(setting, "__qualname__", None)
+    return name if name is not None else type(setting).__name__
+
+
+def check_same(saved: Any, now: Any, what: str, remedy: str) -> None:
+    """Raise OptionError that names the first difference."""
+    found = _difference(saved, now, "")
+    if found is not None:
+        name, before, after = found
+        raise OptionError(
+            f"resume needs the {what} that the fit began with, got another {name or what}: "
+            f"{before} then, {after} now; {remedy}"
+        )
+
+
+def _difference(saved: Any, now: Any, name: str) -> tuple[str, str, str] | None:
+    if isinstance(saved, dict) and isinstance(now, dict):
+        for key in [*saved, *(key for key in now if key not in saved)]:
+            inner = f"{name}.{key}" if name else key
+            found = _difference(saved.get(key), now.get(key), inner)
+            if found is not None:
+                return found
+        return None
+    if isinstance(saved, list) and isinstance(now, list) and len(saved) == len(now):
+        for i, (a, b) in enumerate(zip(saved, now, strict=True)):
+            found = _difference(a, b, f"{name}[{i}]")
+            if found is not None:
+                return found
+        return None
+    same = saved == now and isinstance(saved, bool) == isinstance(now, bool)
+    return None if same else (name, _short(saved), _short(now))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:28]}...{text[-28:]}"
