@@ -7,7 +7,7 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 # gelu = z Phi(z), with Phi(z) = (1 + erf(z / sqrt 2)) / 2 and Phi'(z) = e^(-z^2 / 2) / sqrt(2 pi).
 SQRT_HALF, INV_SQRT_2PI = 0.7071067811865476, 0.3989422804014327
 # gelu_tanh: Hendrycks and Gimpel 2016.
-GELU_CUBIC, SQRT_2_BY_PI = 0.044715, 0.7978845608028654
+GELU_CUBIC, SQRT_2_BY_PI, GELU_FAR = 0.044715, 0.7978845608028654, 1000.0
 
 # Normalised layers, as PyTorch has them: what is added to the variance or to the mean square, and
 # what a step contributes to the running statistics (Ioffe and Szegedy 2015).

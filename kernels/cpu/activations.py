@@ -8,6 +8,7 @@ here, its twin in kernels/cuda/activations.py and its record in kernels/activati
 from .. import codes
 from ..constants import (
     GELU_CUBIC,
+    GELU_FAR,
     INV_SQRT_2PI,
     LEAK,
     SELU_ALPHA,
@@ -83,11 +84,14 @@ def gelu_tanh(z):
 
     (1 + tanh u) / 2 = sigmoid(2 u) = s does not cancel for negative u. f = z s and
     f' = s + z s (1 - s) 2 u', u' = c (1 + 3 * 0.044715 z^2), c = sqrt(2 / pi).
+
+    Beyond 1,000 s is 0 or 1 in any type, and powers of z would overflow into 0 times infinity.
     """
-    square = z * z * GELU_CUBIC
-    s = fn.sigmoid(fma(z, square, z) * (2.0 * SQRT_2_BY_PI))
+    near = fn.clamp(z, -GELU_FAR, GELU_FAR)
+    square = near * near * GELU_CUBIC
+    s = fn.sigmoid(fma(near, square, near) * (2.0 * SQRT_2_BY_PI))
     du = fma(square, like(z, 3.0), like(z, 1.0)) * (2.0 * SQRT_2_BY_PI)
-    return z * s, s * fma(z * du, 1.0 - s, like(z, 1.0))
+    return z * s, s * fma(near * du, 1.0 - s, like(z, 1.0))
 
 
 @njit

@@ -205,7 +205,8 @@ def constrain_panel(p, number, limit):
     """Max-norm (Srivastava et al. 2014): the incoming weights of a unit, a column of W, are
     scaled down to the norm `limit` where they exceed it, and then averaged where that is wanted.
 
-    For the task at the top of its panel, after all updates.
+    For the task at the top of its panel, after all updates. A column whose squares overflow stays
+    as it is, and the training ends: divided by that norm its weights would all be 0.
     """
     task = task_at(p, number)
     column, layer = task.column, layer_at(p, task.layer)
@@ -213,13 +214,16 @@ def constrain_panel(p, number, limit):
     width = panel_vectors(layer, column, lanes) * lanes
     panel_at = layer.weight + column * layer.in_pad
     averaged, rest = p.job[Job.HAS_AVERAGE] != 0, 1.0 - p.floats[Float.AVERAGE]
+    _, faults = nothing_yet(p)
     for j in range(0, width, lanes):
         squares = like(load(p.params, panel_at), 0.0)
         for i in range(layer.n_in):
             w = load(p.params, panel_at + i * width + j)
             squares = squares + w * w
-        norm = sqrt(squares)
-        factor = select(norm > limit, like(norm, limit) / norm, like(norm, 1.0))
+        norm, one, fault = sqrt(squares), like(squares, 1.0), squares - squares
+        faults = faults + fault
+        scaled = select(norm > limit, like(norm, limit) / norm, one)
+        factor = select(fault == 0.0, scaled, one)
         for i in range(layer.n_in):
             at = panel_at + i * width + j
             w = load(p.params, at) * factor
@@ -227,6 +231,7 @@ def constrain_panel(p, number, limit):
             if averaged:
                 mean = load(p.average, at)
                 store(p.average, at, mean + (w - mean) * rest)
+    mark_faults(p, faults, task.layer)
     transpose_rows(p, layer, column, np.int64(0), layer.in_pad)
 
 
@@ -234,7 +239,8 @@ def constrain_panel(p, number, limit):
 def clip_factor(p, n_threads):
     """min(1, limit / (norm + 1e-6)), as PyTorch's clip_grad_norm_; the same in all threads.
 
-    1 where nothing is clipped.
+    1 where nothing is clipped. NaN where the squares of the gradient overflow: a factor of 0 would
+    end the learning without a word, this ends the training with one.
     """
     if not p.floats[Float.CLIP_NORM] > 0.0:
         return 1.0
@@ -242,7 +248,8 @@ def clip_factor(p, n_threads):
     squares = 0.0
     for number in range(p.job[Job.N_TASKS]):
         squares += p.gradient_squares[number]
-    return min(1.0, p.floats[Float.CLIP_NORM] / (math.sqrt(squares) + CLIP_EPS))
+    factor = min(1.0, p.floats[Float.CLIP_NORM] / (math.sqrt(squares) + CLIP_EPS))
+    return factor + (squares - squares)
 
 
 @njit

@@ -10,6 +10,7 @@ import numpy as np
 from ..codes import ACTIVATIONS, check_names
 from ..constants import (
     GELU_CUBIC,
+    GELU_FAR,
     INV_SQRT_2PI,
     LEAK,
     SELU_ALPHA,
@@ -45,7 +46,7 @@ def activations(T):
     three, leak = T(3), T(LEAK)
     selu_scale, selu_both = T(SELU_SCALE), T(SELU_SCALE * SELU_ALPHA)
     sqrt_half, inv_sqrt_2pi = T(SQRT_HALF), T(INV_SQRT_2PI)
-    cubic, twice = T(GELU_CUBIC), T(2.0 * SQRT_2_BY_PI)
+    cubic, twice, far = T(GELU_CUBIC), T(2.0 * SQRT_2_BY_PI), T(GELU_FAR)
     sigmoid_of, softplus_of = functions(T)
 
     @device
@@ -79,10 +80,12 @@ def activations(T):
 
     @device
     def gelu_tanh(z):
-        square = z * z * cubic
-        s = sigmoid_of((z * square + z) * twice)
+        near = far if z > far else z
+        near = -far if near < -far else near
+        square = near * near * cubic
+        s = sigmoid_of((near * square + near) * twice)
         du = (square * three + one) * twice
-        return z * s, s * (z * du * (one - s) + one)
+        return z * s, s * (near * du * (one - s) + one)
 
     @device
     def silu(z):

@@ -8,6 +8,7 @@ ends the step, where nothing follows and blocks are few.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,7 @@ def add_gradients(T: Any) -> Any:
 @kernel
 def clip_by_norm(numbers, squares, clock, floats, n_segments):
     """numbers[CLIP] = min(1, limit / (norm + 1e-6)), as PyTorch's clip_grad_norm_; 1 without a
-    limit. One block."""
+    limit, NaN where the squares overflow. One block."""
     scratch = cuda.shared.array(THREADS, np.float64)
     t, total = cuda.threadIdx.x, 0.0
     for i in range(t, n_segments, THREADS):
@@ -134,7 +135,8 @@ def clip_by_norm(numbers, squares, clock, floats, n_segments):
     total = block_sum(scratch, t, total)
     if t == 0:
         limit = floats[Float.CLIP_NORM]
-        numbers[Number.CLIP] = min(1.0, limit / (total**0.5 + CLIP_EPS)) if limit > 0.0 else 1.0
+        factor = min(1.0, limit / (total**0.5 + CLIP_EPS)) + (total - total)
+        numbers[Number.CLIP] = factor if limit > 0.0 else 1.0
 
 
 @for_type
@@ -238,11 +240,12 @@ def update(T: Any, rule: str, ends: bool) -> Any:
 def constrain_columns(T: Any) -> Any:
     """Max-norm: columns of W (n_in, ld) scaled down to the norm `limit` where they exceed it.
 
-    weight, average: from the matrix on. A thread takes a column.
+    weight, average: from the matrix of this layer on. A thread takes a column. One whose squares
+    overflow stays as it is, and the training ends.
     """
 
     @kernel
-    def constrain(weight, average, clock, floats, job, n_in, ld):
+    def constrain(weight, average, clock, floats, job, n_in, ld, layer):
         column = cuda.blockIdx.x * THREADS + cuda.threadIdx.x
         if clock[Clock.STATUS] != STATUS_RUNNING or clock[Clock.SKIPS] != 0 or column >= ld:
             return
@@ -251,7 +254,9 @@ def constrain_columns(T: Any) -> Any:
             w = weight[i * ld + column]
             squares += w * w
         norm, factor = T(squares ** T(0.5)), T(1)
-        if norm > limit:
+        if not math.isfinite(squares):
+            clock[Clock.FAULTY_LAYER + layer] = 1
+        elif norm > limit:
             factor = limit / norm
         rest = T(1.0 - floats[Float.AVERAGE])
         for i in range(n_in):

@@ -101,6 +101,45 @@ def test_a_limit_that_is_never_reached_changes_hardly_a_bit(dtype):
         np.testing.assert_array_equal(a, b)
 
 
+# Squares of what is beyond overflow; the numbers themselves are finite.
+LARGE = {"float32": 1e25, "float64": 1e170}
+
+
+@each_dtype
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_gradient_whose_squares_overflow_ends_the_training_with_a_word(dtype, n_threads):
+    """Its factor would be 0, and the training would go on for ever without learning."""
+    rng = np.random.default_rng(0)
+    spec = make_spec((6, 3), loss="absolute_error", dtype=dtype, n_threads=n_threads)
+    engine = make_engine_with(spec, *random_parameters(rng, (6, 3)))
+    engine.set_optimizer("sgd", (), UpdateOptions(clip_norm=1.0))
+    before = arrays(engine.get_parameters())
+    X = rng.standard_normal((50, 6)) * LARGE[dtype]
+    result = train(engine, dataset(X, np.zeros((50, 3)), dtype), batch_size=10, n_epochs=3)
+    assert result.status == "non_finite"
+    assert result.non_finite.step == 1
+    for a, b in zip(arrays(engine.get_parameters()), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@each_dtype
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_weights_whose_squares_overflow_are_not_cut_to_zero(dtype, n_threads):
+    rng = np.random.default_rng(0)
+    spec = make_spec((6, 40, 3), loss="absolute_error", dtype=dtype, n_threads=n_threads)
+    weights, biases = random_parameters(rng, (6, 40, 3))
+    weights[1][:, 2] = LARGE[dtype]
+    engine = make_engine_with(spec, weights, biases)
+    engine.set_optimizer("sgd", (), UpdateOptions(max_norm=1.0, layer_lr=(0.0, 1.0)))
+    data = dataset(rng.standard_normal((50, 6)), np.zeros((50, 3)), dtype)
+    result = train(engine, data, batch_size=10, n_epochs=3)
+    assert result.status == "non_finite"
+    assert result.non_finite.layer == 1
+    kept = engine.get_parameters()[0][1]
+    np.testing.assert_allclose(kept[:, 2], LARGE[dtype], rtol=1e-6)
+    assert (np.linalg.norm(kept[:, :2], axis=0) <= 1.0 + 1e-5).all()
+
+
 @each_dtype
 @each_rule
 def test_no_unit_has_longer_incoming_weights_than_max_norm(rule, dtype):

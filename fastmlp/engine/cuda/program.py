@@ -180,10 +180,10 @@ class CudaProgram(CudaWorkspace):
         if ends:
             return launches
         kernel = updates.constrain_columns(self.T)
-        for layer in net.plan.layers if max_norm else ():
+        for i, layer in enumerate(net.plan.layers if max_norm else ()):
             arguments = (
                 self.param(layer.weight), net.average[layer.weight :], self.clock, self.floats,
-                self.job, layer.n_in, layer.out_pad,
+                self.job, layer.n_in, layer.out_pad, i,
             )  # fmt: skip
             columns = (n_blocks(layer.out_pad, THREADS),)
             launches.append(Launch(kernel, columns, THREADS, arguments))
