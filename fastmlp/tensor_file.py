@@ -21,7 +21,7 @@ import numpy as np
 
 from fastmlp.errors import ModelFileError, ModelFileNotFoundError, OptionError
 
-_TYPES = {
+TYPES = {
     "float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint64": "U64",
     "uint8": "U8", "bool": "BOOL",
 }  # fmt: skip
@@ -55,7 +55,7 @@ def write(path: Path, tensors: Mapping[str, np.ndarray], key: str, text: str) ->
     at = 0
     for name, array in arrays.items():
         header[name] = {
-            "dtype": _TYPES[array.dtype.name],
+            "dtype": TYPES[array.dtype.name],
             "shape": list(array.shape),
             "data_offsets": [at, at + array.nbytes],
         }

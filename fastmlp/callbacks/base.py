@@ -47,7 +47,7 @@ class Run:
         The values of this epoch; in `on_steps` of its steps so far, not evaluated yet (nan).
     save : function of a path
         Writes the network and where its fit stands, so that ``fit(resume=path)`` goes on from
-        there; what other callbacks do in this epoch must be done.
+        there: a file is written at once or not at all.
     """
 
     network: Trained
@@ -80,6 +80,7 @@ class Callback:
     """
 
     every_n_steps: int | None = None
+    is_quick = False  # whether Ctrl-C waits for the end of a call; for fastmlp's own
 
     def on_fit_begin(self, run: Run) -> None:
         """Called before anything is trained; an error raised here leaves the network as it was."""
@@ -97,8 +98,17 @@ class Callback:
 
     def get_state(self, run: Run) -> dict[str, Any]:
         """What it needs, beside its settings, to go on in another process: plain JSON values and
-        arrays by name."""
+        arrays by name.
+
+        One that counts or remembers anything and has no such state begins anew in a fit that is
+        resumed.
+        """
         return {}
+
+    def described(self) -> Any:
+        """What must be the same for a fit to be resumed, as plain values: its class, and settings
+        that decide when the fit ends."""
+        return type(self).__name__
 
     def set_state(self, run: Run, state: dict[str, Any]) -> None:
         """Go on from what `get_state` gave, after `on_fit_begin` of the fit that resumes."""
@@ -112,6 +122,10 @@ class _Function(Callback):
 
     def on_epoch_end(self, run: Run) -> bool | None:
         return self._function(run)
+
+    def described(self) -> Any:
+        found = getattr(self._function, "__qualname__", None)
+        return found if isinstance(found, str) else type(self._function).__name__
 
 
 def as_callbacks(callbacks: object) -> list[Callback]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 import os
+import re
+import string
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ from fastmlp.checks import flag, integer, real, shown
 from fastmlp.errors import OptionError
 from fastmlp.monitor import Monitor
 from fastmlp.paths import as_path, check_target
+
+# What may stand in the braces behind "epoch:": such as 03d.
+_FORMAT = re.compile("0?[1-9]?d?")
 
 
 class Checkpoint(Callback):
@@ -28,8 +33,8 @@ class Checkpoint(Callback):
     Parameters
     ----------
     path : str or Path
-        The model file. ``{epoch}`` in it stands for the number of the epoch, with a format if
-        you like (``run-{epoch:03d}.safetensors``): then every file is kept.
+        The model file. ``{epoch}`` in its name stands for the number of the epoch, with a format
+        if you like (``run-{epoch:03d}.safetensors``): then every file is kept.
     monitor : str
         For save_best_only: a series of the history, as for EarlyStopping.
     save_best_only : bool
@@ -42,7 +47,7 @@ class Checkpoint(Callback):
         Save after so many seconds instead, in the middle of an epoch if need be. Not with
         `save_best_only`, as an epoch is measured at its end.
     keep : int or None
-        With {epoch}: how many files to keep, the oldest of this fit are removed; None for all.
+        With {epoch}: how many files to keep; the oldest of this fit are removed. None for all.
 
     Raises
     ------
@@ -87,27 +92,34 @@ class Checkpoint(Callback):
                     "every_s of Checkpoint saves in mid-epoch and save_best_only after epochs that "
                     "were measured, got both; leave one of them out"
                 )
+        self._pattern = _pattern_of(self.path)
         self.keep = None if keep is None else integer("keep of Checkpoint", keep, 1)
-        try:
-            self._path_of(1)
-        except (IndexError, KeyError, ValueError, AttributeError):
+        if keep is not None and not self._pattern.groups:
             raise OptionError(
-                "path of Checkpoint must have no braces but {epoch}, with a format if need be such "
-                f"as {{epoch:03d}}, got {shown(str(self.path))}; write others twice"
-            ) from None
+                "keep of Checkpoint is how many files to keep, which needs {epoch} in path, got "
+                f"{shown(str(self.path))}; name the files for example run-{{epoch:03d}}.safetensors"
+            )
 
     def _path_of(self, epoch: int) -> Path:
         return Path(str(self.path).format(epoch=epoch))
 
+    def files(self) -> list[Path]:
+        """All files that are there under a name that it gives, the one written last at the end."""
+        found: list[tuple[int, int, Path]] = []
+        with suppress(OSError):
+            for name in os.listdir(self._path_of(0).parent):
+                match = self._pattern.fullmatch(name)
+                if match is None:
+                    continue
+                epoch = int(match[1]) if match.groups() else 0
+                path = self._path_of(epoch)
+                if path.name == name and path.is_file():
+                    found.append((path.stat().st_mtime_ns, epoch, path))
+        return [path for _, _, path in sorted(found)]
+
     def latest(self) -> Path | None:
         """The file that was written last, by this process or another; None where there is none."""
-        if self._path_of(1) == self._path_of(2):
-            return self.path if self.path.is_file() else None
-        before, _, after = str(self.path.name).partition("{")
-        after = after.rpartition("}")[2]
-        pattern = f"{glob.escape(before)}*{glob.escape(after)}"
-        found = [path for path in self.path.parent.glob(pattern) if path.is_file()]
-        return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+        return next(reversed(self.files()), None)
 
     @property
     def due_s(self) -> float | None:
@@ -118,7 +130,7 @@ class Checkpoint(Callback):
         check_target(self._path_of(run.epoch + 1))
         self._watch = None
         self._saved_s = time.perf_counter()
-        self._files: list[str] = []
+        self._epochs: list[int] = []  # whose files are kept, the oldest first
         if self.save_best_only:
             self._watch = self._monitor.begin(run.directions, run.val_loss)
 
@@ -141,23 +153,47 @@ class Checkpoint(Callback):
             self._save(run)
 
     def _save(self, run: Run) -> None:
-        path = str(self._path_of(run.epoch))
-        self._files = [file for file in self._files if file != path] + [path]
-        old = [] if self.keep is None else self._files[: -self.keep]
-        self._files = self._files[len(old) :]
-        run.save(path)
-        for file in old:
-            Path(file).unlink(missing_ok=True)
+        if self._pattern.groups:
+            self._epochs = [epoch for epoch in self._epochs if epoch != run.epoch] + [run.epoch]
+        run.save(self._path_of(run.epoch))
+        # The file that was written knows of the old ones: whoever is killed here leaves them to
+        # the fit that goes on.
+        while self.keep is not None and len(self._epochs) > self.keep:
+            self._path_of(self._epochs[0]).unlink(missing_ok=True)
+            del self._epochs[0]
         self._saved_s = time.perf_counter()
 
     def get_state(self, run: Run) -> dict[str, Any]:
-        watch = self._watch
-        return {"files": self._files} | ({} if watch is None else {"lowest": watch.lowest})
+        state = {"name": self.path.name, "epochs": self._epochs}
+        return state if self._watch is None else state | {"lowest": self._watch.lowest}
 
     def set_state(self, run: Run, state: dict[str, Any]) -> None:
-        self._files = [str(file) for file in state["files"]]
-        if self._watch is not None:
+        if state.get("name") != self.path.name:
+            return  # of another one, or none: it begins with its own files
+        self._epochs = [int(epoch) for epoch in state["epochs"]]
+        if self._watch is not None and "lowest" in state:
             self._watch.lowest = float(state["lowest"])
 
     def on_fit_end(self, run: Run) -> None:
         self.__dict__.pop("_watch", None)
+
+
+def _pattern_of(path: Path) -> re.Pattern[str]:
+    """The names of its files, with a group for each {epoch}; OptionError for other braces."""
+    found = ""
+    try:
+        if any(field is not None for _, field, _, _ in string.Formatter().parse(str(path.parent))):
+            raise ValueError("in a folder")
+        for text, field, form, conversion in string.Formatter().parse(path.name):
+            found += re.escape(text)
+            if field is None:
+                continue
+            if field != "epoch" or conversion or not _FORMAT.fullmatch(form or ""):
+                raise ValueError("another field")
+            found += " *([0-9]+)"
+    except ValueError:
+        raise OptionError(
+            "path of Checkpoint must have no braces but {epoch} in the name of the file, with a "
+            f"format if need be such as {{epoch:03d}}, got {shown(str(path))}; write others twice"
+        ) from None
+    return re.compile(found, re.DOTALL)

@@ -13,13 +13,17 @@ from fastmlp.callbacks.base import Callback, Run
 from fastmlp.checks import flag
 from fastmlp.errors import OptionError, OptionFileError
 from fastmlp.paths import as_path
+from fastmlp.whole_files import is_special
 
 
 class _Log(Callback):
     """A text file with a line for each epoch, flushed at its end.
 
-    An epoch that was cut short gets its line when the fit ends.
+    An epoch that was cut short gets its line when the fit ends. A fit that is resumed goes on
+    behind the lines of its checkpoint: those of epochs that are trained again are cut off.
     """
+
+    is_quick = True
 
     def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
         name = type(self).__name__
@@ -30,6 +34,9 @@ class _Log(Callback):
         name, path = type(self).__name__, self.path
         self._file: IO[str] | None = None
         self._n_written = 0
+        # Bytes of the file before the lines of this fit, and with the lines written so far.
+        self._n_before = _size(path) if self.append else 0
+        self._n_bytes = self._n_before
         if path.is_dir() or not path.parent.is_dir():
             what = "the folder" if path.is_dir() else "a file in a folder that is not there,"
             raise OptionFileError(
@@ -59,33 +66,43 @@ class _Log(Callback):
         still refuse the fit.
         """
         if self._file is None:
-            going_on = self.append and _size(self.path) > 0
-            self._file = self.path.open("a" if self.append else "w", newline="", encoding="utf-8")
-            if not going_on:
-                self._begin(self._file, run)
+            self._file = self._opened(run)
         history = run.history
         for i in range(self._n_written, len(history)):
             values = {name: history[name][i] for name in history}
             self._line(self._file, {"epoch": history.epochs[i], **values})
-        self._n_written = len(history)
         self._file.flush()
+        self._n_written, self._n_bytes = len(history), os.fstat(self._file.fileno()).st_size
+
+    def _opened(self, run: Run) -> IO[str]:
+        """The file, open behind what stays of it, with what stands above all lines."""
+        if is_special(self.path):  # a pipe or a terminal takes lines and keeps none
+            file = self.path.open("w", newline="", encoding="utf-8")
+            is_new = self._n_written == 0
+        else:
+            size = _size(self.path)
+            if size < self._n_bytes:  # lines were lost: they are in the history
+                self._n_written, self._n_bytes = 0, min(self._n_before, size)
+            file = self.path.open("a", newline="", encoding="utf-8")
+            file.truncate(self._n_bytes)
+            is_new = self._n_bytes == 0
+        if is_new:
+            self._begin(file, run)
+        return file
 
     def get_state(self, run: Run) -> dict[str, Any]:
-        if self._file is None:
-            return {"n_written": 0, "n_bytes": 0}
-        return {"n_written": self._n_written, "n_bytes": self._file.tell()}
+        return {
+            "name": self.path.name,
+            "n_written": self._n_written,
+            "n_before": self._n_before,
+            "n_bytes": self._n_bytes,
+        }
 
     def set_state(self, run: Run, state: dict[str, Any]) -> None:
-        """Go on behind the lines of then: those of epochs that are trained again are cut off.
-
-        A file that is not there any more, or shorter, is written anew from the history.
-        """
-        n_bytes = int(state["n_bytes"])
-        if n_bytes and _size(self.path) >= n_bytes:
-            self._file = self.path.open("r+", newline="", encoding="utf-8")
-            self._file.truncate(n_bytes)
-            self._file.seek(n_bytes)
-            self._n_written = int(state["n_written"])
+        if state["name"] != self.path.name:
+            return  # another file, which gets all lines
+        self._n_written, self._n_before = int(state["n_written"]), int(state["n_before"])
+        self._n_bytes = int(state["n_bytes"])
 
     def _check(self, run: Run) -> None:
         """Refuse a file that cannot be gone on with."""

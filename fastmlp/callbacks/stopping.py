@@ -38,6 +38,8 @@ class EarlyStopping(Callback):
     >>> stopping = fastmlp.callbacks.EarlyStopping(patience=5)
     """
 
+    is_quick = True
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -62,6 +64,12 @@ class EarlyStopping(Callback):
         else:
             self._n_waited += 1
         return self._n_waited >= self.patience
+
+    def described(self) -> Any:
+        settings = {
+            name: getattr(self, name) for name in ("monitor", "patience", "min_delta", "mode")
+        }
+        return {"name": type(self).__name__, **settings}
 
     def get_state(self, run: Run) -> dict[str, Any]:
         state = {"lowest": self._watch.lowest, "n_waited": self._n_waited}

@@ -160,7 +160,11 @@ class ParameterStore:
         return arrays
 
     def snapshot_of(self, arrays: dict[str, np.ndarray]) -> Snapshot:
-        """The inverse of `snapshot_arrays`; KeyError or ValueError for those of another network."""
+        """The inverse of `snapshot_arrays`; ValueError for those of another network."""
+        own = self.snapshot_arrays(self.snapshot())
+        shapes = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+        if shapes != {name: (array.shape, array.dtype) for name, array in own.items()}:
+            raise ValueError("the arrays of a snapshot of another network")
         params = aligned_zeros(self.plan.n_elems, self.dtype)
         running = aligned_zeros(self._running_elems(), self.dtype)
         self.plan.pack(params, Parameters.from_named(arrays, len(self.plan.layers)))

@@ -3,7 +3,8 @@
 Tensors: ``weights.0`` (in, out), ``biases.0`` (out,), ..., ``scales.0`` (out,) of normalised
 layers, ``running_mean.0`` and ``running_variance.0`` (out,) of batch-normalised ones,
 ``embeddings.0`` (categories, width), and the optimizer's state as ``optimizer.slot0.weights.0``.
-A fit that is not over has arrays ``fit.loop.seen``, ``fit.callback0.weights.0``, ...
+A fit that is not over has its history too, ``history.loss`` (epochs,), ``history.grad_norm``
+(epochs, layers), and arrays ``fit.loop.seen``, ``fit.callback0.weights.0``, ...
 Everything else is JSON under the metadata key ``fastmlp``.
 Any safetensors reader can open it, and reading one runs no code of the file's.
 """
@@ -21,6 +22,7 @@ import numpy as np
 from fastmlp import tensor_file
 from fastmlp.errors import FastmlpError, ModelFileError, OptionTypeError
 from fastmlp.layout.parameters import Parameters
+from fastmlp.model import series
 from fastmlp.model.schema import check_content
 from fastmlp.paths import as_path, check_target
 from fastmlp.spec.network import NetworkSpec
@@ -60,8 +62,13 @@ def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
     too many.
     """
     target = check_target(path)
+    history = state.values.get("history")
+    of_history: dict[str, np.ndarray] = {}
+    if history is not None:
+        history, of_history = series.packed(history)
     content = {
         **state.values,
+        "history": history,
         "format_version": FORMAT_VERSION,
         "classes": _classes_to_json(state.classes),
         "n_layers": len(state.parameters.weights),
@@ -74,7 +81,7 @@ def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
         raise OptionTypeError(
             f"extra must hold plain JSON values (dict, list, str, numbers), got: {error}"
         ) from None
-    tensors = _named(state.parameters, "")
+    tensors = of_history | _named(state.parameters, "")
     for i, slot in enumerate(state.slots):
         tensors.update(_named(slot, _slot_prefix(i)))
     for i, statistics in state.running.items():
@@ -115,7 +122,12 @@ def read_model(path: str | os.PathLike[str]) -> ModelState:
         if version > _LAST_WITHOUT_DIGEST and not has_digest:
             raise ValueError("it has no digest")
         check_content(content)
-        of_fit = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_FIT)}
+        of_fit = _popped(tensors, _FIT)
+        of_history = _popped(tensors, series.PREFIX)
+        if content.get("history") is not None:
+            content["history"] = series.unpacked(content["history"], of_history)
+        elif of_history:
+            raise ValueError("arrays of a history that is not there")
         fit = None
         if content.get("fit") is not None:
             named = {name.removeprefix(_FIT): array for name, array in of_fit.items()}
@@ -180,6 +192,10 @@ def _named(parameters: Parameters, prefix: str) -> dict[str, np.ndarray]:
     return {
         prefix + name: np.ascontiguousarray(array) for name, array in parameters.named().items()
     }
+
+
+def _popped(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name: tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
 
 
 def _unnamed(tensors: dict[str, np.ndarray], prefix: str, n_layers: int) -> Parameters:

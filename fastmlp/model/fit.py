@@ -15,10 +15,9 @@ from fastmlp.data.eval_sets import eval_parts
 from fastmlp.data.inputs import Dataset
 from fastmlp.errors import OptionError
 from fastmlp.model.datasets import dataset_for
-from fastmlp.model.file import ModelState, check_arrays
 from fastmlp.model.inference import scoring_of
 from fastmlp.model.model import Model
-from fastmlp.model.resume import resumed_content
+from fastmlp.model.resume import Resumed, resumed_fit
 from fastmlp.optim import LBFGS
 from fastmlp.training.full_batch import FullBatch
 from fastmlp.training.metrics import Scoring
@@ -46,11 +45,10 @@ class FitData:
         eval_set: Any = None,
         sample_weight: Any = None,
         class_weight: Any = None,
+        classes: np.ndarray | None = None,
     ) -> FitData:
-        """As `Network.fit` takes them; raises as it does."""
-        train, classes = dataset_for(
-            model, X, y, sample_weight, model.classes_, class_weight=class_weight
-        )
+        """As `Network.fit` takes them; raises as it does. `classes`: those known already."""
+        train, classes = dataset_for(model, X, y, sample_weight, classes, class_weight=class_weight)
         eval_weight = targets.weights_of_training(class_weight, train, classes)
         eval_sets = {
             name: dataset_for(model, *part, classes, f" of {where}", eval_weight)[0]
@@ -72,7 +70,7 @@ class Fit:
     data: FitData
     scoring: Scoring
     started_s: float
-    resumed: ModelState | None = None  # where a fit stood that this one goes on with
+    resumed: Resumed | None = None
 
     @classmethod
     def make(
@@ -90,8 +88,15 @@ class Fit:
         """From the arguments of `Network.fit`; raises as it does."""
         started_s = time.perf_counter()
         options = FitOptions.make(model.optimizer, **settings)
+        resumed = resumed_fit(options.resume, options.checkpoint)
         data = FitData.make(
-            model, X, y, eval_set=eval_set, sample_weight=sample_weight, class_weight=class_weight
+            model,
+            X,
+            y,
+            eval_set=eval_set,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            classes=model.classes_ if resumed is None else resumed.content.classes,
         )
         scoring = scoring_of(model, metrics, data.classes)
         if metrics is not None and not data.eval_sets:
@@ -99,7 +104,6 @@ class Fit:
                 f"metrics are computed of eval sets, got {shown(metrics)} and no eval_set; "
                 "pass eval_set=[(X, y)] too, or call evaluate after the fit"
             )
-        resumed = resumed_content(options.resume, options.checkpoint)
         return cls(model, options, data, scoring, started_s, resumed)
 
     def begin(self) -> Trainer:
@@ -112,16 +116,11 @@ class Fit:
         trainer.prepare()
         resumed = self.resumed
         if resumed is not None:
-            assert resumed.fit is not None
-            trainer.check_state(resumed.fit)
-            check_arrays(resumed, model.spec)
+            resumed.check(trainer, model)
+            resumed.carry_to(trainer, model)
         # Nothing refuses from here on.
-        if resumed is not None:
-            model.go_on_from(resumed)
         model.classes_, model.history_ = data.classes, trainer.history
         model.use_optimizer(self.options.optimizer)
-        if resumed is not None and resumed.fit is not None:
-            trainer.go_on(resumed.fit)
         return trainer
 
     def _trainer(self) -> Trainer:

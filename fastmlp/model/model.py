@@ -380,8 +380,10 @@ class Model:
         self.history_ = state["history"]
 
     def _content(self, extra: dict[str, Any]) -> ModelState:
+        # A history has times in it: without them the same training gives the same file.
+        history = None if self._fit is None else self.history_
         content = content_of(
-            self._engine, self._counters, self._optimizer, self.classes_, extra, self.history_
+            self._engine, self._counters, self._optimizer, self.classes_, extra, history
         )
         content.fit = self._fit
         return content

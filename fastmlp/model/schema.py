@@ -62,22 +62,28 @@ _SPEC = mapping(
 )
 _HISTORY = mapping(
     {
-        "epochs": list_of(count),
+        "series": _texts,
         "stopped_by": optional(text),
         "best_epoch": optional(count),
         "shuffle": optional(text),
     },
-    rest=a_list,
 )
 _FIT = mapping(
     {
         "settings": a_dict,
         "data": a_dict,
-        "history": _HISTORY,
         "metrics_failed": boolean,
-        "is_over": boolean,
+        "told": mapping(
+            {
+                "n_of_steps": count,
+                "is_evaluated": boolean,
+                "is_scheduled": boolean,
+                "n_of_epoch": count,
+                "stopped_by": optional(text),
+            }
+        ),
     },
-    {
+    {  # of LBFGS there is no more
         "shuffle": either(boolean, a_dict),
         "loop": mapping({"done": count, "step": count}),
         "schedule": a_dict,

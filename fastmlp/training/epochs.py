@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from fastmlp.data.inputs import Dataset
 from fastmlp.data.shuffle import Blocks
+from fastmlp.engine.results import TrainResult
 from fastmlp.engine.train_job import TrainJob
 from fastmlp.interrupts import held_back
 from fastmlp.spec.conventions import FASTMLP, Conventions, LossPlateau
@@ -24,7 +25,7 @@ from fastmlp.training.counters import Counters
 from fastmlp.training.progress import Display
 
 if TYPE_CHECKING:
-    from fastmlp.engine.results import Progress, TrainResult
+    from fastmlp.engine.results import Progress
 
 # Steps whose learning rates are laid out at a time: 2 MB. A function of the user's is asked step
 # by step, so fewer of them pass before training goes on.
@@ -75,7 +76,11 @@ class Piece:
 
 
 class Policy(Protocol):
-    """What a fit decides and records, in the order in which the loop asks for it."""
+    """What a fit decides and records, in the order in which the loop asks for it.
+
+    One that goes on where another loop stood is asked once more after the steps made last: whether
+    the answer of then still counts, its own state says.
+    """
 
     def next_epochs(self, done: int, n: int) -> np.ndarray:
         """Return the learning rates of all steps of the `n` epochs after `done`."""
@@ -143,6 +148,8 @@ class EpochLoop:
         # Of the epochs laid out together, from `_first` on; None between two such groups.
         self._rates: np.ndarray | None = None
         self._first = 0
+        self._goes_on = False  # where another loop stood
+        self._is_pause = False  # where the time of a call of the engine is over
         self._is_slow = False  # a pause came before its first step was made
         self._epoch_s = DISPLAY_S  # seconds of the last epoch, at first a guess
 
@@ -154,6 +161,8 @@ class EpochLoop:
         Ctrl-C is raised, unless its handler returns or the main thread is another one.
         """
         self.engine.compile()  # where Ctrl-C still ends it at once
+        if self._goes_on and self._stops_again(policy):
+            return "stopped"
         while self.state.done < self.n_epochs:
             self.lay_out(policy)
             piece = self.last = self._train(policy)
@@ -162,10 +171,29 @@ class EpochLoop:
                 return ending
         return "epochs"
 
-    def go_on_from(self, state: LoopState, policy: Policy) -> None:
-        """Begin where another loop stood; the policy is asked for its rates anew."""
-        self.state, self._rates = state, None
-        self.lay_out(policy)
+    def go_on_from(self, state: LoopState) -> None:
+        """Begin where another loop stood; ValueError where none of such epochs can stand there."""
+        if not (
+            state.done + (state.step > 0) <= min(self.n_epochs, state.counters.n_epochs)
+            and 0 <= state.step < self.epoch_steps
+            and (state.seen is None) == (state.step == 0)
+        ):
+            raise ValueError(f"a fit at step {state.step} after {state.done} epochs")
+        self.state, self._rates, self._goes_on = state, None, True
+
+    def _stops_again(self, policy: Policy) -> bool:
+        """Ask after the steps that another loop made last; whether the fit ends there."""
+        state = self.state
+        if not (state.done or state.step):
+            return False
+        stop = bool(self.intervals) and policy.after_steps()
+        if state.step == 0:
+            nothing = np.zeros(0)
+            made = TrainResult("done", 1, self.epoch_steps, nothing, nothing, nothing, nothing)
+            stop |= policy.after_epochs(
+                Piece(state.done - 1, 0, state.counters.n_epochs - 1, 1, nothing, made)
+            )
+        return stop
 
     def lay_out(self, policy: Policy) -> None:
         """Have the learning rates of the next epochs, which the policy may refuse to give."""
@@ -198,6 +226,8 @@ class EpochLoop:
             until_s = self._call_until_s(policy)
             job = self._job(self._rates[at : at + n], until_s, partial(bool, interrupts))
             result = self.engine.train(job)
+            if result.status == "deadline" and result.n_steps_done == n:
+                result = replace(result, status="done")  # it came after the last step
             piece = self._count(result, self._rates[at - state.step :])
             if result.status == "plateau" or at + result.n_steps_done == len(self._rates):
                 self._rates = None
@@ -250,7 +280,7 @@ class EpochLoop:
     def _ending(self, piece: Piece, policy: Policy) -> str | None:
         """How the fit ends with this piece; None where it goes on."""
         status, stop = piece.result.status, False
-        if status == "deadline" and not self._out_of_time():
+        if status == "deadline" and self._is_pause:
             policy.on_pause()
             self._is_slow = piece.result.n_steps_done == 0
             return None
@@ -275,8 +305,10 @@ class EpochLoop:
         time from one pause to the next.
         """
         pause_s = None if self._is_slow else policy.pause_s()
-        times = [time_s for time_s in (self.deadline_s, pause_s) if time_s is not None]
-        return min(times, default=None)
+        self._is_pause = pause_s is not None and (
+            self.deadline_s is None or pause_s < self.deadline_s
+        )
+        return pause_s if self._is_pause else self.deadline_s
 
     def _out_of_time(self) -> bool:
         return self.deadline_s is not None and time.perf_counter() >= self.deadline_s

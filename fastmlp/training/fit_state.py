@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,12 +12,46 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.checks import shown
 from fastmlp.data.gpu_arrays import GpuArray
 from fastmlp.data.inputs import Dataset
-from fastmlp.errors import OptionError
+from fastmlp.errors import OptionError, OptionTypeError
+from fastmlp.tensor_file import TYPES
 
 # Arrays up to this size are looked at whole; of larger ones blocks of rows from end to end.
 _WHOLE_BYTES, _N_BLOCKS, _BLOCK_BYTES = 64 * 2**20, 256, 64 * 1024
+
+
+@dataclass
+class Told:
+    """Who has been told of the steps made last: a resumed fit tells only the others.
+
+    n_of_steps, n_of_epoch: how many callbacks, in their order, had `on_steps` and `on_epoch_end`.
+    is_evaluated: whether the eval sets were measured; is_scheduled: whether the schedule has looked
+    at the epoch. stopped_by: what ends the fit, as the history says it.
+    """
+
+    n_of_steps: int = 0
+    is_evaluated: bool = False
+    is_scheduled: bool = False
+    n_of_epoch: int = 0
+    stopped_by: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], n_callbacks: int) -> Told:
+        """ValueError, KeyError or TypeError where `to_dict` did not give it.
+
+        A fit may be gone on with without its checkpoints, which come last.
+        """
+        told = cls(**values)
+        if told.stopped_by not in (None, "callback", "early_stopping"):
+            raise ValueError(f"a fit stopped by {told.stopped_by!r}")
+        told.n_of_steps = min(told.n_of_steps, n_callbacks)
+        told.n_of_epoch = min(told.n_of_epoch, n_callbacks)
+        return told
 
 
 @dataclass
@@ -26,13 +61,30 @@ class FitState:
     values: dict[str, Any]
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def put(self, prefix: str, state: Mapping[str, Any]) -> None:
-        """Add the state of a part, whose values may be arrays."""
+    def put(self, prefix: str, state: Mapping[str, Any], what: str = "it") -> None:
+        """Add the state of a part, whose values may be arrays.
+
+        Raises OptionTypeError, with `what` as its subject, where another process could not be
+        given it.
+        """
+        if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+            raise OptionTypeError(f"{what} must give a dict by names, got {shown(state)}")
         plain = {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
+        arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+        for name, array in arrays.items():
+            if array.dtype.name not in TYPES:
+                raise OptionTypeError(
+                    f"{what} must give arrays of {', '.join(TYPES)}, got {array.dtype} for {name!r}"
+                )
+        try:
+            json.dumps(plain)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise OptionTypeError(
+                f"{what} must give arrays and plain JSON values (dict, list, str, numbers), got "
+                f"{shown(plain)}: {error}"
+            ) from None
         self.values[prefix] = plain
-        for name, value in state.items():
-            if isinstance(value, np.ndarray):
-                self.arrays[f"{prefix}.{name}"] = value
+        self.arrays.update({f"{prefix}.{name}": array for name, array in arrays.items()})
 
     def get(self, prefix: str) -> dict[str, Any]:
         """What `put` was given."""

@@ -15,6 +15,7 @@ from fastmlp.layout.parameters import Parameters
 from fastmlp.optim import LBFGS
 from fastmlp.schedules import Constant
 from fastmlp.spec.layers import kinds_of
+from fastmlp.training.fit_state import Told
 from fastmlp.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -108,6 +109,12 @@ class FullBatch(Trainer):
             )
         if options.schedule != Constant():
             raise _refusal("schedule=None, as it has no learning rate", "a schedule")
+        if options.resume:
+            raise OptionError(
+                "resume goes on with fits in minibatches, got optimizer LBFGS, whose state SciPy "
+                "keeps to itself; load the file with fastmlp.Network.load and train on, which "
+                "begins a new fit from its weights"
+            )
         super().prepare()
 
     def _train(self) -> Exception | None:
@@ -172,6 +179,7 @@ class FullBatch(Trainer):
         with held_back():
             self._iterate = x.copy()
             self._n_done += 1
+            self._told = Told()
             self._counters.n_epochs += 1
             self._counters.n_steps += 1
             logs = {

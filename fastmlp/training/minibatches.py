@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastmlp.data.shuffle import Blocks, chosen, name_of
 from fastmlp.errors import GradientFlowWarning, OptionError, TrainingDivergedError
+from fastmlp.interrupts import held_back
 from fastmlp.schedules.base import Schedule, learning_rates
 from fastmlp.schedules.plateau import ReduceOnPlateau
 from fastmlp.spec.layers import kinds_of, of_any_rows
 from fastmlp.training.epochs import EpochLoop, LoopState, Piece, Policy
-from fastmlp.training.fit_state import FitState, described
+from fastmlp.training.fit_state import FitState, Told, described
 from fastmlp.training.gradient_flow import gradient_trouble
 from fastmlp.training.trainer import Trainer
 
@@ -90,18 +91,30 @@ class Minibatches(Trainer, Policy):
         state.put("schedule", {} if self._plateau is None else self._plateau.get_state())
         return state
 
-    def go_on(self, state: FitState) -> None:
-        super().go_on(state)
+    def check_state(self, state: FitState) -> None:
+        super().check_state(state)
+        seen, n_sums = state.get("loop").get("seen"), self._engine.n_sums
+        if seen is not None and (seen.shape != (n_sums,) or seen.dtype != np.float64):
+            raise OptionError(
+                "resume in the middle of an epoch needs a device with vectors of the same length, "
+                f"got {seen.size} sums of the epoch where this one keeps {n_sums}; go on from a "
+                "file that was written after an epoch, or on such a device"
+            )
+
+    def go_on(self, state: FitState, history: dict[str, Any]) -> None:
         if self._plateau is not None:
             self._plateau.set_state(state.get("schedule"))
-        saved, shuffle = state.get("loop"), state.values["shuffle"]
-        if isinstance(shuffle, dict):  # what "auto" chose may depend on the memory that was free
-            shuffle = Blocks(shuffle["block_bits"], shuffle["window_rows"])
-        self._loop.shuffle = shuffle
+        # What "auto" chose may depend on the memory that was free.
+        possible: list[bool | Blocks] = [True, False, Blocks.of(self._data.X)]
+        found = [how for how in possible if described(how) == state.values["shuffle"]]
+        if not found:
+            raise ValueError(f"a shuffle of {state.values['shuffle']}")
+        saved = state.get("loop")
+        self._loop.shuffle = found[0]
         self._loop.go_on_from(
-            LoopState(self._counters, int(saved["done"]), int(saved["step"]), saved.get("seen")),
-            self,
+            LoopState(self._counters, saved["done"], saved["step"], saved.get("seen"))
         )
+        super().go_on(state, history)
 
     def _train(self) -> TrainingDivergedError | None:
         ending = self._loop.run(self)
@@ -129,6 +142,8 @@ class Minibatches(Trainer, Policy):
         The display is told of all epochs but the last.
         """
         result, epoch_steps = piece.result, self._epoch_steps
+        if result.n_steps_done:
+            self._told = Told()
         n_made = piece.step + result.n_steps_done
         self._run.step = self._counters.n_steps
         for i in range(piece.n_begun):
@@ -159,14 +174,15 @@ class Minibatches(Trainer, Policy):
         result = piece.result
         if piece.done == 0 and piece.n_begun:
             self._warn_of_gradients()
-        if result.n_epochs_done and self._eval_sets:
-            self._evaluate()
+        is_measured = not result.n_epochs_done or self._evaluate()
         if piece.n_begun:
             self._show_epoch(piece.done + piece.n_begun - 1)
-        if result.status != "done" or not result.n_epochs_done:
+        if result.status != "done" or not (result.n_epochs_done and is_measured):
             return False
-        if self._plateau is not None:
-            self._plateau.epoch_end(self._run.logs)
+        with held_back():
+            if self._plateau is not None and not self._told.is_scheduled:
+                self._plateau.epoch_end(self._run.logs)
+            self._told.is_scheduled = True
         return self._epoch_stops()
 
     def _warn_of_gradients(self) -> None:

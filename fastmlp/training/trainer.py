@@ -10,13 +10,15 @@ import os
 import time
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp.callbacks import Checkpoint, EarlyStopping, Run, asks_to_stop
+from fastmlp.callbacks import Callback, Checkpoint, EarlyStopping, Run, asks_to_stop
 from fastmlp.data.inputs import Dataset
 from fastmlp.errors import (
     MetricWarning,
@@ -28,7 +30,7 @@ from fastmlp.history import History
 from fastmlp.interrupts import held_back
 from fastmlp.training import metrics
 from fastmlp.training.counters import Counters
-from fastmlp.training.fit_state import FitState, check_same, described, of_data
+from fastmlp.training.fit_state import FitState, Told, check_same, described, of_data
 from fastmlp.training.options import FitOptions
 from fastmlp.training.progress import Display
 
@@ -91,7 +93,8 @@ class Trainer:
                     "names of eval sets and metrics must make series that differ from all others, "
                     f"got {name!r} twice; rename one of them"
                 )
-        self._metrics_failed = self._is_over = False
+        self._metrics_failed = False
+        self._told = Told()
         self._network = network
         self._prints: dict[str, Any] | None = None
         self._run = Run(
@@ -119,16 +122,16 @@ class Trainer:
     def run(self) -> History:
         """Train; raises TrainingDivergedError, warns after Ctrl-C."""
         first_error: BaseException | None = None
-        if not self._is_over:
-            self.history.stopped_by = "error"  # unless one of the ways below is reached
+        self.history.stopped_by = None
         if self._display is not None:
             self._display.begin(self._options.epochs, self._epoch_steps)
         try:
-            first_error = None if self._is_over else self._train()
+            first_error = self._train()
         except KeyboardInterrupt:
             self.history.stopped_by = "interrupt"
         except BaseException as error:
             first_error = error
+            self.history.stopped_by = self.history.stopped_by or "error"
         self._engine.release()
         if self.history.stopped_by in ("interrupt", "max_time"):
             for checkpoint in self._checkpoints:
@@ -175,20 +178,19 @@ class Trainer:
     def state(self) -> FitState:
         """Where the fit stands, between two calls of the engine: for `go_on`, in another process.
 
-        What a network itself keeps is not in it.
+        What a network itself keeps, such as its history, is not in it.
         """
-        ended = self.history.stopped_by in ("early_stopping", "callback")
         state = FitState(
             {
                 "settings": self._settings(),
                 "data": self._fingerprints(),
-                "history": self.history.to_dict(),
                 "metrics_failed": self._metrics_failed,
-                "is_over": ended,
+                "told": self._told.to_dict(),
             }
         )
         for i, callback in enumerate(self._options.callbacks):
-            state.put(f"callback{i}", callback.get_state(self._run))
+            what = f"get_state of {type(callback).__name__}"
+            state.put(f"callback{i}", callback.get_state(self._run), what)
         return state
 
     def check_state(self, state: FitState) -> None:
@@ -197,23 +199,30 @@ class Trainer:
         check_same(state.values["settings"], self._settings(), "settings", remedy)
         check_same(state.values["data"], self._fingerprints(), "data", remedy)
 
-    def go_on(self, state: FitState) -> None:
-        """After `prepare`, of a network that is as it was then: go on from where `state` stands."""
-        self.history.restore(state.values["history"])
+    def go_on(self, state: FitState, history: dict[str, Any]) -> None:
+        """After `prepare`, of a network that is as it was then: go on from where `state` stands.
+
+        `history`: of then, as `History.to_dict` has it. Raises ValueError, KeyError or TypeError
+        for a state that no fit had. Callbacks get theirs after it.
+        """
+        self.history.restore(history)
         self._metrics_failed = bool(state.values["metrics_failed"])
-        self._is_over = bool(state.values["is_over"])
+        self._told = Told.from_dict(state.values["told"], len(self._options.callbacks))
         run = self._run
         run.epoch, run.step = self._counters.n_epochs, self._counters.n_steps
         run.logs = {name: self.history[name][-1] for name in self.history}
+
+    def states_of_callbacks(self, state: FitState) -> Iterator[tuple[Callback, Callable[[], None]]]:
+        """Each callback, and what to call to have it go on from where it stood."""
         for i, callback in enumerate(self._options.callbacks):
-            callback.set_state(run, state.get(f"callback{i}"))
+            yield callback, partial(callback.set_state, self._run, state.get(f"callback{i}"))
 
     def _settings(self) -> dict[str, Any]:
         """All that decides what is trained, but for the data."""
         spec, options = self._engine.spec.to_dict(), self._options
         for name in ("device", "n_threads"):  # the numbers are the same
             del spec[name]
-        callbacks = [type(c).__name__ for c in options.callbacks if not isinstance(c, Checkpoint)]
+        callbacks = [c.described() for c in options.callbacks if not isinstance(c, Checkpoint)]
         settings = {
             "network": spec,
             "optimizer": options.optimizer.to_dict(),
@@ -241,18 +250,22 @@ class Trainer:
         """
         raise NotImplementedError
 
-    def _evaluate(self) -> None:
-        """Scores of the eval sets into the last epoch's record, as far as time allows."""
+    def _evaluate(self) -> bool:
+        """Scores of the eval sets into the last epoch's record; whether time allowed all."""
+        if self._told.is_evaluated:
+            return True
         for prefix, data in self._eval_sets.items():
             found = metrics.evaluate(
                 self._engine, data, self._scoring, self._out_of_time, self._metric_failed
             )
             if found is None:
-                return
+                return False
             scores = {f"{prefix}_{name}": value for name, value in found.items()}
             with held_back():
                 self._run.logs.update(scores)
                 self.history.amend(scores)
+        self._told.is_evaluated = True
+        return True
 
     def _metric_failed(self, error: OptionError) -> None:
         """Say so, once a fit: what was trained until then is worth more than a score."""
@@ -283,22 +296,39 @@ class Trainer:
 
     def _steps_stop(self) -> bool:
         """Call back where the number of steps has come; whether the fit shall end."""
-        stop = False
-        for callback in self._options.callbacks:
+        told = self._told
+        for callback in self._options.callbacks[told.n_of_steps :]:
             every = callback.every_n_steps
-            if every is not None and self._run.step % every == 0:
-                stop |= asks_to_stop(callback.on_steps(self._run))
-        if stop:
-            self.history.stopped_by = "callback"
-        return stop
+            with self._undivided(callback):
+                is_due = every is not None and self._run.step % every == 0
+                if is_due and asks_to_stop(callback.on_steps(self._run)):
+                    told.stopped_by = "callback"
+                told.n_of_steps += 1
+        return self._ended_by_callback()
 
     def _epoch_stops(self) -> bool:
         """Call back after a whole epoch; whether the fit shall end."""
-        for callback in self._options.callbacks:
-            if asks_to_stop(callback.on_epoch_end(self._run)):
-                early = isinstance(callback, EarlyStopping)
-                self.history.stopped_by = "early_stopping" if early else "callback"
-        return self.history.stopped_by in ("early_stopping", "callback")
+        told = self._told
+        for callback in self._options.callbacks[told.n_of_epoch :]:
+            with self._undivided(callback):
+                # What a checkpoint saves has been told of the epoch, itself included.
+                told.n_of_epoch += isinstance(callback, Checkpoint)
+                if asks_to_stop(callback.on_epoch_end(self._run)):
+                    early = isinstance(callback, EarlyStopping)
+                    told.stopped_by = "early_stopping" if early else "callback"
+                told.n_of_epoch += not isinstance(callback, Checkpoint)
+        return self._ended_by_callback()
+
+    @staticmethod
+    def _undivided(callback: Callback) -> AbstractContextManager[object]:
+        """Hold Ctrl-C back while a quick callback of ours is called: what it has noted, and that it
+        was told, must go together, or a resumed fit would tell it twice."""
+        return held_back() if callback.is_quick else nullcontext()
+
+    def _ended_by_callback(self) -> bool:
+        if self._told.stopped_by is not None:
+            self.history.stopped_by = self._told.stopped_by
+        return self._told.stopped_by is not None
 
     def _diverged(
         self,

@@ -50,6 +50,11 @@ class CpuEngine(ParameterStore):
         )
         self._spare_few: list[FewRows] = []
 
+    @property
+    def n_sums(self) -> int:
+        """How many numbers `seen` of a `TrainResult` has: each task of an update leaves one."""
+        return 2 + len(self.plan.tasks())
+
     def _flops(self, n_rows: int, products: int) -> int:
         """Of `products` matrix products a layer: 3 for a training step, 1 for the forward pass."""
         return sum(2 * n_rows * a.n_in * a.n_out * products for a in self.plan.layers)

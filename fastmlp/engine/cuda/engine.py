@@ -38,6 +38,11 @@ class CudaEngine(CudaStore):
 
     evaluation_rows: int | None = 1 << 18  # at a time: tables of these stay where they are
 
+    @property
+    def n_sums(self) -> int:
+        """How many numbers `seen` of a `TrainResult` has: each layer leaves one."""
+        return 2 + len(self.plan.layers)
+
     # ---- training ----------------------------------------------------------------------------
 
     @on_its_gpu
