@@ -47,7 +47,8 @@ class Run:
         The values of this epoch; in `on_steps` of its steps so far, not evaluated yet (nan).
     save : function of a path
         Writes the network and where its fit stands, so that ``fit(resume=path)`` goes on from
-        there: a file is written at once or not at all.
+        there: a file is written at once or not at all. The callback that calls it counts as
+        called then.
     """
 
     network: Trained

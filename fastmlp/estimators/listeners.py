@@ -71,6 +71,7 @@ class Listeners:
             fit.network, fit.network.n_epochs_, fit.network.n_steps_, self.history,
             tuple(series), {name: way for name, way in series.items() if way is not None},
             f"{self._prefixes()[-1]}_loss" if fit.eval_sets else "loss",
+            save=fit.network.save,
         )  # fmt: skip
         if fit.eval_sets:
             est.evals_result_ = {s.name: {"loss": [], "score": []} for s in fit.eval_sets}

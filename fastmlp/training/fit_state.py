@@ -37,8 +37,12 @@ class Told:
     n_of_epoch: int = 0
     stopped_by: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+    def to_dict(self, under_way: str | None) -> dict[str, Any]:
+        """Plain values, with a call that is under way as made; `under_way` is its counter."""
+        values = dataclasses.asdict(self)
+        if under_way is not None:
+            values[under_way] += 1
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], n_callbacks: int) -> Told:

@@ -11,7 +11,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -95,6 +95,7 @@ class Trainer:
                 )
         self._metrics_failed = False
         self._told = Told()
+        self._under_way: str | None = None  # the counter in it of a call that is being made
         self._network = network
         self._prints: dict[str, Any] | None = None
         self._run = Run(
@@ -185,7 +186,7 @@ class Trainer:
                 "settings": self._settings(),
                 "data": self._fingerprints(),
                 "metrics_failed": self._metrics_failed,
-                "told": self._told.to_dict(),
+                "told": self._told.to_dict(self._under_way),
             }
         )
         for i, callback in enumerate(self._options.callbacks):
@@ -296,34 +297,37 @@ class Trainer:
 
     def _steps_stop(self) -> bool:
         """Call back where the number of steps has come; whether the fit shall end."""
-        told = self._told
-        for callback in self._options.callbacks[told.n_of_steps :]:
+        for callback in self._options.callbacks[self._told.n_of_steps :]:
             every = callback.every_n_steps
-            with self._undivided(callback):
+            with self._calling(callback, "n_of_steps"):
                 is_due = every is not None and self._run.step % every == 0
                 if is_due and asks_to_stop(callback.on_steps(self._run)):
-                    told.stopped_by = "callback"
-                told.n_of_steps += 1
+                    self._told.stopped_by = "callback"
         return self._ended_by_callback()
 
     def _epoch_stops(self) -> bool:
         """Call back after a whole epoch; whether the fit shall end."""
-        told = self._told
-        for callback in self._options.callbacks[told.n_of_epoch :]:
-            with self._undivided(callback):
-                # What a checkpoint saves has been told of the epoch, itself included.
-                told.n_of_epoch += isinstance(callback, Checkpoint)
+        for callback in self._options.callbacks[self._told.n_of_epoch :]:
+            with self._calling(callback, "n_of_epoch"):
                 if asks_to_stop(callback.on_epoch_end(self._run)):
                     early = isinstance(callback, EarlyStopping)
-                    told.stopped_by = "early_stopping" if early else "callback"
-                told.n_of_epoch += not isinstance(callback, Checkpoint)
+                    self._told.stopped_by = "early_stopping" if early else "callback"
         return self._ended_by_callback()
 
-    @staticmethod
-    def _undivided(callback: Callback) -> AbstractContextManager[object]:
-        """Hold Ctrl-C back while a quick callback of ours is called: what it has noted, and that it
-        was told, must go together, or a resumed fit would tell it twice."""
-        return held_back() if callback.is_quick else nullcontext()
+    @contextmanager
+    def _calling(self, callback: Callback, counter: str) -> Iterator[None]:
+        """Count a call of a callback at its end, and as made where the call itself saves the fit.
+
+        Ctrl-C waits for the end of a quick one: what it has noted, and that it was told, go
+        together, or a resumed fit would tell it twice.
+        """
+        with held_back() if callback.is_quick else nullcontext():
+            self._under_way = counter
+            try:
+                yield
+            finally:
+                self._under_way = None
+            setattr(self._told, counter, getattr(self._told, counter) + 1)
 
     def _ended_by_callback(self) -> bool:
         if self._told.stopped_by is not None:
