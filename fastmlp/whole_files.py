@@ -66,6 +66,18 @@ def replaced(path: Path) -> Iterator[Path]:
     _sync_folder(target.parent)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Replace a file by one that holds `text`, in UTF-8; a pipe or a device is written to.
+
+    Raises OSError.
+    """
+    if is_special(path):
+        path.write_text(text, encoding="utf-8")
+        return
+    with replaced(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
 def _created(target: Path, mode: int) -> tuple[int, Path]:
     """A new file beside `target`, locked for as long as its descriptor is open."""
     while True:

@@ -87,6 +87,11 @@ class Checkpoint(Callback):
         self.every_s = None
         if every_s is not None:
             self.every_s = real("every_s of Checkpoint", every_s, 0.0, low_open=True)
+            if self.every_n_epochs != 1:
+                raise OptionError(
+                    "every_s of Checkpoint saves after seconds and every_n_epochs after epochs, "
+                    "got both; leave one of them out"
+                )
             if self.save_best_only:
                 raise OptionError(
                     "every_s of Checkpoint saves in mid-epoch and save_best_only after epochs that "
@@ -116,6 +121,11 @@ class Checkpoint(Callback):
                 if path.name == name and path.is_file():
                     found.append((path.stat().st_mtime_ns, epoch, path))
         return [path for _, _, path in sorted(found)]
+
+    def may_write(self, path: Path) -> bool:
+        """Whether `path` is a name that it gives."""
+        is_there = path.parent.resolve() == self._path_of(0).parent.resolve()
+        return is_there and self._pattern.fullmatch(path.name) is not None
 
     def latest(self) -> Path | None:
         """The file that was written last, by this process or another; None where there is none."""

@@ -8,8 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from fastmlp.callbacks import Checkpoint
+from fastmlp.cli.own_files import check_replaced, is_checkpoint, is_csv_log, is_json_log
 from fastmlp.errors import OptionError
 
+# By option, what a log of that kind is.
+_LOGS = {"--log-csv": (is_csv_log, "a log"), "--log-json": (is_json_log, "a log")}
 # What every run leaves in the folder of --out.
 MODEL, HISTORY, RUN_FILE = OWN_FILES = ("model.safetensors", "history.json", "run.toml")
 
@@ -64,15 +68,20 @@ def check_writable(option: str, path: Path) -> None:
 
 
 def check_files(
-    written: Mapping[str, str | None], read: Mapping[str, Sequence[str]], folder: Path
+    written: Mapping[str, str | None],
+    read: Mapping[str, Sequence[str]],
+    folder: Path,
+    checkpoint: Checkpoint | None = None,
 ) -> None:
-    """Raise OptionError where a file cannot be written, or would replace another of this run.
+    """Raise OptionError where a file cannot be written, or would replace another: one of this run,
+    or one that is neither log nor checkpoint.
 
     Parameters
     ----------
     written : option to file, None where it is not given.
     read : option to files that are read.
     folder : where the model goes.
+    checkpoint : what saves beside it, under one name or several.
     """
     whose = {(folder / name).resolve(): f"a file of --out {folder}" for name in OWN_FILES}
     whose |= {Path(path).resolve(): option for option, paths in read.items() for path in paths}
@@ -88,3 +97,15 @@ def check_files(
                 "give it another name"
             )
         whose[path.resolve()] = f"that of {option}"
+        check_replaced(option, path, *_LOGS[option])
+    if checkpoint is None:
+        return
+    check_writable("--checkpoint", checkpoint.path)
+    for path, other in whose.items():
+        if checkpoint.may_write(path):
+            raise OptionError(
+                f"--checkpoint must be a file of its own, got {checkpoint.path}, which is {other}; "
+                "give it another name"
+            )
+    for path in checkpoint.files():
+        check_replaced("--checkpoint", path, is_checkpoint, "a checkpoint")

@@ -8,20 +8,20 @@ import click
 from click.core import ParameterSource
 
 from fastmlp.cli.options import optimizer_numbers
-from fastmlp.cli.run_file import read_run_file
+from fastmlp.cli.run_file import is_run_file, read_run_file
 from fastmlp.errors import OptionError
 
 
 def take_run_file(context: click.Context, param: click.Parameter, value: str) -> str:
     """The callback of DATA, which comes before the options: a run file has their defaults."""
-    if _is_run_file(value):
+    if is_run_file(value):
         context.default_map = read_run_file(value, context.command.params)
     return value
 
 
 def table_of(data_or_run: str, data: str | None) -> str:
     """The table to train on: DATA, or --data where DATA is a run file."""
-    if not _is_run_file(data_or_run):
+    if not is_run_file(data_or_run):
         if data is not None:
             raise OptionError(
                 f"--data is for the table of a run file, got it beside {data_or_run}; leave one out"
@@ -58,7 +58,3 @@ def left_out(context: click.Context, options: dict[str, Any]) -> dict[str, None]
             if context.get_parameter_source(name) is of_file:
                 names[name] = None
     return names
-
-
-def _is_run_file(data: str) -> bool:
-    return data.endswith(".toml")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from fastmlp.cli.files import HISTORY, MODEL, RUN_FILE, check_writable
-from fastmlp.cli.run_file import may_write_over, write_run_file
+from fastmlp.cli.run_file import is_run_file, may_write_over, write_run_file
 from fastmlp.errors import OptionError
 
 
@@ -20,12 +20,21 @@ class Record:
         self._also = None if save_config is None else Path(save_config)
 
     @property
+    def read(self) -> list[str]:
+        """The run file that the options came from, if any."""
+        data = self._context.params["data_or_run"]
+        return [data] if is_run_file(data) else []
+
+    @property
     def files(self) -> list[str]:
         """Where else than in the folder of the model a run file goes."""
         return [] if self._also is None else [str(self._also)]
 
-    def check(self, folder: Path, data: str) -> None:
-        """Raise OptionError where a file cannot be written, or somebody's own would be lost."""
+    def check(self, folder: Path, data: str, goes_on: bool = False) -> None:
+        """Raise OptionError where a file cannot be written, or somebody's own would be lost.
+
+        `goes_on`: with a training that may have been killed while it wrote its results.
+        """
         for name in (data, str(folder), *self._paths()):
             # Bytes of a name that are no UTF-8 come as halves of surrogate pairs.
             if any("\ud800" <= letter <= "\udfff" for letter in name):
@@ -39,7 +48,7 @@ class Record:
                 "run.toml of your own would be lost; give it another name or take another folder"
             )
         for name in (MODEL, HISTORY):
-            if not path.exists() and (folder / name).exists():
+            if not (goes_on or path.exists()) and (folder / name).exists():
                 raise OptionError(
                     f"--out must be a folder whose {name} fastmlp wrote, got {folder}, where one "
                     f"without a run.toml beside it would be lost; give it another name or take "

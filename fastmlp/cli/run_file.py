@@ -22,6 +22,7 @@ from fastmlp.checks import shown, suggestion
 from fastmlp.cli.kinds import Call, CallKind, EachKind, WeightsKind, as_plain
 from fastmlp.errors import OptionError
 from fastmlp.tables.bundled import BUNDLED
+from fastmlp.whole_files import write_text
 
 # A run file that begins so was written here, and may be written again.
 _HEADING = "# Written by fastmlp "
@@ -69,6 +70,11 @@ def read_run_file(path: str, params: Sequence[click.Parameter]) -> dict[str, Any
     return values
 
 
+def is_run_file(data: str) -> bool:
+    """Whether DATA is a run file."""
+    return data.endswith(".toml")
+
+
 def write_run_file(path: Path, params: Sequence[click.Parameter], values: dict[str, Any]) -> None:
     """Write `values` of `params` as a run file; those that are None stay out."""
     given: dict[str, Any] = {}
@@ -78,7 +84,7 @@ def write_run_file(path: Path, params: Sequence[click.Parameter], values: dict[s
             continue
         given[_key(param)] = _for_file(param, value, path)
     heading = f"{_HEADING}{__version__}; 'fastmlp train FILE' repeats the run.\n"
-    path.write_text(heading + tomli_w.dumps(given), encoding="utf-8")
+    write_text(path, heading + tomli_w.dumps(given))
 
 
 def may_write_over(path: Path) -> bool:

@@ -44,10 +44,12 @@ class Summary(Callback):
         seed: int,
         others: dict[str, int],
         device: str,
+        resumed: Path | None,
     ) -> None:
         """What to say first: what was understood of the data and the options.
 
-        `others`: rows of the tables that are evaluated beside; `device`: as the user named it.
+        `others`: rows of the tables that are evaluated beside; `device`: as the user named it;
+        `resumed`: the file of a training that is gone on with.
         """
         network, split = self._network, self._split
         sizes = {
@@ -77,6 +79,8 @@ class Summary(Callback):
             reason = devices.choose(network.n_parameters, network.dtype)[1]
         if device != devices.CPU:
             text += f"\ndevice   {network.device}{': ' if reason else ''}{reason}"
+        if resumed is not None:
+            text += f"\nresume   {resumed}"
         values = {
             "data": self._table.name,
             "rows": sizes,
@@ -97,6 +101,7 @@ class Summary(Callback):
             "seed": seed,
             "device": network.device,
             "device_reason": reason,
+            "resumed": None if resumed is None else str(resumed),
         }
         self._begin = text, values
 

@@ -53,7 +53,10 @@ class TrainOptions:
     log_json: str | None
     checkpoint: str | None
     checkpoint_every: int | None
+    checkpoint_seconds: float | None
+    checkpoint_keep: int | None
     checkpoint_best: bool
+    resume: bool
     progress: bool
 
     @classmethod

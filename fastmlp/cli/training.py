@@ -45,9 +45,10 @@ from fastmlp.spec.losses import Loss
 from fastmlp.spec.network import NETWORK_SETTINGS
 from fastmlp.training.options import FIT_SETTINGS
 from fastmlp.training.scoring import Metric
+from fastmlp.whole_files import write_text
 
 _INTERRUPTED = 130
-_WRITTEN = {"--log-csv": "log_csv", "--log-json": "log_json", "--checkpoint": "checkpoint"}
+_WRITTEN = {"--log-csv": "log_csv", "--log-json": "log_json"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ class TrainCommand:
         options, job = self._options, self._decide()
         table, network = job.table, job.network
         folder = until_end.enter_context(writable_folder(options.out or f"runs/{table.name}"))
-        self._check_written(folder)
+        resumed = job.watch.resumed
+        self._check_written(folder, job.watch)
         train, validation, test = table.parts(folder, network.dtype)
         parts = job.others.parts(table, folder, network.dtype)
         if len(validation.y):
@@ -98,6 +100,7 @@ class TrainCommand:
             options.network["seed"],
             job.others.sizes,
             options.network["device"],
+            resumed,
         )
         history = self._fit(job, train, parts, summary)
         self._write(job, folder, test, history, summary)
@@ -161,19 +164,21 @@ class TrainCommand:
             return given
         return n_rows if isinstance(optimizer, LBFGS) else default_batch_size(n_rows)
 
-    def _check_written(self, folder: Path) -> None:
+    def _check_written(self, folder: Path, watch: Watch) -> None:
         """Refuse to write over what is read, and files that cannot be written."""
         options = self._options
-        self._record.check(folder, self._data)
+        self._record.check(folder, self._data, goes_on=watch.resumed is not None)
         check_files(
             {name: getattr(options, key) for name, key in _WRITTEN.items()},
             {
                 "DATA": [self._data],
+                "the run file": self._record.read,
                 "that of --eval": options.eval_files,
                 "that of --functions": [options.functions] if options.functions else [],
                 "that of --save-config": self._record.files,
             },
             folder,
+            watch.checkpoint,
         )
 
     def _fit(
@@ -191,6 +196,8 @@ class TrainCommand:
                 metrics=job.metrics if job.metrics and parts else None,
                 # The summary comes last: what refuses has done so before it.
                 callbacks=[*job.watch.callbacks, summary],
+                checkpoint=job.watch.checkpoint,
+                resume=options.resume,
                 sample_weight=train.weights,
                 class_weight=job.class_weight,
                 schedule=job.schedule,
@@ -208,7 +215,7 @@ class TrainCommand:
         path = results.write(MODEL, network.save)
         score = held_out_score(network, job.table.preparation, test, job.metrics)
         text = json.dumps(history.to_dict() | ({"test": score} if score else {})) + "\n"
-        results.write(HISTORY, lambda file: file.write_text(text))
+        results.write(HISTORY, lambda file: write_text(file, text))
         watched = job.watch.in_force()
         settings = {
             "data": self._data,

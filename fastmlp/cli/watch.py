@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from fastmlp.callbacks import Callback, Checkpoint, CSVLog, EarlyStopping, JSONLinesLog
-from fastmlp.checks import integer, name_among
+from fastmlp.checks import integer, name_among, real
 from fastmlp.cli.defaults import PATIENCE
 from fastmlp.cli.train_options import TrainOptions
 from fastmlp.errors import OptionError
@@ -18,6 +19,8 @@ from fastmlp.training.metrics import Scoring
 from fastmlp.training.scoring import Metric, as_metrics
 
 _VAL_LOSS = "val_loss"
+# In a folder that --checkpoint names.
+_ONE_FILE, _MANY_FILES = "checkpoint.safetensors", "checkpoint-{epoch:06d}.safetensors"
 
 
 class Watch:
@@ -29,7 +32,6 @@ class Watch:
     def __init__(self, options: TrainOptions) -> None:
         self.monitor = options.monitor or _VAL_LOSS
         self.stopping: EarlyStopping | None = None
-        self.checkpoint: Checkpoint | None = None
         if options.val_fraction or options.monitor:
             self.stopping = EarlyStopping(
                 self.monitor,
@@ -43,36 +45,79 @@ class Watch:
                         f"--{name} needs a validation part to watch, got --val-fraction 0; leave "
                         "one out, or say with --monitor what to watch"
                     )
-        if options.checkpoint is not None:
-            every = 1 if options.checkpoint_every is None else options.checkpoint_every
-            self.checkpoint = Checkpoint(
-                options.checkpoint,
-                monitor=self.monitor,
-                save_best_only=options.checkpoint_best,
-                every_n_epochs=integer("--checkpoint-every", every, 1),
-            )
-        elif options.checkpoint_every is not None or options.checkpoint_best:
-            name = "best" if options.checkpoint_every is None else "every"
-            raise OptionError(
-                f"--checkpoint-{name} needs a file to write, got no --checkpoint; give it too"
-            )
+        self._resume = options.resume
+        self.checkpoint = _checkpoint(options, self.monitor)
         logs: Sequence[Callback | None] = (
             self.stopping,
-            self.checkpoint,
             CSVLog(options.log_csv) if options.log_csv is not None else None,
             JSONLinesLog(options.log_json) if options.log_json is not None else None,
         )
         self.callbacks = [callback for callback in logs if callback is not None]
 
+    @property
+    def resumed(self) -> Path | None:
+        """The file of a training that is gone on with, if any."""
+        return self.checkpoint.latest() if self.checkpoint is not None and self._resume else None
+
     def in_force(self) -> dict[str, Any]:
         """Values of the options, as a run file repeats them."""
         stopping, checkpoint = self.stopping, self.checkpoint
+        by_epochs = checkpoint is not None and checkpoint.every_s is None
         return {
             "monitor": None if stopping is None else self.monitor,
             "patience": None if stopping is None else stopping.patience,
             "min_delta": None if stopping is None else stopping.min_delta,
-            "checkpoint_every": None if checkpoint is None else checkpoint.every_n_epochs,
+            "checkpoint_every": checkpoint.every_n_epochs if checkpoint and by_epochs else None,
         }
+
+
+def _checkpoint(options: TrainOptions, monitor: str) -> Checkpoint | None:
+    """That of --checkpoint; OptionError for options about one that is not there, or at odds."""
+    every, every_s, keep = (
+        options.checkpoint_every,
+        options.checkpoint_seconds,
+        options.checkpoint_keep,
+    )
+    if options.checkpoint is None:
+        about = {
+            "--checkpoint-every": every is not None,
+            "--checkpoint-seconds": every_s is not None,
+            "--checkpoint-keep": keep is not None,
+            "--checkpoint-best": options.checkpoint_best,
+        }
+        for name in (name for name, is_given in about.items() if is_given):
+            raise OptionError(f"{name} needs a file to write, got no --checkpoint; give it too")
+        if options.resume:
+            raise OptionError(
+                "--resume needs a file to go on from, got no --checkpoint; give it too"
+            )
+        return None
+    if every_s is not None:
+        real("--checkpoint-seconds", every_s, 0.0, low_open=True)
+        for name, is_given in (("every", every is not None), ("best", options.checkpoint_best)):
+            if is_given:
+                raise OptionError(
+                    f"--checkpoint-seconds saves in mid-epoch and --checkpoint-{name} after an "
+                    "epoch, got both; leave one of them out"
+                )
+    path = options.checkpoint
+    if Path(path).is_dir():
+        path = str(Path(path, _ONE_FILE if keep is None else _MANY_FILES))
+    if keep is not None:
+        integer("--checkpoint-keep", keep, 1)
+        if "{epoch" not in path:
+            raise OptionError(
+                f"--checkpoint-keep needs {{epoch}} in the name of --checkpoint, got {path}; name "
+                "them for example run-{epoch:03d}.safetensors"
+            )
+    return Checkpoint(
+        path,
+        monitor=monitor,
+        save_best_only=options.checkpoint_best,
+        every_n_epochs=1 if every is None else integer("--checkpoint-every", every, 1),
+        every_s=every_s,
+        keep=keep,
+    )
 
 
 def check_watched(

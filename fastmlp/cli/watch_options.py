@@ -54,13 +54,34 @@ _OPTIONS = (
         "--checkpoint",
         type=click.Path(),
         metavar="FILE",
-        help="Save the model here while it trains; {epoch} in the name keeps every file.",
+        help="Save the model, and where its training stands, here while it trains; {epoch} in the "
+        "name keeps every file. Of a folder, checkpoint.safetensors in it.",
+    ),
+    click.option(
+        "--resume/--no-resume",
+        default=False,
+        show_default=True,
+        help="Go on where the newest file of --checkpoint stands, or begin where there is none: "
+        "the end is that of a training that was never interrupted.",
     ),
     click.option(
         "--checkpoint-every",
         type=int,
         metavar="N",
         help="Save a checkpoint after every N epochs.  [default: 1]",
+    ),
+    click.option(
+        "--checkpoint-seconds",
+        type=float,
+        metavar="SECONDS",
+        help="Save a checkpoint after so many seconds instead, also in mid-epoch.",
+    ),
+    click.option(
+        "--checkpoint-keep",
+        type=int,
+        metavar="N",
+        help="Keep the newest N checkpoints, with {epoch} in their name or in a folder.  "
+        "[default: all]",
     ),
     click.option(
         "--checkpoint-best/--no-checkpoint-best",

@@ -113,10 +113,11 @@ class Fit:
         """
         model, data = self.model, self.data
         trainer = self._trainer()
-        trainer.prepare()
         resumed = self.resumed
         if resumed is not None:
             resumed.check(trainer, model)
+        trainer.prepare()
+        if resumed is not None:
             resumed.carry_to(trainer, model)
         # Nothing refuses from here on.
         model.classes_, model.history_ = data.classes, trainer.history

@@ -18,6 +18,8 @@ from fastmlp.data.inputs import Dataset
 from fastmlp.errors import OptionError, OptionTypeError
 from fastmlp.tensor_file import TYPES
 
+# What to do where a fit cannot go on.
+REMEDY = "pass what was passed then, or leave resume out and train on"
 # Arrays up to this size are looked at whole; of larger ones blocks of rows from end to end.
 _WHOLE_BYTES, _N_BLOCKS, _BLOCK_BYTES = 64 * 2**20, 256, 64 * 1024
 

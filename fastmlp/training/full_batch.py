@@ -15,7 +15,7 @@ from fastmlp.layout.parameters import Parameters
 from fastmlp.optim import LBFGS
 from fastmlp.schedules import Constant
 from fastmlp.spec.layers import kinds_of
-from fastmlp.training.fit_state import Told
+from fastmlp.training.fit_state import FitState, Told
 from fastmlp.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -110,12 +110,11 @@ class FullBatch(Trainer):
         if options.schedule != Constant():
             raise _refusal("schedule=None, as it has no learning rate", "a schedule")
         if options.resume:
-            raise OptionError(
-                "resume goes on with fits in minibatches, got optimizer LBFGS, whose state SciPy "
-                "keeps to itself; load the file with fastmlp.Network.load and train on, which "
-                "begins a new fit from its weights"
-            )
+            raise _no_resume()
         super().prepare()
+
+    def check_state(self, state: FitState) -> None:
+        raise _no_resume()
 
     def _train(self) -> Exception | None:
         from scipy.optimize import minimize
@@ -203,6 +202,14 @@ class FullBatch(Trainer):
         if stop:
             raise _EndedError
         self._since_s = time.perf_counter()
+
+
+def _no_resume() -> OptionError:
+    return OptionError(
+        "resume goes on with fits in minibatches, got optimizer LBFGS, whose state SciPy keeps to "
+        "itself; load the file with fastmlp.Network.load and train on, which begins a new fit from "
+        "its weights"
+    )
 
 
 def _refusal(wanted: str, got: str) -> OptionError:

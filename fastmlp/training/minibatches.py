@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp.data.shuffle import Blocks, chosen, name_of
+from fastmlp.data.mapped import is_mapped
+from fastmlp.data.shuffle import AUTO, Blocks, chosen, name_of
 from fastmlp.errors import GradientFlowWarning, OptionError, TrainingDivergedError
 from fastmlp.interrupts import held_back
 from fastmlp.schedules.base import Schedule, learning_rates
 from fastmlp.schedules.plateau import ReduceOnPlateau
 from fastmlp.spec.layers import kinds_of, of_any_rows
 from fastmlp.training.epochs import EpochLoop, LoopState, Piece, Policy
-from fastmlp.training.fit_state import FitState, Told, described
+from fastmlp.training.fit_state import REMEDY, FitState, Told, check_same, described
 from fastmlp.training.gradient_flow import gradient_trouble
 from fastmlp.training.trainer import Trainer
 
@@ -93,6 +94,10 @@ class Minibatches(Trainer, Policy):
 
     def check_state(self, state: FitState) -> None:
         super().check_state(state)
+        then = state.values.get("shuffle")
+        if then not in map(described, self._possible_shuffles()):
+            now = chosen(self._options.shuffle, self._data.X, self.batch_size)
+            check_same({"shuffle": then}, {"shuffle": described(now)}, "settings", REMEDY)
         seen, n_sums = state.get("loop").get("seen"), self._engine.n_sums
         if seen is not None and (seen.shape != (n_sums,) or seen.dtype != np.float64):
             raise OptionError(
@@ -101,16 +106,18 @@ class Minibatches(Trainer, Policy):
                 "file that was written after an epoch, or on such a device"
             )
 
+    def _possible_shuffles(self) -> list[bool | Blocks]:
+        """What the setting may mean: "auto" looks at the memory that is free."""
+        X, shuffle = self._data.X, self._options.shuffle
+        if shuffle == AUTO and self.batch_size < len(X) and is_mapped(X):
+            return [True, Blocks.of(X)]
+        return [chosen(shuffle, X, self.batch_size)]
+
     def go_on(self, state: FitState, history: dict[str, Any]) -> None:
         if self._plateau is not None:
             self._plateau.set_state(state.get("schedule"))
-        # What "auto" chose may depend on the memory that was free.
-        possible: list[bool | Blocks] = [True, False, Blocks.of(self._data.X)]
-        found = [how for how in possible if described(how) == state.values["shuffle"]]
-        if not found:
-            raise ValueError(f"a shuffle of {state.values['shuffle']}")
-        saved = state.get("loop")
-        self._loop.shuffle = found[0]
+        saved, then = state.get("loop"), state.values["shuffle"]
+        self._loop.shuffle = next(h for h in self._possible_shuffles() if described(h) == then)
         self._loop.go_on_from(
             LoopState(self._counters, saved["done"], saved["step"], saved.get("seen"))
         )

@@ -30,7 +30,7 @@ from fastmlp.history import History
 from fastmlp.interrupts import held_back
 from fastmlp.training import metrics
 from fastmlp.training.counters import Counters
-from fastmlp.training.fit_state import FitState, Told, check_same, described, of_data
+from fastmlp.training.fit_state import REMEDY, FitState, Told, check_same, described, of_data
 from fastmlp.training.options import FitOptions
 from fastmlp.training.progress import Display
 
@@ -196,12 +196,12 @@ class Trainer:
 
     def check_state(self, state: FitState) -> None:
         """Raise OptionError where `state` is of another fit than this, with the difference."""
-        remedy = "pass what was passed then, or leave resume out and train on"
-        check_same(state.values["settings"], self._settings(), "settings", remedy)
-        check_same(state.values["data"], self._fingerprints(), "data", remedy)
+        check_same(state.values["settings"], self._settings(), "settings", REMEDY)
+        check_same(state.values["data"], self._fingerprints(), "data", REMEDY)
 
     def go_on(self, state: FitState, history: dict[str, Any]) -> None:
-        """After `prepare`, of a network that is as it was then: go on from where `state` stands.
+        """Go on from where `state` stands: after `check_state` and `prepare`, and of a network that
+        is as it was then.
 
         `history`: of then, as `History.to_dict` has it. Raises ValueError, KeyError or TypeError
         for a state that no fit had. Callbacks get theirs after it.
@@ -230,7 +230,6 @@ class Trainer:
             "epochs": options.epochs,
             "batch_size": self.batch_size,
             "schedule": options.schedule,
-            "shuffle": options.shuffle,
             "series": self._run.names,
             "callbacks": callbacks,
         }

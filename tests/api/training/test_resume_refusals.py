@@ -52,7 +52,7 @@ def changed(array, *places):
         ({"metrics": ["f1_macro"]}, "another series[5]: 'eval0_accuracy' then, 'eval0_f1_macro'"),
         ({"epochs": 5}, "another epochs: 4 then, 5 now"),
         ({"batch_size": 21}, "another batch_size: 20 then, 21 now"),
-        ({"shuffle": False}, "another shuffle: 'auto' then, False now"),
+        ({"shuffle": False}, "another shuffle: True then, False now"),
         ({"schedule": schedules.Cosine()}, "another schedule.name: 'Constant' then, 'Cosine' now"),
         ({"schedule": lambda step, n: 1.0}, "another schedule: {'name': 'Constant'} then, "),
         ({"optimizer": optim.Adam(0.002)}, "another optimizer.lr: 0.001 then, 0.002 now"),
@@ -153,8 +153,6 @@ def test_another_version(path):
         lambda content: content.fit.values["loop"].update(done=5),
         lambda content: content.fit.values["loop"].update(step=1),
         lambda content: content.fit.values["loop"].update(done=0, step=5),
-        lambda content: content.fit.values.update(shuffle={"name": "Blocks", "block_bits": 60,
-                                                           "window_rows": 1}),
         lambda content: content.fit.values.pop("loop"),
         lambda content: content.fit.values["told"].update(stopped_by="nobody"),
         lambda content: content.fit.values["callback0"].pop("n_waited"),
@@ -220,3 +218,12 @@ def test_states_that_no_file_holds(tmp_path, state):
         counting.get_state = lambda run: None
     with pytest.raises(errors.OptionTypeError, match="get_state of Counting must give"):
         network().fit(ROWS, CLASSES, callbacks=[counting], checkpoint=Checkpoint(tmp_path / "fit"))
+
+
+def test_a_shuffle_that_no_setting_means(path):
+    """Numbers of blocks come from the table, never from a file."""
+    content = read_model(path)
+    content.fit.values["shuffle"] = {"name": "Blocks", "block_bits": 60, "window_rows": 1}
+    write_model(path, content)
+    with pytest.raises(errors.OptionError, match="another shuffle: "):
+        network().fit(ROWS, CLASSES, resume=path, callbacks=before(), **BEFORE)

@@ -1,0 +1,230 @@
+"""``fastmlp train --resume``: a command that is killed and repeated ends as one that was not."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastmlp
+from tests.conftest import LONG, ROOT
+
+N_KILLS = 100 if LONG else 2
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def table():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 6))
+    y = np.where(X[:, 0] * X[:, 1] + X[:, 2] > 0, "yes", "no")
+    kind = rng.choice(["a", "b", "c"], 3000)
+    lines = [
+        ",".join([*map(repr, row.tolist()), k, t]) for row, k, t in zip(X, kind, y, strict=True)
+    ]
+    Path("t.csv").write_text("a,b,c,d,e,f,kind,y\n" + "\n".join(lines) + "\n")
+
+
+OPTIONS = (
+    *("train", "t.csv", "--target", "y", "--out", "m", "--json", "--epochs", "60"),
+    *("--hidden", "64,64", "--dropout", "0.1", "--schedule", "cosine", "--patience", "8"),
+    *("--ema", "0.9", "--metric", "accuracy", "--log-csv", "l.csv", "--log-json", "l.jsonl"),
+    *("--checkpoint", "c.st", "--resume"),
+)
+
+
+def without_times(folder):
+    """All that a command leaves, times apart."""
+    history = json.loads((folder / "m" / "history.json").read_text())
+    lines = [line.split(",") for line in (folder / "l.csv").read_text().splitlines()]
+    at = lines[0].index("seconds")
+    logs = [json.loads(line) for line in (folder / "l.jsonl").read_text().splitlines()]
+    for record in (history, *logs):
+        del record["seconds"]
+    return (
+        (folder / "m" / "model.safetensors").read_bytes(),
+        (folder / "m" / "run.toml").read_text(),
+        repr(history),
+        [line[:at] + line[at + 1 :] for line in lines],
+        repr(logs),
+    )
+
+
+def start(folder):
+    return subprocess.Popen(
+        [sys.executable, "-m", "fastmlp", *OPTIONS],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+def folder_of(name):
+    folder = Path(name)
+    folder.mkdir()
+    (folder / "t.csv").write_bytes(Path("t.csv").read_bytes())
+    return folder
+
+
+def test_a_killed_command_ends_with_the_same_bits(table, record_property):
+    whole = folder_of("whole")
+    process = start(whole)
+    assert json.loads(process.stdout.readline())["resumed"] is None
+    began_s = time.perf_counter()
+    process.communicate()
+    lasts_s = time.perf_counter() - began_s
+    expected = without_times(whole)
+    draw, n_killed, n_runs = random.Random(5), 0, 0
+    while n_killed < N_KILLS:
+        folder = folder_of(str(n_runs))
+        n_runs += 1
+        for _ in range(3):
+            process = start(folder)
+            if not process.stdout.readline():
+                raise AssertionError(process.communicate()[1])
+            time.sleep(draw.uniform(0.0, 0.7 * lasts_s))
+            n_killed += process.poll() is None
+            process.kill()
+            process.communicate()
+            if n_killed >= N_KILLS:
+                break
+        process = start(folder)
+        said, error = process.communicate()
+        assert process.returncode == 0, error
+        assert json.loads(said.splitlines()[0])["resumed"] in (None, "c.st")
+        assert without_times(folder) == expected
+        again = start(folder)  # which trains no more
+        said, _ = again.communicate()
+        assert [json.loads(line)["event"] for line in said.splitlines()] == ["begin", "end"]
+        assert without_times(folder) == expected
+    record_property("kills of fastmlp train", n_killed)
+
+
+SHORT = ["train", "iris", "--epochs", "3", "--out", "m", "--json"]
+
+
+def test_files_in_a_folder(run):
+    Path("c").mkdir()
+    code, _, err = run(*SHORT, "--checkpoint", "c", "--resume")
+    assert code == 0, err
+    assert [path.name for path in Path("c").iterdir()] == ["checkpoint.safetensors"]
+    code, _, err = run(*SHORT, "--checkpoint", "c", "--checkpoint-keep", "2")
+    assert code == 0, err
+    names = sorted(path.name for path in Path("c").iterdir())
+    assert names[1:] == ["checkpoint-000002.safetensors", "checkpoint-000003.safetensors"] or (
+        names[:2] == ["checkpoint-000002.safetensors", "checkpoint-000003.safetensors"]
+    )
+    text = Path("m/run.toml").read_text()
+    assert 'checkpoint = "../c"' in text
+    assert "checkpoint_keep = 2" in text or "checkpoint-keep = 2" in text
+
+
+def test_a_run_file_repeats_it(run):
+    options = ["--checkpoint", "c.st", "--checkpoint-seconds", "0.001", "--resume"]
+    code, _, err = run(*SHORT, *options)
+    assert code == 0, err
+    text = Path("m/run.toml").read_text()
+    assert "resume = true" in text
+    first = Path("m/model.safetensors").read_bytes()
+    code, said, err = run("train", "m/run.toml", "--json")
+    assert code == 0, err
+    assert json.loads(said.splitlines()[0])["resumed"] == "c.st"
+    assert Path("m/model.safetensors").read_bytes() == first
+    code, said, err = run("train", "m/run.toml", "--json", "--no-resume")
+    assert code == 0, err
+    assert len(said.splitlines()) == 5
+    assert Path("m/model.safetensors").read_bytes() == first
+
+
+def test_other_settings_are_refused(run):
+    run(*SHORT, "--checkpoint", "c.st", "--log-csv", "l.csv")
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    for more, words in (
+        (["--lr", "0.5"], "another optimizer.lr: 0.001 then, 0.5 now"),
+        (["--patience", "3"], "another callbacks[0].patience: 20 then, 3 now"),
+        (["--seed", "4"], "another network.seed: 0 then, 4 now"),
+        (["--test-fraction", "0.3"], "another "),
+    ):
+        code, said, err = run(
+            *SHORT, *more, "--checkpoint", "c.st", "--log-csv", "l.csv", "--resume"
+        )
+        assert (code, said) == (2, ""), more
+        assert words in err
+        assert err.count("\n") == 1
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--resume", "--resume needs a file to go on from, got no --checkpoint"),
+        ("--checkpoint-seconds 5", "--checkpoint-seconds needs a file to write, got no"),
+        ("--checkpoint-keep 5", "--checkpoint-keep needs a file to write, got no"),
+        ("--checkpoint c --checkpoint-seconds 0", "--checkpoint-seconds must be > 0"),
+        ("--checkpoint c{epoch} --checkpoint-keep 0", "--checkpoint-keep must be >= 1, got 0"),
+        ("--checkpoint c --checkpoint-keep 2", "needs {epoch} in the name of --checkpoint, got c"),
+        ("--checkpoint c --checkpoint-seconds 2 --checkpoint-best", "--checkpoint-best after an"),
+        ("--checkpoint c --checkpoint-seconds 2 --checkpoint-every 3", "--checkpoint-every after"),
+        ("--checkpoint c --resume --optimizer lbfgs", "LBFGS, whose state SciPy keeps to itself"),
+        ("--checkpoint plain --resume", "--checkpoint must be a new file or a checkpoint that"),
+        ("--checkpoint text", "--checkpoint must be a new file or a checkpoint that fastmlp wrote"),
+        ("--checkpoint t{epoch}", "--checkpoint must be a new file or a checkpoint that fastmlp"),
+        ("--checkpoint m/model{epoch}", None),
+        (
+            "--checkpoint l{epoch}.csv --log-csv l3.csv",
+            "got l{epoch}.csv, which is that of",
+        ),
+        ("--log-csv text", "--log-csv must be a new file or a log that fastmlp wrote, got text"),
+        (
+            "--log-json plain",
+            "--log-json must be a new file or a log that fastmlp wrote, got",
+        ),
+    ],
+)
+def test_what_is_refused(run, options, words):
+    fastmlp.Network([4, 3]).save("plain")
+    Path("text").write_text("mine")
+    Path("t7").write_text("mine")
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    code, said, err = run("train", "iris", "--out", "m", *options.split(), "--epochs", "1")
+    if words is None:
+        assert code == 0, err
+        return
+    assert (code, said) == (2, "")
+    assert words in err
+    assert err.count("\n") == 1
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("key", ["checkpoint", "log_csv", "log_json"])
+@pytest.mark.parametrize("name", ["run.toml", "t.csv", "late.csv", "own.py", "notes"])
+def test_a_run_file_overwrites_nothing(run, table, key, name):
+    """Neither itself nor what the training reads, nor anything else that is no log of ours."""
+    Path("late.csv").write_bytes(Path("t.csv").read_bytes())
+    Path("own.py").write_text("# nothing\n")
+    Path("notes").write_text("mine")
+    text = f"""
+        data = "t.csv"
+        target = "y"
+        epochs = 1
+        out = "m"
+        eval = ["late.csv"]
+        functions = "own.py"
+        {key} = "{name}"
+    """
+    Path("run.toml").write_text("\n".join(map(str.strip, text.splitlines())))
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    code, said, err = run("train", "run.toml")
+    assert (code, said) == (2, "")
+    assert f"--{key.replace('_', '-')} must be a" in err
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
