@@ -27,9 +27,9 @@ class History:
         eval0_loss, eval1_loss and so on, or have their own names. An epoch that was cut short
         (Ctrl-C, max_time_s) holds nan.
     stopped_by : str or None
-        "epochs", "early_stopping", "callback", "max_time" or "interrupt"; of LBFGS also
-        "tolerance", at a minimum, or "line_search", which found no better point; "diverged" or
-        "error" where fit raised; None while it runs.
+        "epochs", "early_stopping", "callback", "max_time" or "interrupt", which is Ctrl-C, SIGTERM
+        or SIGHUP; of LBFGS also "tolerance", at a minimum, or "line_search", which found no better
+        point; "diverged" or "error" where fit raised; None while it runs.
     best_epoch : int or None
         The epoch whose weights EarlyStopping kept.
     shuffle : str or None

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fastmlp.interrupts import held_back, let_through
+
 fcntl: Any
 try:
     import fcntl
@@ -48,21 +50,24 @@ def replaced(path: Path) -> Iterator[Path]:
     # The umask acts on a new file. One that is replaced may be private: so is this one then, from
     # its first byte on.
     old_mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
-    handle, unfinished = _created(target, 0o666 if old_mode is None else 0o600)
-    try:
+    # Ctrl-C waits wherever it would leave a file or a descriptor behind.
+    with held_back():
+        handle, unfinished = _created(target, 0o666 if old_mode is None else 0o600)
         try:
-            if old_mode is not None:
-                os.fchmod(handle, old_mode)
-            yield unfinished
-            os.fsync(handle)
-            # Under its lock: another writer would take it for one of a dead process.
-            os.replace(unfinished, target)
-        finally:
-            os.close(handle)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise
+            try:
+                with let_through():
+                    if old_mode is not None:
+                        os.fchmod(handle, old_mode)
+                    yield unfinished
+                    os.fsync(handle)
+                # Under its lock: another writer would take it for one of a dead process.
+                os.replace(unfinished, target)
+            finally:
+                os.close(handle)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise
     _sync_folder(target.parent)
 
 

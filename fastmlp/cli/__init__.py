@@ -1,7 +1,7 @@
 """The command line: ``fastmlp train``, ``predict``, ``warmup`` and ``doctor``.
 
-Exit codes: 0 done, 1 the training or the machine failed, 2 bad input, 130 ended by Ctrl-C. Bad
-input is said in one sentence on stderr.
+Exit codes: 0 done, 1 the training or the machine failed, 2 bad input, 130 ended by Ctrl-C, 143 by
+SIGTERM, 129 by SIGHUP. Bad input is said in one sentence on stderr.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import click
 
 from fastmlp import __version__
 from fastmlp.cli.doctor import doctor
+from fastmlp.cli.ending import exit_code, interrupt_name
 from fastmlp.cli.predict import predict
 from fastmlp.cli.train import train
 from fastmlp.cli.warmup import warmup
 from fastmlp.errors import FastmlpError, TrainingDivergedError
+from fastmlp.interrupts import ending_by_signals
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
@@ -36,7 +38,9 @@ commands.add_command(warmup)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line on `arguments` (default: those of the process); raises SystemExit."""
-    sys.exit(_run(arguments))
+    with ending_by_signals():
+        code = _run(arguments)
+    sys.exit(code)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -54,7 +58,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except MemoryError:
         return _fail(1, "there is not enough memory for these data and this network")
     except (click.Abort, KeyboardInterrupt):
-        return _fail(130, "stopped by Ctrl-C")
+        return _fail(exit_code(), f"stopped by {interrupt_name()}")
     except OSError as error:
         return _fail(1, str(error))
     return code or 0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmlp.callbacks import Callback, Run
+from fastmlp.cli.ending import interrupt_name
 from fastmlp.cli.output import Output, command_line, program
 from fastmlp.cli.training_table import TrainingTable
 from fastmlp.history import History
@@ -169,7 +170,8 @@ class Summary(Callback):
             "tolerance": f"after {n_epochs} epochs, at a minimum",
             "line_search": f"after {n_epochs} epochs, no better point was found",
             "max_time": f"by --max-time in epoch {n_epochs}",
-            "interrupt": f"by Ctrl-C in epoch {n_epochs}, the network is saved as it stands",
+            "interrupt": f"by {interrupt_name()} in epoch {n_epochs}, the network is saved as it "
+            "stands",
         }[str(history.stopped_by)]
 
     def _no_better(self) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastmlp.cli.columns import wishes_of
 from fastmlp.cli.defaults import can_be_shifted, default_batch_size, default_l2, start_at_constant
+from fastmlp.cli.ending import exit_code, recorded
 from fastmlp.cli.eval_tables import VALIDATION, EvalTables
 from fastmlp.cli.files import HISTORY, MODEL, RUN_FILE, check_files, check_room, writable_folder
 from fastmlp.cli.held_out import check_scores, held_out_score
@@ -35,6 +36,7 @@ from fastmlp.cli.training_table import Part, TrainingTable
 from fastmlp.cli.watch import Watch, check_watched, metrics_for
 from fastmlp.errors import OptionError, TableError, TrainingInterruptedWarning
 from fastmlp.history import History
+from fastmlp.interrupts import Terminated
 from fastmlp.model.network import Network
 from fastmlp.optim import LBFGS, Optimizer
 from fastmlp.optim.base import OPTIMIZER_SETTINGS
@@ -47,7 +49,6 @@ from fastmlp.training.options import FIT_SETTINGS
 from fastmlp.training.scoring import Metric
 from fastmlp.whole_files import write_text
 
-_INTERRUPTED = 130
 _WRITTEN = {"--log-csv": "log_csv", "--log-json": "log_json"}
 
 
@@ -102,9 +103,12 @@ class TrainCommand:
             options.network["device"],
             resumed,
         )
-        history = self._fit(job, train, parts, summary)
+        try:
+            history = self._fit(job, train, parts, summary)
+        except Terminated as signalled:
+            history = recorded(network, signalled)
         self._write(job, folder, test, history, summary)
-        return _INTERRUPTED if history.stopped_by == "interrupt" else 0
+        return exit_code() if history.stopped_by == "interrupt" else 0
 
     def _decide(self) -> _Training:
         """Read the table, and settle all of the training that does not need a folder."""

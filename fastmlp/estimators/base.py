@@ -20,6 +20,7 @@ from fastmlp.estimators.eval_sets import EvalSets
 from fastmlp.estimators.hooks import SklearnClassifier
 from fastmlp.estimators.sklearn_callbacks import SklearnCallbacks
 from fastmlp.estimators.stochastic import Stochastic
+from fastmlp.interrupts import ending_by_signals
 
 # A sparse X is trained on as a dense one where that takes no more of the free memory.
 _DENSE_SHARE = 0.5
@@ -92,17 +93,19 @@ class EngineMLP(NetworkBehind):
             counted = network.n_epochs_, network.n_steps_
         solver = self.solver
         try:
-            # Scikit-learn's `_fit` knows two solvers with steps by name; all of ours have steps.
-            self.solver = "lbfgs" if self._is_lbfgs else "adam"
-            self._true_solver = solver
-            self._sklearn_callbacks = (
-                None if incremental else SklearnCallbacks(self, X, y, sample_weight)
-            )
-            super()._fit(X, y, sample_weight, incremental)
-            if self._sklearn_callbacks is not None:
-                self._sklearn_callbacks.end()
-                if self._network is not None:
-                    self._network.engine.release()  # many estimators may be kept
+            with ending_by_signals():
+                # Scikit-learn's `_fit` knows two solvers with steps by name; all of ours have
+                # steps.
+                self.solver = "lbfgs" if self._is_lbfgs else "adam"
+                self._true_solver = solver
+                self._sklearn_callbacks = (
+                    None if incremental else SklearnCallbacks(self, X, y, sample_weight)
+                )
+                super()._fit(X, y, sample_weight, incremental)
+                if self._sklearn_callbacks is not None:
+                    self._sklearn_callbacks.end()
+                    if self._network is not None:
+                        self._network.engine.release()  # many estimators may be kept
         except Exception:
             self.__dict__.clear()
             self.__dict__.update(before)

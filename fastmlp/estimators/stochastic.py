@@ -21,6 +21,7 @@ from fastmlp import schedules
 from fastmlp.estimators import settings
 from fastmlp.estimators.eval_sets import EvalSet
 from fastmlp.estimators.listeners import Listeners
+from fastmlp.interrupts import held_back, let_through
 from fastmlp.schedules.base import learning_rates
 from fastmlp.spec.conventions import LossPlateau
 from fastmlp.training.epochs import EpochLoop, LoopState, Piece, Policy
@@ -127,14 +128,23 @@ class Stochastic(Policy):
         self.listeners = Listeners(self)
         if self.eval_sets and est.validation_scores_ is None:
             est.validation_scores_ = []
-        with est._training_on(network), network.being_trained():
-            self.listeners.begin()
-            try:
-                self._train()
-            except KeyboardInterrupt:
-                warnings.warn("Training interrupted by user.", stacklevel=6)
-            finally:
-                self.listeners.end()
+        was_interrupted = False
+        # What comes after the training is whole, whenever Ctrl-C comes.
+        with held_back(only_first=True) as interrupts:
+            with est._training_on(network), network.being_trained():
+                with let_through():
+                    self.listeners.begin()
+                try:
+                    with let_through():
+                        self._train()
+                except KeyboardInterrupt:
+                    was_interrupted = True
+                finally:
+                    self.listeners.end()
+            was_interrupted |= bool(interrupts)
+            interrupts.clear()
+        if was_interrupted:
+            warnings.warn("Training interrupted by user.", stacklevel=6)
 
     # ---- epochs ------------------------------------------------------------------------------
 

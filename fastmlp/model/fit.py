@@ -14,6 +14,7 @@ from fastmlp.data import targets
 from fastmlp.data.eval_sets import eval_parts
 from fastmlp.data.inputs import Dataset
 from fastmlp.errors import OptionError
+from fastmlp.interrupts import held_back
 from fastmlp.model.datasets import dataset_for
 from fastmlp.model.inference import scoring_of
 from fastmlp.model.model import Model
@@ -117,11 +118,12 @@ class Fit:
         if resumed is not None:
             resumed.check(trainer, model)
         trainer.prepare()
-        if resumed is not None:
-            resumed.carry_to(trainer, model)
         # Nothing refuses from here on.
-        model.classes_, model.history_ = data.classes, trainer.history
-        model.use_optimizer(self.options.optimizer)
+        with held_back():
+            if resumed is not None:
+                resumed.carry_to(trainer, model)
+            model.classes_, model.history_ = data.classes, trainer.history
+            model.use_optimizer(self.options.optimizer)
         return trainer
 
     def _trainer(self) -> Trainer:

@@ -16,13 +16,14 @@ from fastmlp.engine import Snapshot, make_engine
 from fastmlp.errors import (
     DeviceError,
     FastmlpError,
-    NetworkBusyError,
     NetworkTooLargeError,
     NotRegisteredError,
     OptionTypeError,
     ShapeError,
 )
 from fastmlp.history import History
+from fastmlp.interrupts import held_back
+from fastmlp.model.busy import BeingTrained
 from fastmlp.model.content import carry, classes_in, content_of, counters_in
 from fastmlp.model.file import ModelState, check_arrays, read_model, write_model
 from fastmlp.model.parameters import checked_embeddings, checked_layers, checked_scales, summary
@@ -106,19 +107,9 @@ class Model:
         """How far it has been trained, for modules of fastmlp that drive the engine themselves."""
         return self._counters
 
-    @contextmanager
-    def being_trained(self) -> Iterator[None]:
+    def being_trained(self) -> BeingTrained:
         """Hold the network for one fit; NetworkBusyError where another has it."""
-        if not self._training.acquire(blocking=False):
-            raise NetworkBusyError(
-                "a network can be trained by one fit at a time, and this one is being trained "
-                "by another thread or by the fit that called this; wait for it, or copy.deepcopy "
-                "the network"
-            )
-        try:
-            yield
-        finally:
-            self._training.release()
+        return BeingTrained(self._training)
 
     @property
     def spec(self) -> NetworkSpec:
@@ -219,7 +210,9 @@ class Model:
         >>> net.predict([[3, 4]])
         array([7.], dtype=float32)
         """
-        self._engine.set_parameters(*checked_layers(self._spec, weights, biases))
+        checked = checked_layers(self._spec, weights, biases)
+        with held_back():
+            self._engine.set_parameters(*checked)
 
     def snapshot(self) -> Snapshot:
         """A copy of all that predicts, for `restore`; what the optimizer keeps is left out."""
@@ -245,7 +238,8 @@ class Model:
                 f"restore needs a snapshot of a network like this one, {self!r}, got one of "
                 "other sizes or another dtype; make it with snapshot() of this network"
             )
-        self._engine.restore(snapshot)
+        with held_back():
+            self._engine.restore(snapshot)
 
     def snapshot_arrays(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
         """The arrays of a snapshot in plain shapes, by the names of a model file."""
@@ -282,7 +276,8 @@ class Model:
     def scales(self, scales: Sequence[Any]) -> None:
         plain = self._engine.parameters()
         plain.scales = checked_scales(self._spec, scales)
-        self._engine.set_all_parameters(plain)
+        with held_back():
+            self._engine.set_all_parameters(plain)
 
     @property
     def embeddings(self) -> list[np.ndarray]:
@@ -293,7 +288,8 @@ class Model:
     def embeddings(self, embeddings: Sequence[Any]) -> None:
         plain = self._engine.parameters()
         plain.embeddings = checked_embeddings(self._spec, embeddings)
-        self._engine.set_all_parameters(plain)
+        with held_back():
+            self._engine.set_all_parameters(plain)
 
     @property
     def running_statistics(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:

@@ -10,6 +10,7 @@ import numpy as np
 from fastmlp.checks import is_sequence
 from fastmlp.errors import OptionError
 from fastmlp.history import History
+from fastmlp.interrupts import ending_by_signals
 from fastmlp.layout.parameters import Parameters
 from fastmlp.model import inference
 from fastmlp.model.fit import Fit
@@ -82,7 +83,8 @@ class Network(Model):
     ) -> History:
         """Train on X (n, inputs) and y; a second call goes on where the first ended.
 
-        Ctrl-C ends it early with a warning; the network can then be used.
+        Ctrl-C ends it early with a warning; the network can then be used. SIGTERM and SIGHUP, where
+        they have no other handler, end it likewise and raise SystemExit when it is over.
 
         Parameters
         ----------
@@ -125,6 +127,9 @@ class Network(Model):
             Another thread, or the fit whose callback this is, trains the network.
         TrainingDivergedError
             The loss became nan or infinite; the weights are the last finite ones.
+        SystemExit
+            After SIGTERM (143) or SIGHUP (129) in the main thread, when all is recorded, weights
+            are put back and callbacks have ended; code of ``finally`` can still save.
 
         Examples
         --------
@@ -135,18 +140,19 @@ class Network(Model):
         >>> history.epochs
         [1, 2, 3]
         """
-        fit = Fit.make(
-            self,
-            X,
-            y,
-            eval_set=eval_set,
-            metrics=metrics,
-            sample_weight=sample_weight,
-            class_weight=class_weight,
-            **settings,
-        )
-        with self.being_trained():
-            return fit.begin().run()
+        with ending_by_signals():
+            fit = Fit.make(
+                self,
+                X,
+                y,
+                eval_set=eval_set,
+                metrics=metrics,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+                **settings,
+            )
+            with self.being_trained():
+                return fit.begin().run()
 
     def predict(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:
         """Class labels (n,), 0 or 1 (n, outputs) for several yes-or-no outputs, or values.

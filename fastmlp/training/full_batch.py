@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastmlp.data.inputs import Dataset
 from fastmlp.errors import OptionError
-from fastmlp.interrupts import held_back
+from fastmlp.interrupts import held_back, let_through
 from fastmlp.layout.parameters import Parameters
 from fastmlp.optim import LBFGS
 from fastmlp.schedules import Constant
@@ -117,9 +117,6 @@ class FullBatch(Trainer):
         raise _no_resume()
 
     def _train(self) -> Exception | None:
-        from scipy.optimize import minimize
-        from threadpoolctl import threadpool_limits
-
         optimizer = self._options.optimizer
         assert isinstance(optimizer, LBFGS)
         self._engine.compile()  # where Ctrl-C still ends it at once
@@ -134,38 +131,46 @@ class FullBatch(Trainer):
             "ftol": optimizer.loss_tolerance,
             "maxls": optimizer.max_evaluations,
         }
-        try:
-            # SciPy's vectors are short, and its BLAS's threads would spin beside ours: on a busy
-            # machine an iteration then takes many times as long.
-            with threadpool_limits(1, user_api="blas"):
-                found = minimize(
-                    self._value,
-                    self._iterate,
-                    jac=True,
-                    method="L-BFGS-B",
-                    callback=self._iteration,
-                    options=options,
+        # Whenever Ctrl-C comes, the last iterate is put back, and not the point tried last.
+        with held_back():
+            try:
+                with let_through():
+                    self._minimise(options)
+            except _EndedError:
+                pass
+            except _RaisedError as error:
+                return error.original
+            except _NotFiniteError as error:
+                self.history.stopped_by = "diverged"
+                return self._diverged(
+                    self._n_done + 1,
+                    self._counters.n_epochs + 1,
+                    error.loss,
+                    None,
+                    error.weight_norms,
+                    error.grad_norms,
+                    "scale the inputs, or take some epochs of Adam first",
                 )
-            self.history.stopped_by = _ENDINGS[found.status]
-        except _EndedError:
-            pass
-        except _RaisedError as error:
-            return error.original
-        except _NotFiniteError as error:
-            self.history.stopped_by = "diverged"
-            return self._diverged(
-                self._n_done + 1,
-                self._counters.n_epochs + 1,
-                error.loss,
-                None,
-                error.weight_norms,
-                error.grad_norms,
-                "scale the inputs, or take some epochs of Adam first",
-            )
-        finally:
-            with held_back():
+            finally:
                 self._objective.put(self._iterate)
         return None
+
+    def _minimise(self, options: dict[str, Any]) -> None:
+        from scipy.optimize import minimize
+        from threadpoolctl import threadpool_limits
+
+        # SciPy's vectors are short, and its BLAS's threads would spin beside ours: on a busy
+        # machine an iteration then takes many times as long.
+        with threadpool_limits(1, user_api="blas"):
+            found = minimize(
+                self._value,
+                self._iterate,
+                jac=True,
+                method="L-BFGS-B",
+                callback=self._iteration,
+                options=options,
+            )
+        self.history.stopped_by = _ENDINGS[found.status]
 
     def _value(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         if self._out_of_time():

@@ -27,7 +27,7 @@ from fastmlp.errors import (
     TrainingInterruptedWarning,
 )
 from fastmlp.history import History
-from fastmlp.interrupts import held_back
+from fastmlp.interrupts import held_back, let_through
 from fastmlp.training import metrics
 from fastmlp.training.counters import Counters
 from fastmlp.training.fit_state import REMEDY, FitState, Told, check_same, described, of_data
@@ -122,34 +122,22 @@ class Trainer:
 
     def run(self) -> History:
         """Train; raises TrainingDivergedError, warns after Ctrl-C."""
-        first_error: BaseException | None = None
         self.history.stopped_by = None
-        if self._display is not None:
-            self._display.begin(self._options.epochs, self._epoch_steps)
+        first_error: BaseException | None = None
+        has_ended = False
         try:
-            first_error = self._train()
+            # Its end is whole, whenever Ctrl-C comes. It calls functions of the user's, which may
+            # not return: a second one is raised there.
+            with held_back(only_first=True) as interrupts:
+                first_error = self._end(self._train_to_end())
+                if interrupts:
+                    interrupts.clear()
+                    self.history.stopped_by = "interrupt"
+                has_ended = True
         except KeyboardInterrupt:
+            if not has_ended:
+                raise
             self.history.stopped_by = "interrupt"
-        except BaseException as error:
-            first_error = error
-            self.history.stopped_by = self.history.stopped_by or "error"
-        self._engine.release()
-        if self.history.stopped_by in ("interrupt", "max_time"):
-            for checkpoint in self._checkpoints:
-                try:
-                    checkpoint.on_early_end(self._run)
-                except Exception as error:
-                    first_error = first_error or error
-        for end in [callback.on_fit_end for callback in self._options.callbacks]:
-            try:
-                end(self._run)
-            except BaseException as error:
-                if first_error is None:
-                    first_error = error
-                else:
-                    first_error.add_note(f"on_fit_end of a callback raised too: {error!r}")
-        if self._display is not None:
-            self._display.end(str(self.history.stopped_by))
         if first_error is not None:
             try:
                 raise first_error
@@ -164,6 +152,41 @@ class Trainer:
                 TrainingInterruptedWarning,
             )
         return self.history
+
+    def _train_to_end(self) -> BaseException | None:
+        """Train, where Ctrl-C ends it at once; the error that ended it."""
+        try:
+            with let_through():
+                if self._display is not None:
+                    self._display.begin(self._options.epochs, self._epoch_steps)
+                return self._train()
+        except KeyboardInterrupt:
+            self.history.stopped_by = "interrupt"
+        except BaseException as error:
+            self.history.stopped_by = self.history.stopped_by or "error"
+            return error
+        return None
+
+    def _end(self, first_error: BaseException | None) -> BaseException | None:
+        """What comes after the training, however it ended; the first error of all."""
+        self._engine.release()
+        if self.history.stopped_by in ("interrupt", "max_time"):
+            for checkpoint in self._checkpoints:
+                try:
+                    checkpoint.on_early_end(self._run)
+                except BaseException as error:
+                    first_error = first_error or error
+        for end in [callback.on_fit_end for callback in self._options.callbacks]:
+            try:
+                end(self._run)
+            except BaseException as error:
+                if first_error is None:
+                    first_error = error
+                else:
+                    first_error.add_note(f"on_fit_end of a callback raised too: {error!r}")
+        if self._display is not None:
+            self._display.end(str(self.history.stopped_by))
+        return first_error
 
     # ---- where it stands ---------------------------------------------------------------------
 

@@ -24,7 +24,8 @@ def run_crew(
 
     Every POLL_S seconds `on_poll` is called, and `interrupted` and the deadline (a time of
     time.perf_counter) are looked at. They and Ctrl-C call `stop`, which must end the work soon.
-    Returns "done", "interrupted" or "deadline"; an error of a thread or of on_poll is raised.
+    Returns "done", "interrupted" or "deadline"; an error of a thread or of on_poll is raised, and
+    Ctrl-C when all have ended.
     ThreadsRefusedError where the system has not so many threads left: then no work was begun.
     """
     remaining, lock, all_done = n_threads, threading.Lock(), threading.Event()
@@ -52,32 +53,32 @@ def run_crew(
         for number in range(n_threads)
     ]
     outcome = "done"
-    try:
-        with held_back():  # or a thread could have begun without our knowing
-            try:
-                for thread in threads:
-                    thread.start()
-            except (RuntimeError, MemoryError) as error:
-                refused = True
-                n_started = sum(thread.ident is not None for thread in threads)
-                errors.append(_refusal(n_threads, n_started, error))
-            begin.set()
-        while not (refused or all_done.wait(POLL_S)):
-            if on_poll is not None:
-                on_poll()
-            if interrupted():
-                outcome = "interrupted"
-                stop()
-            elif deadline_s is not None and time.perf_counter() >= deadline_s:
-                outcome = "deadline"
-                stop()
-    except KeyboardInterrupt:
-        outcome = "interrupted"
-        stop()
-    except BaseException as error:
-        errors.append(error)
-        stop()
-    with held_back():
+    # All of it, or threads could work on without our knowing, on arrays that another job gets.
+    with held_back() as interrupts:
+        try:
+            for thread in threads:
+                thread.start()
+        except (RuntimeError, MemoryError) as error:
+            refused = True
+            n_started = sum(thread.ident is not None for thread in threads)
+            errors.append(_refusal(n_threads, n_started, error))
+        begin.set()
+        try:
+            while not (refused or all_done.wait(POLL_S)):
+                if on_poll is not None:
+                    on_poll()
+                if interrupts or interrupted():
+                    outcome = "interrupted"
+                    stop()
+                elif deadline_s is not None and time.perf_counter() >= deadline_s:
+                    outcome = "deadline"
+                    stop()
+        except KeyboardInterrupt:  # of on_poll itself
+            outcome = "interrupted"
+            stop()
+        except BaseException as error:
+            errors.append(error)
+            stop()
         for thread in threads:
             if thread.ident is not None:
                 thread.join()
