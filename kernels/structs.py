@@ -103,6 +103,7 @@ class Layer(NamedTuple):
     da_in: int  # da of the layer before, or of the input
     keeps_slope: int  # 0: f'(Z) is not stored, as act_out > 0 says it
     packs_dz: int  # 1: a thread copies a panel of dZ together before it sums dW
+    meets: int  # 1: threads wait for one another in it
 
 
 class WeightTask(NamedTuple):
@@ -193,7 +194,8 @@ class _Job(NamedTuple):
     N_BAD: int = 60  # such epochs before this job
     # 1: threads take columns of the first layer's Z instead of rows: see rows.by_columns
     BY_COLUMNS: int = 61
-    N_FIELDS: int = 62
+    STORES_GRADIENT: int = 62  # 1: updates are a second pass, once all of dW is stored
+    N_FIELDS: int = 63
 
 
 Job = _Job()
@@ -245,7 +247,7 @@ class _Sync(NamedTuple):
     STEP: int = 32
     EPOCH: int = 33
     STATUS: int = 34
-    ABORTED: int = 36  # 1: a thread left its rows phase for the stop word, or the loss is level
+    ABORTED: int = 36  # 1: a thread left the step for the stop word, or the loss is level
     SPIN_NS: int = 35  # how long a thread spins at a barrier before it sleeps
     LEVEL: int = 38  # 1: the loss has not improved for more epochs than PATIENCE
     N_BAD: int = 39  # epochs in a row up to now in which it has not
@@ -260,7 +262,7 @@ class _Sync(NamedTuple):
     NO_TRIAL_BEFORE_NS: int = 46
     N_ALONE: int = 47  # steps that thread 0 took alone
     FAULTY_LAYER: int = 48  # one word a layer: its update was not finite; behind them two a layer:
-    # the stop word as seen where threads meet, forward and backward
+    # whether to leave the step where threads meet, forward and backward
     N_FIELDS: int = 48
 
 

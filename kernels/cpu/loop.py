@@ -172,12 +172,13 @@ def step(p, thread, n_threads, epoch, step_in_epoch, step_in_job, n_bits, produc
     barrier_apart(p.sync, n_threads, thread, job[Job.THREAD_WORDS])
     # Read before the next barrier: beyond it, thread 0 may already write the next step's word.
     stopping = atomic_load(p.sync, Sync.DECISION) != 0
-    if atomic_load(p.sync, Sync.ABORTED) != 0:
+    if stopping or atomic_load(p.sync, Sync.ABORTED) != 0:
         return STATUS_ABORTED
     loss_sum = ordered_sum(p.work, job[Job.ROW_LOSS], n_rows)
     weight_sum = float(n_rows)
     if job[Job.HAS_WEIGHTS]:
         weight_sum = ordered_sum(p.work, job[Job.ROW_WEIGHT], n_rows)
+    loss_before, weight_before = p.seen[0], p.seen[1]  # for thread 0, which alone writes them
     if thread == 0:
         add_to_epoch(p, loss_sum, weight_sum, n_rows)
     if kind == KIND_TRAIN and not math.isfinite(loss_sum):
@@ -190,10 +191,13 @@ def step(p, thread, n_threads, epoch, step_in_epoch, step_in_job, n_bits, produc
             next_start = start + job[Job.BATCH_SIZE]
             ahead1 = max(r0, min(r1, job[Job.N_ROWS] - next_start))
             pick_rows(p, thread, next_rows_at(job), r0, ahead1, next_start, epoch, n_bits)
-        tiles_phase(
+        if tiles_phase(
             p, thread, n_threads, n_rows, r0, max(r0, ahead1), weight_sum, step_in_job,
             update_number, product,
-        )  # fmt: skip
+        ):  # fmt: skip
+            if thread == 0:
+                p.seen[0], p.seen[1] = loss_before, weight_before
+            return STATUS_ABORTED
         if thread == 0 and kind == KIND_TRAIN:
             update_running(p, n_rows)
     if thread == 0 and kind == KIND_TRAIN:
@@ -203,7 +207,7 @@ def step(p, thread, n_threads, epoch, step_in_epoch, step_in_job, n_bits, produc
         add_penalty(p, weight_sum, n_rows)
     if faulty(p):
         return STATUS_BAD_UPDATE
-    return STATUS_STOPPED if stopping else STATUS_RUNNING
+    return STATUS_RUNNING
 
 
 @entry

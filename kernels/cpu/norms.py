@@ -24,7 +24,7 @@ from ..jit import njit
 from ..structs import Job, Sync
 from .records import layer_at
 from .simd import keep_lanes, lanes_of, like, load, reduce_add, select, sqrt, store
-from .sync import atomic_load, atomic_store, barrier
+from .sync import atomic_add, atomic_load, atomic_store, barrier
 from .width import TILE
 
 LAYER = codes.NORMS.index("layer")
@@ -33,20 +33,47 @@ FORWARD, BACKWARD = np.int64(0), np.int64(1)
 
 
 @njit
+def meeting_word(p, number, direction):
+    """Of layer `number` and a direction: whether threads leave the step where they meet in it."""
+    return Sync.FAULTY_LAYER + p.job[Job.N_LAYERS] + 2 * number + direction
+
+
+@njit
 def meet(p, number, direction, has_first_row):
     """Wait for all threads in layer `number`; whether to leave the step, the same in all of them.
 
-    Python may write the stop word at any time: the thread of row 0 reads it, for all. Each
-    meeting of a step has a word of its own, as a thread may be slow to read it.
+    Python may write the stop word at any time: what counts is what the thread of row 0 reads, and
+    whether one has left the rows before this meeting. Each meeting of a step has a word of its own,
+    as a thread may be slow to read it; it stays 0 until the last step of a job.
     """
-    word = Sync.FAULTY_LAYER + p.job[Job.N_LAYERS] + 2 * number + direction
+    word = meeting_word(p, number, direction)
     if has_first_row:
-        atomic_store(p.sync, word, atomic_load(p.sync, Sync.STOP))
+        atomic_add(p.sync, word, atomic_load(p.sync, Sync.STOP))
     barrier(p.sync, p.job[Job.N_THREADS])
     if atomic_load(p.sync, word) == 0:
         return False
     atomic_store(p.sync, Sync.ABORTED, 1)
     return True
+
+
+@njit
+def leave_at_meeting(p, number, direction):
+    """Go to this thread's next meeting, from layer `number` on, and let all leave the step there.
+
+    Nowhere, if there is none any more before the end of the rows phase.
+    """
+    if direction == FORWARD:
+        for i in range(number, p.job[Job.N_LAYERS]):
+            if layer_at(p, i).meets != 0:
+                atomic_add(p.sync, meeting_word(p, i, FORWARD), 1)
+                barrier(p.sync, p.job[Job.N_THREADS])
+                return
+    last = p.job[Job.N_LAYERS] - 1 if direction == FORWARD else number
+    for i in range(last, -1, -1):
+        if layer_at(p, i).meets != 0:
+            atomic_add(p.sync, meeting_word(p, i, BACKWARD), 1)
+            barrier(p.sync, p.job[Job.N_THREADS])
+            return
 
 
 @njit

@@ -24,6 +24,7 @@ from .gather import gather_ahead, gather_rows, gather_targets, prefetch_targets
 from .gemm import activate_block, backward_rows, forward_rows
 from .layer_kinds import between_backward, between_forward
 from .losses import row_losses
+from .norms import BACKWARD, FORWARD, leave_at_meeting
 from .records import layer_at
 from .simd import lanes_of, like, load, store
 from .sync import atomic_load, atomic_store, barrier_apart
@@ -31,16 +32,20 @@ from .tile import MASK, PLAIN, SCALE
 
 
 @njit
-def aborted(p):
-    """Whether the stop word is set: a step of a large network lasts seconds.
+def stops(p):
+    """Whether the stop word is set: a step of a large network lasts seconds."""
+    return atomic_load(p.sync, Sync.STOP) != 0
 
-    Not where threads meet within this phase, as one would leave and the others wait for it: there
-    they ask together (norms.meet).
+
+@njit
+def leave(p, number, direction):
+    """Out of this phase, from layer `number`, forward or backward: its results are of no use.
+
+    Where threads wait for one another within it, they leave together: at the next meeting.
     """
-    if p.job[Job.ROWS_MEET] != 0 or atomic_load(p.sync, Sync.STOP) == 0:
-        return False
+    if p.job[Job.ROWS_MEET] != 0:
+        leave_at_meeting(p, number, direction)
     atomic_store(p.sync, Sync.ABORTED, 1)
-    return True
 
 
 @njit
@@ -114,6 +119,27 @@ def columns_of(out_pad, panel, thread, n_threads):
 
 
 @njit
+def forward_blocks(p, layer, number, r0, r1, column0, column1):
+    """`forward_rows`, block by block of rows; whether it was left for the stop word."""
+    for block in range(r0, r1, layer.block_in):
+        if stops(p):
+            return True
+        end = min(block + layer.block_in, r1)
+        forward_rows(p, layer, number, block, end, column0, column1)
+    return False
+
+
+@njit
+def backward_blocks(p, layer, r0, r1, out_at, mode):
+    """`backward_rows`, block by block of rows; whether it was left for the stop word."""
+    for block in range(r0, r1, layer.block_out):
+        if stops(p):
+            return True
+        backward_rows(p, layer, block, min(block + layer.block_out, r1), out_at, mode)
+    return False
+
+
+@njit
 def forward(p, thread, n_threads, r0, r1, n_rows, epoch, step):
     """Activations and f'(Z) of every layer, for rows r0 to r1; dropout in training only.
 
@@ -125,16 +151,18 @@ def forward(p, thread, n_threads, r0, r1, n_rows, epoch, step):
         split = i == 0 and by_columns(p.job, n_threads)
         begin, end, column0, column1 = r0, r1, np.int64(0), layer.out_pad
         if split:
-            # None may leave before they meet.
             begin, end = np.int64(0), n_rows
             column0, column1 = columns_of(
                 layer.out_pad, 2 * lanes_of(p.work), thread, n_threads
             )  # fmt: skip
-        elif aborted(p):
-            return True
-        forward_rows(p, layer, i, begin, end, column0, column1)
+        left = forward_blocks(p, layer, i, begin, end, column0, column1)
         if split:
             barrier_apart(p.sync, n_threads, thread, p.job[Job.THREAD_WORDS])
+            # One that has left its columns has seen the word, and so now do all.
+            left = stops(p)
+        if left:
+            leave(p, i, FORWARD)
+            return True
         if layer.norm != 0:
             if between_forward(p, layer, i, r0, r1, n_rows):
                 return True
@@ -178,20 +206,21 @@ def backward(p, r0, r1, n_rows):
 
     A residual layer's output is A = A_in + f(Z), so dA_in = dZ W^T + dA: then the sum is kept,
     and dZ of the layer before is made of it. dA of embedded inputs is kept too.
+    It ends early for the stop word.
     """
     for i in range(p.job[Job.N_LAYERS] - 1, -1, -1):
-        if aborted(p):
-            return
         layer = layer_at(p, i)
         if layer.norm != 0 and between_backward(p, layer, i, r0, r1, n_rows):
             return
         if layer.in_t == 0:
             return
         kept = layer.da_in != 0
-        backward_rows(
+        if backward_blocks(
             p, layer, r0, r1, layer.da_in if kept else layer.dz_in,
             PLAIN if kept else SCALE if layer_at(p, i - 1).keeps_slope != 0 else MASK,
-        )  # fmt: skip
+        ):  # fmt: skip
+            leave(p, i - 1, BACKWARD)
+            return
         if kept:
             if layer.residual != 0:
                 add_rows(p.work, layer.da_in, layer.da, layer.ld_in, layer.in_t, r0, r1)

@@ -2,8 +2,11 @@
 minibatch and updated while it lies in the first-level cache; dW as a whole never goes to memory.
 
 Clipping by the global norm and Muon need all of dW first: then the gradient is stored, and the
-update is a second pass over the same tasks. A tile belongs to one task and a task to one thread,
-and no sum is split, so the result does not depend on the number of threads.
+update is a second pass over the same tasks. So it is, too, where the sums take so long that the
+stop word is looked at between tasks: until the second pass nothing has changed.
+
+A tile belongs to one task and a task to one thread, and no sum is split, so the result does not
+depend on the number of threads.
 """
 
 import math
@@ -13,7 +16,7 @@ import numpy as np
 from ..constants import CLIP_EPS
 from ..jit import inlined, njit
 from ..rules import MUON
-from ..structs import KIND_GRADIENTS, Float, Job
+from ..structs import KIND_GRADIENTS, Float, Job, Sync
 from .bands import sum_groups
 from .embedding import embedding_gradient
 from .gather import prefetch_rows
@@ -30,7 +33,7 @@ from .norms import CHUNK
 from .records import embedding_at, layer_at, panel_vectors, task_at, vector_at
 from .shuffle import next_rows_at
 from .simd import lanes_of, like, load, reduce_add, select, sqrt, store
-from .sync import barrier
+from .sync import atomic_load, atomic_store, barrier
 from .updates import (
     averages_weights,
     bias_decay,
@@ -236,15 +239,15 @@ def constrain_panel(p, number, limit):
 
 
 @njit
-def clip_factor(p, n_threads):
-    """min(1, limit / (norm + 1e-6)), as PyTorch's clip_grad_norm_; the same in all threads.
+def clip_factor(p):
+    """min(1, limit / (norm + 1e-6)), as PyTorch's clip_grad_norm_; the same in all threads, when
+    all have left their tasks' sums.
 
     1 where nothing is clipped. NaN where the squares of the gradient overflow: a factor of 0 would
     end the learning without a word, this ends the training with one.
     """
     if not p.floats[Float.CLIP_NORM] > 0.0:
         return 1.0
-    barrier(p.sync, n_threads)
     squares = 0.0
     for number in range(p.job[Job.N_TASKS]):
         squares += p.gradient_squares[number]
@@ -271,7 +274,12 @@ def run_tasks(p, thread, n_threads, n_rows, ahead0, ahead1, scale, l2, step, t, 
     packed_at = p.job[Job.PACKED] + thread * p.job[Job.PACKED_ELEMS]
     packed_layer = packed_column = -1
     h = hyper_at(p, learning_rate_at(p, np.int64(0), step), step, t, product)
+    stored = stores_gradient(p)
+    leaves = stored or p.job[Job.KIND] == KIND_GRADIENTS
     for number in range(first, last):
+        if leaves and atomic_load(p.sync, Sync.STOP) != 0:
+            atomic_store(p.sync, Sync.ABORTED, 1)
+            return
         upto = ahead0 + (ahead1 - ahead0) * (number - first + 1) // (last - first)
         prefetch_rows(n_columns, p.rows, next_at + asked, next_at + upto, p.job)
         asked = upto
@@ -299,7 +307,10 @@ def run_tasks(p, thread, n_threads, n_rows, ahead0, ahead1, scale, l2, step, t, 
             squares, vector_squares = 0.0, run_embedding_task(
                 p, number, task, n_rows, scratch_at, scale, decay, h
             )  # fmt: skip
-        p.seen[2 + number] += squares
+        if stored:
+            p.momentum_squares[number] = squares  # until the second pass
+        else:
+            p.seen[2 + number] += squares
         p.gradient_squares[number] = squares + vector_squares
 
 
@@ -307,7 +318,8 @@ def run_tasks(p, thread, n_threads, n_rows, ahead0, ahead1, scale, l2, step, t, 
 def tiles_phase(p, thread, n_threads, n_rows, ahead0, ahead1, weight_sum, step, t, product):
     """All tasks of one of n_threads threads; the mean over rows is the division by weight_sum.
 
-    Rows ahead0 to ahead1 are those of `run_tasks`.
+    Rows ahead0 to ahead1 are those of `run_tasks`. Returns whether all have left it for the stop
+    word, with nothing changed that lasts.
     """
     first, last = tasks_of(p, thread, n_threads)
     scale, l2 = p.floats[Float.GRADIENT_FACTOR] / weight_sum, p.floats[Float.L2]
@@ -315,10 +327,15 @@ def tiles_phase(p, thread, n_threads, n_rows, ahead0, ahead1, weight_sum, step, 
         l2 = l2 / weight_sum
     run_tasks(p, thread, n_threads, n_rows, ahead0, ahead1, scale, l2, step, t, product)
     if p.job[Job.KIND] == KIND_GRADIENTS:
-        return
+        return False
     if stores_gradient(p):
-        factor = clip_factor(p, n_threads)
+        barrier(p.sync, n_threads)
+        # Until the end of the step nobody sets it any more.
+        if atomic_load(p.sync, Sync.ABORTED) != 0:
+            return True
+        factor = clip_factor(p)
         for number in range(first, last):
+            p.seen[2 + number] += p.momentum_squares[number]
             lr = learning_rate_at(p, rate_layer(p, number), step)
             h = hyper_at(p, lr, step, t, product)
             apply_task(p, number, factor, 1.0 - lr * p.floats[Float.DECAY], h)
@@ -329,3 +346,4 @@ def tiles_phase(p, thread, n_threads, n_rows, ahead0, ahead1, weight_sum, step, 
         for number in range(first, last):
             if number < p.job[Job.N_WEIGHT_TASKS] and task_at(p, number).i0 == 0:
                 constrain_panel(p, number, p.floats[Float.MAX_NORM])
+    return False

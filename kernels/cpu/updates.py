@@ -128,8 +128,8 @@ def add_block(p, at, n_elems, gradient_at):
 
 @njit
 def stores_gradient(p):
-    """Whether an update needs all of dW first: it is then a second pass."""
-    return p.floats[Float.CLIP_NORM] > 0.0 or p.job[Job.RULE] == MUON
+    """Whether the update is a second pass, when all of dW is stored."""
+    return p.job[Job.STORES_GRADIENT] != 0
 
 
 @njit

@@ -25,6 +25,10 @@ from fastmlp.spec.network import NetworkSpec
 
 # A step with less work than this for each thread is faster on fewer threads.
 FLOPS_PER_THREAD = 1_000_000
+# From so many operations a thread and rows on, which take about a third of a second and more, the
+# sums of dW can be left on Ctrl-C: then all of dW is stored, and updates are a second pass. That
+# costs the more of a step, the fewer rows it has.
+LEAVING_FLOPS, LEAVING_ROWS = 20_000_000_000, 2048
 # Rows that predict, evaluate and loss_and_gradients take at a time.
 CHUNK_ROWS = 512
 # Workspaces up to this size stay for the next call.
@@ -117,6 +121,8 @@ class CpuEngine(ParameterStore):
             if workspace.n_bytes > KEPT_BYTES:
                 self._spare.pop(use, None)
         self._spare_few = [few for few in self._spare_few if few.n_bytes <= KEPT_BYTES]
+        if self._grads is not None and self._grads.nbytes > KEPT_BYTES:
+            self._grads = None
 
     def _run(
         self,
@@ -146,7 +152,7 @@ class CpuEngine(ParameterStore):
             self.n_threads_used = workspace.plan.n_threads
             program = make_program(
                 workspace, self, structs.KIND_TRAIN, data, params=self.params,
-                grads=self._stored_gradient(), training=job,
+                grads=self._stored_gradient(batch_size), training=job,
             )  # fmt: skip
             sync = program.sync
 
@@ -167,10 +173,14 @@ class CpuEngine(ParameterStore):
                 self._version += 1
             return self._train_result(program, outcome, job)
 
-    def _stored_gradient(self) -> np.ndarray | None:
-        """Where dW is kept for clipping by the global norm and for orthogonal steps: they need all
-        of it first."""
-        if not self.options.clip_norm and not self._orthogonalises:
+    def _stored_gradient(self, batch_size: int) -> np.ndarray | None:
+        """Where dW is kept before an update. Clipping by the global norm and orthogonal steps need
+        all of it first; where its sums take long, they can be left as long as no weight has moved.
+        """
+        is_long = batch_size >= LEAVING_ROWS and (
+            self._flops(batch_size, 1) >= LEAVING_FLOPS * self.n_threads_used
+        )
+        if not (is_long or self.options.clip_norm or self._orthogonalises):
             self._grads = None
         elif self._grads is None:
             self._grads = aligned_zeros(self.plan.n_elems, self.dtype)

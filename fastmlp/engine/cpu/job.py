@@ -25,12 +25,14 @@ def describe_job(
     data: Dataset,
     training: TrainJob | None = None,
     *,
+    stores_gradient: bool = False,
     copies_rows: bool = False,
 ) -> np.ndarray:
     """The fields of a job of one of structs.KIND_* over the rows of `data`; what a training changes
     of the workspace's floats too.
 
-    `training`: what to train, where that is the kind; `copies_rows`: the inputs are wanted in
+    `training`: what to train, where that is the kind, and `stores_gradient`: whether all of dW is
+    stored before an update; `copies_rows`: the inputs are wanted in
     `work`, even where products could read them in the table.
     """
     job = aligned_zeros(Job.N_FIELDS, np.dtype(np.int64))
@@ -47,6 +49,7 @@ def describe_job(
         describe_training(store, job, workspace.floats, training)
         job[Job.N_SLOTS] = len(store.record.states)
         job[Job.BY_COLUMNS] = splits_columns(workspace, data.X)
+        job[Job.STORES_GRADIENT] = stores_gradient
     return job
 
 

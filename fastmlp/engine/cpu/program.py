@@ -67,7 +67,10 @@ def make_program(
     """
     spec, dtype, n_layers = workspace.spec, workspace.spec.dtype, len(workspace.layers)
     workspace.begin()
-    job = describe_job(workspace, store, kind, data, training, copies_rows=copies_rows)
+    job = describe_job(
+        workspace, store, kind, data, training, stores_gradient=grads is not None,
+        copies_rows=copies_rows,
+    )  # fmt: skip
     state = running = average = None
     learning_rates, n_epochs = np.zeros(1), int(job[Job.N_EPOCHS])
     if training is not None:

@@ -127,6 +127,7 @@ class Workspace:
                 da_in=plan.da[i],
                 keeps_slope=i < hidden and self._keeps_slope(i),
                 packs_dz=plan.packs_dz[i],
+                meets=layer.kind.meets and not (folds and layer.kind.folds),
             )
             rows.append(row)
         return np.array(rows, np.int64)
