@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp.errors import TableError
+from fastmlp.tables.limits import check_unpacked
 from fastmlp.tables.source import NUMBER, TEXT, BaseSource, check_columns, not_numbers, texts
 
 if TYPE_CHECKING:
@@ -77,7 +78,10 @@ def parquet_source(path: Path, categorical: Collection[str] = ()) -> ArrowSource
             yield from file.iter_batches(batch_size=n_rows, columns=columns)
 
     with _faults_named(str(path)), ParquetFile(path) as file:
-        schema, n_rows = file.schema_arrow, file.metadata.num_rows
+        found = file.metadata
+        schema, n_rows = file.schema_arrow, found.num_rows
+        groups = map(found.row_group, range(found.num_row_groups))
+        check_unpacked(path, sum(group.total_byte_size for group in groups), path.stat().st_size)
     return ArrowSource(path.stem, str(path), schema, n_rows, batches, categorical)
 
 

@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
+from pathlib import Path
 from typing import TextIO
 
 from fastmlp.errors import TableError as TableError
+from fastmlp.tables.limits import check_width
 
 HEADERS = ("auto", "yes", "no")
 
@@ -22,6 +24,8 @@ _DELIMITERS = ",;\t|"
 _BLOCK_ROWS = 4096
 # A wide table has fewer rows a block: a cell is an object of some 60 bytes.
 _BLOCK_CELLS = 1 << 18
+# A cell takes 2 bytes of a row and 60 of memory.
+_MOST_ROW_CHARS = 1 << 22
 # Rows that decide, with the first, whether the first is a header.
 _SAMPLE_ROWS = 20
 
@@ -58,12 +62,17 @@ class CsvFile:
         The file as the subject of a message about its columns.
     """
 
-    def __init__(self, file: TextIO, data: str, header: str, expected: Collection[str]) -> None:
-        self.data = data
-        first_line = file.readline()
+    def __init__(self, file: TextIO, path: Path, header: str, expected: Collection[str]) -> None:
+        self.data, self._file = str(path), file
+        data = self.data
+        first_line = self._line()
         file.seek(0)
         delimiter = max(_DELIMITERS, key=first_line.count)
-        self._reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
+        check_width(data, first_line.count(delimiter) + 1, path.stat().st_size)
+        self._n_chars = 0  # since the end of the last row
+        self._reader = csv.reader(
+            self._lines(), delimiter=delimiter, skipinitialspace=True, strict=True
+        )
         self._ahead = list(islice(self._rows(), _SAMPLE_ROWS + 1))
         if not self._ahead:
             raise TableError(f"{data} is empty; a CSV file with a header row was expected")
@@ -102,9 +111,29 @@ class CsvFile:
         if block.rows:
             yield block
 
+    def _lines(self) -> Iterator[str]:
+        while line := self._line():
+            self._n_chars += len(line)
+            if self._n_chars > _MOST_ROW_CHARS:
+                raise self._too_long()
+            yield line
+
+    def _line(self) -> str:
+        line = self._file.readline(_MOST_ROW_CHARS)
+        if len(line) == _MOST_ROW_CHARS:
+            raise self._too_long()
+        return line
+
+    def _too_long(self) -> TableError:
+        return TableError(
+            f"{self.data} must be a CSV file with rows of less than {_MOST_ROW_CHARS:,} "
+            "characters, got a longer one; mend it, or save the table as NPY or Parquet"
+        )
+
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         try:
             for row in self._reader:
+                self._n_chars = 0
                 if row:  # an empty line is no row
                     yield self._reader.line_num, row
         except csv.Error as error:

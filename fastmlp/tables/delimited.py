@@ -13,12 +13,13 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 
 from fastmlp.errors import TableError
 from fastmlp.tables.csv_file import MISSING, Block, CsvFile, as_number
+from fastmlp.tables.limits import unpacked
 from fastmlp.tables.source import NUMBER, TEXT, BaseSource, check_columns, positions
 
 # From this share of numbers on, a text among them is a slip and not a label.
@@ -201,9 +202,9 @@ def _opened(path: Path, header: str, expected: Collection[str]) -> Iterator[CsvF
         with path.open("rb") as file:
             compressed = file.read(2) == GZIP_MAGIC
             file.seek(0)
-            plain = gzip.GzipFile(fileobj=file) if compressed else file
-            with TextIOWrapper(cast(BinaryIO, plain), encoding="utf-8-sig", newline="") as text:
-                yield CsvFile(text, str(path), header, expected)
+            plain: BinaryIO = unpacked(file, path) if compressed else file
+            with TextIOWrapper(plain, encoding="utf-8-sig", newline="") as text:
+                yield CsvFile(text, path, header, expected)
     except UnicodeDecodeError as error:
         raise TableError(
             f"{path} must be a CSV file in UTF-8, got the byte 0x{error.object[error.start]:02x}; "

@@ -17,13 +17,12 @@ from typing import BinaryIO
 import numpy as np
 
 from fastmlp.errors import TableError
+from fastmlp.tables.limits import check_unpacked, check_width, most_unpacked
 from fastmlp.tables.matrix import MatrixSource
 
 TARGET = "label"
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-# Bytes that a byte of deflate can stand for: 1032 (https://zlib.net/zlib_tech.html).
-_MOST_UNPACKED = 1032
 # train-images-idx3-ubyte, emnist-letters-train-images-idx3-ubyte.gz, train-images.idx3-ubyte
 _IMAGES = re.compile(r"(?P<part>.*)images(?P<dot>[-.])idx\d-ubyte(\.gz)?")
 
@@ -94,6 +93,7 @@ def _images(path: Path, categorical: Collection[str], needs_labels: bool) -> Mat
             f"{path.name}, got an array of shape {labels.shape}"
         )
     n_pixels = math.prod(images.shape[1:])
+    check_width(path, n_pixels, path.stat().st_size)
     return MatrixSource(
         path.name.partition("-idx")[0].partition(".")[0],
         str(path),
@@ -126,8 +126,9 @@ def _read(path: Path) -> np.ndarray:
                     dtype, shape, _ = _header(unpacked, path)
                     n_bytes = dtype.itemsize * math.prod(shape)
                     # A damaged header must not ask for memory that the file could not fill.
-                    n_most = _MOST_UNPACKED * path.stat().st_size
-                    data = unpacked.read(min(n_bytes, n_most) + 1)
+                    n_file_bytes = path.stat().st_size
+                    data = unpacked.read(min(n_bytes, most_unpacked(n_file_bytes)) + 1)
+                    check_unpacked(path, len(data), n_file_bytes)
                     _check_length(path, len(data), n_bytes)
                     return np.frombuffer(data, dtype).reshape(shape)
             dtype, shape, offset = _header(file, path)

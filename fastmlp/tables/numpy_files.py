@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fastmlp.errors import TableError
+from fastmlp.tables.limits import check_unpacked, check_width
 from fastmlp.tables.matrix import MatrixSource
 
 # What numpy and zipfile raise for a file that is cut short or damaged: their parsers of Python
@@ -28,7 +29,9 @@ def npy_source(path: Path, categorical: Collection[str] = ()) -> MatrixSource:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (*_DAMAGE, MemoryError) as error:  # Python's parser is out of its own stack
         raise _damaged(path, "NPY", error) from None
-    return MatrixSource(path.stem, str(path), _rows(array, str(path)), categorical=categorical)
+    return MatrixSource(
+        path.stem, str(path), _rows(array, str(path), path), categorical=categorical
+    )
 
 
 def npz_source(path: Path, categorical: Collection[str] = ()) -> MatrixSource:
@@ -36,7 +39,10 @@ def npz_source(path: Path, categorical: Collection[str] = ()) -> MatrixSource:
     try:
         # Given a path, numpy leaves the file open where it is damaged.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-            arrays = {name: saved[name] for name in _chosen(saved.files, path)}
+            names = _chosen(saved.files, path)
+            for name in names:
+                _check_member(saved.zip, name, path)
+            arrays = {name: saved[name] for name in names}
     except _DAMAGE as error:
         if isinstance(error, TableError):
             raise
@@ -46,7 +52,7 @@ def npz_source(path: Path, categorical: Collection[str] = ()) -> MatrixSource:
     if others:
         y = others[0]
         target = ("y", y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y)
-    matrix = _rows(X, f"{next(iter(arrays))} of {path}")
+    matrix = _rows(X, f"{next(iter(arrays))} of {path}", path)
     return MatrixSource(path.stem, str(path), matrix, target=target, categorical=categorical)
 
 
@@ -62,11 +68,29 @@ def _chosen(names: list[str], path: Path) -> list[str]:
     )
 
 
-def _rows(array: np.ndarray, where: str) -> np.ndarray:
+def _check_member(archive: zipfile.ZipFile, name: str, path: Path) -> None:
+    """Raise TableError, or what damage raises, where an array would be larger than the archive
+    says, or would become far larger than the file."""
+    found = [info for info in archive.infolist() if info.filename in (name, f"{name}.npy")]
+    info = found[-1]
+    check_unpacked(path, info.file_size, path.stat().st_size)
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0
+        if version != (1, 0):
+            read = np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(member)
+    if dtype.itemsize * math.prod(shape) > info.file_size and not dtype.hasobject:
+        raise ValueError(f"an array of {shape} in {info.file_size} bytes")
+
+
+def _rows(array: np.ndarray, where: str, path: Path) -> np.ndarray:
     if array.ndim == 0:
         raise TableError(f"{where} must have rows, got a single value; save an array (n, k)")
     # Not reshape(n, -1): no rows leave the number of columns open.
-    return array.reshape(len(array), math.prod(array.shape[1:]))
+    n_columns = math.prod(array.shape[1:])
+    check_width(where, n_columns, path.stat().st_size)
+    return array.reshape(len(array), n_columns)
 
 
 def _damaged(path: Path, kind: str, error: Exception) -> TableError:

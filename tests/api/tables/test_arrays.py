@@ -250,7 +250,12 @@ def test_svmlight_is_as_wide_as_expected(tmp_path):
 def test_svmlight_too_large_to_be_dense(tmp_path, monkeypatch):
     path = tmp_path / "a.svm"
     path.write_text("1 400000000:1\n0 1:1\n")
-    with pytest.raises(TableError, match=r"at most 536870912 cells .* 2 rows of 400000000 columns"):
+    with pytest.raises(TableError, match=r"at most 100,000 columns, .* 20 bytes, got 400,000,000"):
+        open_source(path)
+    path.write_text("1 99999:1\n" * 50)
+    with pytest.raises(
+        TableError, match=r"at most 4207104 cells .* of 50 values, got 50 rows of 9"
+    ):
         open_source(path)
     path.write_text("1 3:1\n0 1:1\n")
     monkeypatch.setattr(svmlight, "MAX_CELLS", 6)
