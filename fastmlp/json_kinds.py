@@ -5,13 +5,14 @@ A check takes a value and the words for its place, and raises ValueError.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
 Check = Callable[[Any, str], None]
 
 _MOST = 2**62  # counters are added to
+_LARGEST = sys.float_info.max
 
 
 def of(kind: type, name: str) -> Check:
@@ -28,7 +29,8 @@ def count(value: Any, where: str) -> None:
 
 
 def number(value: Any, where: str) -> None:
-    if type(value) not in (int, float) or not math.isfinite(value):
+    # A whole number of JSON may be too large for a float.
+    if type(value) not in (int, float) or not (abs(value) <= _LARGEST):
         raise ValueError(f"{where} must be a finite number, got {_shown(value)}")
 
 

@@ -24,6 +24,8 @@ from fastmlp.preparation import TablePreparation
 from fastmlp.preparation.inputs import UNKNOWN
 from fastmlp.tables.csv_file import HEADERS
 
+_FLOAT64_DIGITS = 17
+
 
 @click.command()
 @click.argument("model")
@@ -179,7 +181,12 @@ def _value_cells(values: np.ndarray, preparation: TablePreparation, dtype: str) 
     """
     n_digits = np.finfo(dtype).precision + 1
     decimals = n_digits - math.ceil(math.log10(preparation.target_scale))
-    return np.round(values.astype(np.float64), decimals).astype(str).tolist()
+    values = values.astype(np.float64)
+    largest = np.abs(values).max(initial=0.0)
+    # Where float64 has no such digits there is nothing to round, and round() would overflow.
+    if 0.0 < largest < math.inf and decimals + math.log10(largest) < _FLOAT64_DIGITS:
+        values = np.round(values, decimals)
+    return values.astype(str).tolist()
 
 
 def _cells(values: np.ndarray, dtype: str) -> list[str]:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp import tensor_file
+from fastmlp.engine.cpu.cores import n_cores
 from fastmlp.errors import FastmlpError, ModelFileError, OptionTypeError
 from fastmlp.layout.parameters import Parameters
 from fastmlp.model import series
@@ -144,6 +145,10 @@ def read_model(path: str | os.PathLike[str]) -> ModelState:
             if f"{mean}.{i}" in tensors
         }
         classes = _classes_from_json(content["classes"])
+        threads = content["spec"].get("n_threads")
+        if threads is not None:
+            # As many as the machine had that wrote it; the numbers are the same for any.
+            content["spec"]["n_threads"] = min(threads, n_cores())
     except ModelFileError:
         raise
     except Exception as error:  # whatever a damaged file makes the parsers raise

@@ -353,10 +353,10 @@ class Model:
         """The network that `save` wrote; running code from the file is not possible.
 
         `device`: where it shall be, as for a new network; None for the one it was on, or the CPU,
-        after a DeviceWarning, where that is not there. Raises ModelFileNotFoundError or
-        ModelFileError: truncated, damaged, too new, or no model; DeviceError for `device`;
-        NotRegisteredError where it needs a function of `fastmlp.register_activation` or
-        `fastmlp.register_loss` that this process does not have.
+        after a DeviceWarning, where that is not there. Its `n_threads` is at most the number of
+        processors here. Raises ModelFileNotFoundError or ModelFileError (truncated, damaged, too
+        new, or no model); DeviceError for `device`; NotRegisteredError where it needs a function
+        of `fastmlp.register_activation` or `fastmlp.register_loss` that this process lacks.
         """
         content = read_model(path)
         model = cls.__new__(cls)

@@ -124,7 +124,8 @@ class Inputs:
     def from_json(cls, values: Mapping[str, Any]) -> Inputs:
         """What `to_json` gave, checked by `check_stored` before."""
         embedded = {name: Embedded(**column) for name, column in values["embedded"].items()}
-        return cls(**{**values, "embedded": embedded})
+        mean, scale = ([float(value) for value in values[name]] for name in ("mean", "scale"))
+        return cls(**{**values, "mean": mean, "scale": scale, "embedded": embedded})
 
 
 def canonical(label: str | None) -> str | None:

@@ -246,6 +246,8 @@ class TablePreparation:
             inputs = Inputs(features, stored.pop("mean"), stored.pop("scale")).to_json()
             stored = {**stored, "inputs": inputs, "whole_labels": whole}
         check_stored(stored)
+        # JSON may write 1e3 as 1000, and has whole numbers that no array takes.
+        stored |= {name: float(stored[name]) for name in ("target_mean", "target_scale")}
         return cls(inputs_of=Inputs.from_json(stored.pop("inputs")), **stored)
 
 
