@@ -9,11 +9,13 @@ Files of numba's are pickles, and who writes one runs code as whoever reads it. 
 must belong to the user, or to root (who may replace the interpreter as well: a cache that is part
 of a system or a container image), and nobody else may write them. A cache of root's, or on a
 read-only disk, is read and never written. Each file carries a digest, and whatever is wrong with
-one leads to a recompile, never to an exception.
+one leads to a recompile, never to an exception. Processes that start together on a cold cache wait
+for the one of them that compiles.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -21,7 +23,8 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +34,18 @@ import numpy as np
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.runtime import rtsys
 
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # a system without such locks
+    fcntl = None
+
 # Old machine code is kept for this many versions of the kernels (several environments may share
 # one cache folder), then removed.
 KEPT_STAMPS = 8
+
+# Longer than compiling takes anywhere.
+MOST_WAIT_S, _POLL_S = 300.0, 0.02
 
 _ROOT = 0
 _SOURCES = Path(__file__).parent
@@ -59,14 +71,20 @@ STAMP = source_stamp()
 
 
 def cache_root() -> Path | None:
-    """The cache folder: FASTMLP_CACHE_DIR ("off" for none), else fastmlp below the XDG cache."""
+    """The cache folder: FASTMLP_CACHE_DIR ("off" for none), else fastmlp below the XDG cache.
+
+    A symbolic link of the user's or root's is followed, and looked at is what it leads to.
+    """
     chosen = os.environ.get("FASTMLP_CACHE_DIR", "")
     if chosen.lower() == "off":
         return None
-    if chosen:
-        return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "fastmlp"
+    root = Path(chosen) if chosen else Path(base) / "fastmlp"
+    try:
+        is_own = not hasattr(os, "getuid") or root.lstat().st_uid in (os.getuid(), _ROOT)
+        return root.resolve() if root.is_symlink() and is_own else root
+    except (OSError, RuntimeError):  # not there yet; or a circle of links
+        return root
 
 
 def cache_trouble() -> str | None:
@@ -77,6 +95,8 @@ def cache_trouble() -> str | None:
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         info = root.lstat()
+        if stat.S_ISLNK(info.st_mode):
+            return f"{root} is a symbolic link of user {info.st_uid}"
         if not stat.S_ISDIR(info.st_mode):
             return f"{root} is not a folder"
         distrust = _distrust(info)
@@ -183,6 +203,85 @@ def path_for(folder: Path, base: str, key: str) -> Path:
     return folder / f"{base}.{hashlib.sha256(key.encode()).hexdigest()}"
 
 
+def _close_held() -> None:
+    for handle in _held:
+        os.close(handle)
+    _held.clear()
+
+
+_held: set[int] = set()
+if fcntl is not None:
+    # A lock lasts as long as any process has its file open. A child that is forked while its
+    # parent compiles must not keep it when the parent has died.
+    os.register_at_fork(after_in_child=_close_held)
+
+
+@contextlib.contextmanager
+def alone(path: Path, most_s: float = MOST_WAIT_S) -> Iterator[None]:
+    """Within it no other process is within it, for the lock file `path`.
+
+    The system frees the lock of a process that died. Where there are no locks, or the holder takes
+    longer than `most_s`, as one that was stopped does, it goes on without: compiling twice is a
+    waste and no fault.
+    """
+    handle = _locked(path, most_s)
+    if handle is None:
+        yield
+        return
+    _held.add(handle)
+    try:
+        yield
+    finally:
+        if handle in _held:  # else this is a child, which has closed it
+            # Before it is unlocked: afterwards it may be another's.
+            with contextlib.suppress(OSError):
+                path.unlink()
+            _held.discard(handle)
+            os.close(handle)
+
+
+def _locked(path: Path, most_s: float) -> int | None:
+    """The lock file, opened and locked; None where that cannot be."""
+    if fcntl is None:
+        return None
+    end_s = time.monotonic() + most_s
+    handle = -1
+    try:
+        while True:
+            if handle < 0:
+                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _names(path, handle):
+                    return handle
+                # Its holder has removed it, and another one may stand there.
+                os.close(handle)
+                handle = -1
+                continue
+            except BlockingIOError:
+                if time.monotonic() >= end_s:
+                    break
+            # Not the call that waits: Ctrl-C ends this at once.
+            time.sleep(_POLL_S)
+    except OSError:  # a file system without locks, a folder that has gone
+        pass
+    except BaseException:
+        if handle >= 0:
+            os.close(handle)
+        raise
+    if handle >= 0:
+        os.close(handle)
+    return None
+
+
+def _names(path: Path, handle: int) -> bool:
+    """Whether a path is the name of an opened file."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
 class _Files:
     """One file a signature."""
 
@@ -238,6 +337,17 @@ class Cache(FunctionCache):
             return self._cache_file.load(self._index_key(sig, target_context.codegen())) is not None
         except Exception:
             return False
+
+    @contextlib.contextmanager
+    def alone(self, sig: Any, target_context: Any) -> Iterator[None]:
+        """Wait until no other process compiles for this signature; see `alone`."""
+        root = cache_root()
+        if root is None or write_trouble():
+            yield
+            return
+        key = f"{self._impl.filename_base} {self._index_key(sig, target_context.codegen())!r}"
+        with alone(root / f".compiling-{hashlib.sha256(key.encode()).hexdigest()}"):
+            yield
 
     def save_overload(self, sig: Any, data: Any) -> None:
         if write_trouble():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -286,6 +286,11 @@ class Entry(CPUDispatcher):
             self.targetctx.insert_user_function(result.entry_point, result.fndesc, [result.library])
             self.add_overload(result)
             return True
+
+    def alone(self, sig: Any) -> AbstractContextManager[None]:
+        """To look at the cache again and compile in, while no other process does for `sig`."""
+        waiting: AbstractContextManager[None] = self._cache.alone(sig, self.targetctx)
+        return waiting
 
     def compile(self, sig: Any) -> Any:
         codegen = self.targetctx.codegen()

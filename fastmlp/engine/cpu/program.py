@@ -122,11 +122,17 @@ def ensure_compiled(dtype: np.dtype) -> None:
     be wanted.
     """
     signature = _signature(dtype)
+    if _load(signature):
+        return
+    with run.alone(signature):
+        if not _load(signature):  # another process may just have compiled it
+            with never_lost():
+                run.compile(signature)
+
+
+def _load(signature: tuple[types.Type, ...]) -> bool:
     with held_back():
-        loaded = run.load(signature)
-    if not loaded:
-        with never_lost():
-            run.compile(signature)
+        return bool(run.load(signature))
 
 
 def is_on_disk(dtype: np.dtype) -> bool:
