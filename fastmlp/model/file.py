@@ -26,6 +26,7 @@ from fastmlp.layout.parameters import Parameters
 from fastmlp.model import series
 from fastmlp.model.schema import check_content
 from fastmlp.paths import as_path, check_target
+from fastmlp.spec.layers import kinds_of
 from fastmlp.spec.network import NetworkSpec
 from fastmlp.training.fit_state import FitState
 from fastmlp.whole_files import replaced
@@ -53,6 +54,10 @@ class ModelState:
     running: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     fit: FitState | None = None  # where a fit stands that is not over
     arrays: dict[str, np.ndarray] = field(default_factory=dict)  # all of a file but the fit's
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Networks pickled before have neither.
+        self.__dict__.update({"fit": None, "arrays": {}} | state)
 
 
 def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
@@ -163,10 +168,10 @@ def check_arrays(state: ModelState, spec: NetworkSpec) -> None:
     expected = {f"{_slot_prefix(i)}{name}": shape for i in range(len(state.slots))
                 for name, shape in shapes.items()}  # fmt: skip
     running = {
-        f"{kind}.{i}": (spec.sizes[i + 1],)
-        for i, norm in enumerate(spec.norms)
-        if norm == "batch"
-        for kind in _RUNNING
+        f"{name}.{i}": (spec.sizes[i + 1],)
+        for i, kind in enumerate(kinds_of(spec.norms))
+        if kind.keeps_running
+        for name in _RUNNING
     }
     expected |= shapes | running
     if state.arrays.keys() != expected.keys():
@@ -183,11 +188,10 @@ def check_arrays(state: ModelState, spec: NetworkSpec) -> None:
 def _shapes(spec: NetworkSpec) -> dict[str, tuple[int, ...]]:
     """Of the parameters of a network, by their names in a file."""
     shapes: dict[str, tuple[int, ...]] = {}
-    norms = (*spec.norms, "none")
+    kinds = kinds_of(spec.norms)
     for i, (n_in, n_out) in enumerate(itertools.pairwise(spec.layer_sizes)):
         shapes[f"weights.{i}"], shapes[f"biases.{i}"] = (n_in, n_out), (n_out,)
-        if norms[i] != "none":
-            shapes[f"scales.{i}"] = (n_out,)
+        shapes.update({f"{vector.name}.{i}": (n_out,) for vector in kinds[i].vectors})
     for i, (_, n_categories, width) in enumerate(spec.embeddings):
         shapes[f"embeddings.{i}"] = (n_categories, width)
     return shapes

@@ -378,9 +378,8 @@ class Model:
     def _content(self, extra: dict[str, Any]) -> ModelState:
         # A history has times in it: without them the same training gives the same file.
         history = None if self._fit is None else self.history_
-        content = content_of(
-            self._engine, self._counters, self._optimizer, self.classes_, extra, history
-        )
+        parts = self._counters, self._optimizer, self.classes_, extra, history
+        content = content_of(self._engine, *parts)
         content.fit = self._fit
         return content
 

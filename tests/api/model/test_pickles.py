@@ -181,3 +181,15 @@ def test_losses_and_schedules_are_named_where_users_import_them_from():
     assert type(loss).__module__ == "fastmlp.losses"
     assert type(schedule).__module__ == "fastmlp.schedules"
     assert pickle.loads(pickle.dumps(loss)) == loss
+
+
+def test_a_network_of_before_is_read(X, y, same_weights):
+    """What a network keeps in a pickle had neither a fit nor the arrays of a file."""
+    net = fastmlp.Network([4, 8, 3], loss="cross_entropy", norm="batch")
+    net.fit(X, y, epochs=1)
+    state = net.__getstate__()
+    del state["model"].__dict__["fit"], state["model"].__dict__["arrays"]
+    before = pickle.loads(pickle.dumps(state))
+    loaded = fastmlp.Network.__new__(fastmlp.Network)
+    loaded.__setstate__(before)
+    assert same_weights(net, loaded)
