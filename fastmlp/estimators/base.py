@@ -6,6 +6,7 @@ passes forward and back, and the steps, are the engine's.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ class EngineMLP(NetworkBehind):
     solver: Any
     activation: Any
     _eval_sets: EvalSets | None = None
+    _resume: bool | str | os.PathLike[str] = False
     _sklearn_callbacks: SklearnCallbacks | None = None
 
     # ---- fit --------------------------------------------------------------------------------
@@ -48,6 +50,7 @@ class EngineMLP(NetworkBehind):
         y_val: Any = None,
         sample_weight_val: Any = None,
         eval_set: Any = None,
+        resume: bool | str | os.PathLike[str] = False,
     ) -> Any:
         """Train on X (n, features) and y.
 
@@ -63,6 +66,10 @@ class EngineMLP(NetworkBehind):
         eval_set : list of (X, y) or (X, y, sample_weight)
             Likewise for several, of which the last one is that of early stopping;
             `evals_result_` has all of them.
+        resume : bool or path
+            Go on where a fit with the same parameters and data stood, in the newest file of the
+            Checkpoint among the callbacks (True; where there is none yet the fit begins) or in
+            another one. Needs a whole number as random_state. Not with solver="lbfgs".
 
         Returns
         -------
@@ -80,11 +87,18 @@ class EngineMLP(NetworkBehind):
                     f"{type(data).__name__} on a GPU; copy it ({name}.cpu() of PyTorch, "
                     f"{name}.get() of CuPy), or use fastmlp.Network, which reads it where it is"
                 )
-        self._eval_sets = EvalSets.make(X_val, y_val, sample_weight_val, eval_set)
+        if resume is not False and self._is_lbfgs:
+            raise ValueError(
+                "resume goes on with fits in minibatches, got solver='lbfgs', whose state SciPy "
+                "keeps to itself; use another solver, or leave resume out"
+            )
+        eval_sets = EvalSets.make(X_val, y_val, sample_weight_val, eval_set)
         try:
+            self._eval_sets, self._resume = eval_sets, resume
             return super().fit(X, y, sample_weight)
         finally:
-            self.__dict__.pop("_eval_sets", None)
+            for name in ("_eval_sets", "_resume"):
+                self.__dict__.pop(name, None)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:
         before, network, state = dict(self.__dict__), self._network, None
@@ -168,6 +182,7 @@ class EngineMLP(NetworkBehind):
 
     def _fall_back(self, reason: str, uses: str) -> None:
         given = settings.unknown_to_sklearn(self, self._true_solver, self._eval_sets)
+        given += ["resume"] if self._resume is not False else []
         if given:
             raise ValueError(
                 f"scikit-learn has to serve this call ({reason}) and knows nothing of "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -11,6 +13,7 @@ from fastmlp.callbacks import Callback, Run, as_callbacks, asks_to_stop
 from fastmlp.data.inputs import Dataset
 from fastmlp.estimators import settings
 from fastmlp.history import History
+from fastmlp.training.fit_state import Told
 from fastmlp.training.progress import make_display
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ class Fit(Protocol):
     monitored: EvalSet | None
     incremental: bool
     n_steps: int
+    save: Callable[[str | os.PathLike[str]], None]
 
 
 class Listeners:
@@ -44,8 +48,8 @@ class Listeners:
         self._n_epochs, self._n_steps = 1 if fit.incremental else est.max_iter, fit.n_steps
         self._prints = not isinstance(est.verbose, str) and bool(est.verbose)
         self.display = make_display(True) if est.verbose == settings.PROGRESS else None
-        self._callbacks: list[Callback] = as_callbacks(list(est.callbacks or ()))
-        self._steps = [c for c in self._callbacks if c.every_n_steps is not None]
+        self.callbacks: list[Callback] = as_callbacks(list(est.callbacks or ()))
+        self._steps = [c for c in self.callbacks if c.every_n_steps is not None]
         if self._steps:
             raise ValueError(
                 f"callbacks of an estimator are called after epochs, got {self._steps[0]!r} with "
@@ -54,24 +58,26 @@ class Listeners:
         self.every_epoch = bool(
             self._prints
             or self.display
-            or self._callbacks
+            or self.callbacks
             or fit.eval_sets
             or (est._sklearn_callbacks is not None and est._sklearn_callbacks.is_heard)
         )
         # Before the first epoch the best are the initial ones, as in scikit-learn.
         monitors = fit.monitored is not None
-        self._best: Snapshot | None = fit.network.snapshot() if monitors else None
+        self.best: Snapshot | None = fit.network.snapshot() if monitors else None
         self._stopped_by = "epochs"
+        # How many callbacks were told of the last epoch, and whether one of them ends the fit.
+        self.n_told, self.stops = 0, False
         self._rows: dict[str, Dataset] = {}  # of eval sets
         self.history = History()
         series = {"loss": "min", "lr": None, "seconds": None}
         for prefix in self._prefixes():
             series |= {f"{prefix}_loss": "min", f"{prefix}_score": "max"}
-        self._run = Run(
+        self.run = Run(
             fit.network, fit.network.n_epochs_, fit.network.n_steps_, self.history,
             tuple(series), {name: way for name, way in series.items() if way is not None},
             f"{self._prefixes()[-1]}_loss" if fit.eval_sets else "loss",
-            save=fit.network.save,
+            save=fit.save,
         )  # fmt: skip
         if fit.eval_sets:
             est.evals_result_ = {s.name: {"loss": [], "score": []} for s in fit.eval_sets}
@@ -85,8 +91,8 @@ class Listeners:
             self.display.begin(self._n_epochs, self._n_steps)
         if self._est._sklearn_callbacks is not None:
             self._est._sklearn_callbacks.begin(self._est.max_iter)
-        for callback in self._callbacks:
-            callback.on_fit_begin(self._run)
+        for callback in self.callbacks:
+            callback.on_fit_begin(self.run)
 
     def begin_epoch(self) -> None:
         if self._est._sklearn_callbacks is not None:
@@ -105,19 +111,34 @@ class Listeners:
             "seconds": float(result.seconds[0]),
         }
         logs |= self._scores()
-        self._run.epoch, self._run.step = self._network.n_epochs_, self._network.n_steps_
-        self._run.logs = logs
-        self.history.append(self._run.epoch, logs)
+        self.run.epoch, self.run.step = self._network.n_epochs_, self._network.n_steps_
+        self.run.logs = logs
+        self.history.append(self.run.epoch, logs)
         if self.display is not None:
             self.display.epoch(est.n_iter_ - 1, logs)
-        stop = False
-        for callback in self._callbacks:
-            stop |= asks_to_stop(callback.on_epoch_end(self._run))
+        self.n_told, self.stops = 0, False
+        stop = self.tell()
         if est._sklearn_callbacks is not None:
             stop |= est._sklearn_callbacks.end_epoch()
         if stop:
             self._stopped_by = "callback"
         return stop
+
+    def tell(self) -> bool:
+        """Call those who have not been told of the last epoch; whether one ends the fit."""
+        for callback in self.callbacks[self.n_told :]:
+            self.n_told += 1  # what a checkpoint saves has been told, itself included
+            self.stops |= asks_to_stop(callback.on_epoch_end(self.run))
+        if self.stops:
+            self._stopped_by = "callback"
+        return self.stops
+
+    def go_on(self, told: Told, history: dict[str, Any], best: Snapshot | None) -> None:
+        """Stand where the listeners of another fit stood after an epoch."""
+        self.n_told, self.stops, self.best = told.n_of_epoch, told.stopped_by is not None, best
+        self.history.restore(history)
+        self.run.epoch, self.run.step = self._network.n_epochs_, self._network.n_steps_
+        self.run.logs = {name: self.history[name][-1] for name in self.history}
 
     def _scores(self) -> dict[str, float]:
         est, sets = self._est, self._eval_sets
@@ -162,16 +183,16 @@ class Listeners:
             est._no_improvement_count = 0
         if score > best:
             est.best_validation_score_ = score
-            self._best = self._network.snapshot()
+            self.best = self._network.snapshot()
 
     def end(self) -> None:
         """However the fit ended: callbacks hear of it, and the best weights come back."""
         self.history.stopped_by = self._stopped_by
-        if self._best is not None:
-            self._network.restore(self._best)
+        if self.best is not None:
+            self._network.restore(self.best)
         try:
-            for callback in self._callbacks:
-                callback.on_fit_end(self._run)
+            for callback in self.callbacks:
+                callback.on_fit_end(self.run)
         finally:
             if self.display is not None:
                 self.display.end(self._stopped_by)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import time
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -18,13 +19,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from fastmlp import schedules
-from fastmlp.estimators import settings
+from fastmlp.estimators import resuming, settings
 from fastmlp.estimators.eval_sets import EvalSet
 from fastmlp.estimators.listeners import Listeners
 from fastmlp.interrupts import held_back, let_through
 from fastmlp.schedules.base import learning_rates
 from fastmlp.spec.conventions import LossPlateau
 from fastmlp.training.epochs import EpochLoop, LoopState, Piece, Policy
+from fastmlp.training.trainer import without_circle
 
 if TYPE_CHECKING:
     from fastmlp.model.network import Network
@@ -72,6 +74,8 @@ class Stochastic(Policy):
             self.conventions = dataclasses.replace(self.conventions, rate_in_momentum=False)
         self.optimizer = settings.optimizer_of(est)
         self.network = self._make_network()
+        self.save = without_circle(self._save)
+        self._asks_again = False  # after the last epoch of a fit that is gone on with
 
     def _split(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> Any:
         """Keep a part of the rows for validation; what remains."""
@@ -115,6 +119,12 @@ class Stochastic(Policy):
             network.classes_ = est.classes_
         return network
 
+    def _save(self, path: str | os.PathLike[str]) -> None:
+        """The network, and where the fit stands, for callbacks."""
+        self.network.history_ = self.listeners.history
+        with self.network.saving_fit(resuming.state_of(self)):
+            self.network.save(path)
+
     def run(self) -> None:
         est, network = self.est, self.network
         network.use_optimizer(self.optimizer)
@@ -128,6 +138,9 @@ class Stochastic(Policy):
         self.listeners = Listeners(self)
         if self.eval_sets and est.validation_scores_ is None:
             est.validation_scores_ = []
+        self.resumed = resuming.resumed_of(est._resume, self.listeners.callbacks)
+        if self.resumed is not None:
+            resuming.check(self, self.resumed)
         was_interrupted = False
         # What comes after the training is whole, whenever Ctrl-C comes.
         with held_back(only_first=True) as interrupts:
@@ -153,6 +166,9 @@ class Stochastic(Policy):
         est = self.est
         est.n_iter_ = 0
         self.loop = self._make_loop()
+        if self.resumed is not None:
+            resuming.go_on(self, self.resumed)
+            self._asks_again = True
         ending = self.loop.run(self)
         if ending == "interrupted":
             raise KeyboardInterrupt
@@ -236,6 +252,7 @@ class Stochastic(Policy):
         est, result, n = self.est, piece.result, self._n_kept(piece)
         if not n:
             return
+        self._asks_again = False
         losses = [float(loss) + self.constant for loss in result.loss[:n]]
         est.loss_curve_ += losses
         est.loss_ = losses[-1]
@@ -253,7 +270,7 @@ class Stochastic(Policy):
         """Tell the listeners; whether nothing improves any more, or one of them ends the fit."""
         if piece.result.status in ("non_finite", "interrupted") or not self._n_kept(piece):
             return False
-        stop = self.listeners.epoch(piece.result)
+        stop = self.listeners.tell() if self._asks_again else self.listeners.epoch(piece.result)
         return (self._is_level() and self._stops()) or stop
 
     def _is_level(self) -> bool:

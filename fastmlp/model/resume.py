@@ -29,24 +29,25 @@ class Resumed:
     def check(self, trainer: Trainer, model: Model) -> None:
         """Raise OptionError where the fit was another one, ModelFileError for a damaged file."""
         trainer.check_state(self.fit)
-        with self._understood():
+        with self.understood():
             check_arrays(self.content, model.spec)
 
     def carry_to(self, trainer: Trainer, model: Model) -> None:
         """Have model and trainer stand where the fit stood; where that fails, the model is as
         before."""
         with unchanged(model):
-            with self._understood():
+            with self.understood():
                 model.go_on_from(self.content)
                 model.history_ = trainer.history
                 trainer.go_on(self.fit, self.content.values["history"])
             for callback, give in trainer.states_of_callbacks(self.fit):
                 is_ours = type(callback).__module__.partition(".")[0] == _OURS
-                with self._understood() if is_ours else nullcontext():
+                with self.understood() if is_ours else nullcontext():
                     give()
 
     @contextmanager
-    def _understood(self) -> Iterator[None]:
+    def understood(self) -> Iterator[None]:
+        """Within it, errors of values that make no sense say that the file is damaged."""
         try:
             yield
         except (FastmlpError, KeyError, TypeError, ValueError) as error:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _PACKAGE = __name__.partition(".")[0]
 
 
-def _without_circle(method: Callable[[str | os.PathLike[str]], None]) -> Callable[..., None]:
+def without_circle(method: Callable[[str | os.PathLike[str]], None]) -> Callable[..., None]:
     """The method, without keeping its object: a fit's data would lie about with it until the
     garbage is collected."""
     kept = weakref.WeakMethod(method)
@@ -101,7 +101,7 @@ class Trainer:
         self._run = Run(
             network, counters.n_epochs, counters.n_steps, self.history, names,
             {"loss": "min", **dict(evaluated)}, f"{[*eval_sets][-1]}_loss" if eval_sets else "loss",
-            save=_without_circle(self._save),
+            save=without_circle(self._save),
         )  # fmt: skip
 
     @property

@@ -1,0 +1,178 @@
+"""Where an estimator's fit stands after an epoch: saved by a checkpoint, and gone on with.
+
+A resumed fit begins as any other: it draws the same initial weights and the same validation part
+from `random_state`. Then network, attributes and listeners are those of the checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.sparse
+
+from fastmlp.callbacks import Callback, Checkpoint
+from fastmlp.data.inputs import Dataset
+from fastmlp.estimators.eval_sets import EvalSet
+from fastmlp.estimators.listeners import Listeners
+from fastmlp.model.file import check_arrays
+from fastmlp.model.network import Network
+from fastmlp.model.resume import Resumed, resumed_fit
+from fastmlp.training.epochs import EpochLoop, LoopState
+from fastmlp.training.fit_state import (
+    REMEDY,
+    FitState,
+    Told,
+    check_same,
+    described,
+    fingerprint,
+    of_data,
+)
+
+# Attributes that count on from epoch to epoch; those that are lists are kept as arrays.
+_NUMBERS = (
+    *("loss_", "n_iter_", "t_", "best_loss_", "_no_improvement_count"),
+    "best_validation_score_",
+)
+_LISTS = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
+# Parameters that change no number, and those that are compared otherwise.
+_FREE = ("verbose", "n_threads", "device", "max_time_s", "callbacks", "solver")
+
+
+class Fit(Protocol):
+    """What is saved of a fit."""
+
+    est: Any
+    network: Network
+    data: Dataset
+    eval_sets: list[EvalSet]
+    batch_size: int
+    loop: EpochLoop
+    listeners: Listeners
+
+
+def resumed_of(resume: Any, callbacks: list[Callback]) -> Resumed | None:
+    """What a fit goes on with: the file `resume`, or with True the newest of its checkpoint."""
+    if isinstance(resume, bool) and not resume:
+        return None
+    checkpoints = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
+    if isinstance(resume, bool) and not checkpoints:
+        raise ValueError(
+            "resume=True goes on from the file of a Checkpoint among the callbacks, got none; add "
+            "one, or pass the name of a file as resume"
+        )
+    return resumed_fit(resume, checkpoints[0] if checkpoints else None)
+
+
+def state_of(fit: Fit) -> FitState:
+    """Where the fit stands after an epoch, to be saved with its network."""
+    est, loop, listeners = fit.est, fit.loop.state, fit.listeners
+    told = Told(n_of_epoch=listeners.n_told, stopped_by="callback" if listeners.stops else None)
+    state = FitState(
+        {
+            "settings": _settings(fit),
+            "data": _fingerprints(fit),
+            "metrics_failed": False,
+            "told": told.to_dict(None),
+        }
+    )
+    numbers = {name: _plain(getattr(est, name, None)) for name in _NUMBERS}
+    numbers["learning_rate"] = float(est._optimizer.learning_rate)
+    lists = {name: getattr(est, name, None) for name in _LISTS}
+    arrays = {name: np.array(values, float) for name, values in lists.items() if values is not None}
+    arrays |= {name: np.array(values, float) for name, values in _results(est)}
+    state.put("estimator", numbers | arrays)
+    state.put("loop", {"done": loop.done, "step": loop.step})
+    if loop.plateau is not None:
+        state.put("plateau", {"best": loop.plateau.best, "n_bad": loop.plateau.n_bad})
+    if listeners.best is not None:
+        state.put("best", fit.network.snapshot_arrays(listeners.best))
+    for i, callback in enumerate(listeners.callbacks):
+        what = f"get_state of {type(callback).__name__}"
+        state.put(f"callback{i}", callback.get_state(listeners.run), what)
+    return state
+
+
+def check(fit: Fit, resumed: Resumed) -> None:
+    """Raise OptionError where another fit was saved, ModelFileError for a damaged file."""
+    check_same(resumed.fit.values["settings"], _settings(fit), "settings", REMEDY)
+    check_same(resumed.fit.values["data"], _fingerprints(fit), "data", REMEDY)
+    with resumed.understood():
+        check_arrays(resumed.content, fit.network.spec)
+
+
+def go_on(fit: Fit, resumed: Resumed) -> None:
+    """Have all of the fit stand where it stood."""
+    est, listeners, state, network = fit.est, fit.listeners, resumed.fit, fit.network
+    with resumed.understood():
+        saved, loop, classes = state.get("estimator"), state.get("loop"), network.classes_
+        network.go_on_from(resumed.content)
+        network.classes_ = classes
+        for name in _NUMBERS:
+            setattr(est, name, saved[name])
+        for name in _LISTS:
+            setattr(est, name, saved[name].tolist() if name in saved else None)
+        for name, values in _results(est):
+            values[:] = saved[name].tolist()
+        est._optimizer.learning_rate = float(saved["learning_rate"])
+        plateau, kept = fit.loop.state.plateau, state.get("plateau")
+        if plateau is not None:
+            best, n_bad = float(kept["best"]), int(kept["n_bad"])
+            plateau = dataclasses.replace(plateau, best=best, n_bad=n_bad)
+        fit.loop.go_on_from(LoopState(network.counters, loop["done"], loop["step"], None, plateau))
+        listeners.go_on(
+            Told.from_dict(state.values["told"], len(listeners.callbacks)),
+            resumed.content.values["history"],
+            network.snapshot_of(state.get("best")) if listeners.best is not None else None,
+        )
+    for i, callback in enumerate(listeners.callbacks):
+        callback.set_state(listeners.run, state.get(f"callback{i}"))
+
+
+def _settings(fit: Fit) -> dict[str, Any]:
+    """All that decides what is trained, but for the data."""
+    est, spec = fit.est, fit.network.spec.to_dict()
+    for name in ("device", "n_threads"):
+        del spec[name]
+    params = {name: v for name, v in est.get_params(deep=False).items() if name not in _FREE}
+    settings = {
+        "estimator": type(est).__name__,
+        "solver": est._true_solver,
+        **params,
+        "batch_size": fit.batch_size,
+        "network": spec,
+        "classes": [str(label) for label in np.ravel(getattr(est, "classes_", []))],
+        "callbacks": [callback.described() for callback in fit.listeners.callbacks],
+        "series": fit.listeners.run.names,
+    }
+    return dict(described(settings))
+
+
+def _fingerprints(fit: Fit) -> dict[str, Any]:
+    found = {"training": of_data(fit.data)}
+    for part in fit.eval_sets:
+        X: Any = part.X
+        if scipy.sparse.issparse(X):
+            rows = X.tocsr()
+            prints = [fingerprint(array) for array in (rows.data, rows.indices, rows.indptr)]
+        else:
+            prints = [fingerprint(np.asarray(X))]
+        weights = None if part.sample_weight is None else np.asarray(part.sample_weight)
+        found[part.name] = {
+            "X": prints, "y": fingerprint(np.asarray(part.encoded)),
+            "sample_weight": fingerprint(weights),
+        }  # fmt: skip
+    return found
+
+
+def _results(est: Any) -> Iterator[tuple[str, list[float]]]:
+    """The lists of `evals_result_` under names of their own."""
+    for i, found in enumerate(getattr(est, "evals_result_", {}).values()):
+        yield f"eval{i}.loss", found["loss"]
+        yield f"eval{i}.score", found["score"]
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
