@@ -113,9 +113,14 @@ def fingerprint(array: Any) -> str | None:
     if array.nbytes <= _WHOLE_BYTES:
         found.update(np.ascontiguousarray(array).tobytes())
         return found.hexdigest()
-    n_each = max(1, _BLOCK_BYTES // max(1, array.nbytes // n_rows))
-    for start in np.linspace(0, n_rows - n_each, _N_BLOCKS).astype(np.int64).tolist():
-        found.update(np.ascontiguousarray(array[start : start + n_each]).tobytes())
+    # Of few long rows, parts: one after the other, so that every column comes in turn.
+    table = array[:, None] if array.ndim == 1 else array
+    n_columns = max(1, min(table.shape[1], _BLOCK_BYTES // table.itemsize))
+    n_each = max(1, _BLOCK_BYTES // (n_columns * table.itemsize))
+    for i, start in enumerate(np.linspace(0, n_rows - n_each, _N_BLOCKS).astype(int).tolist()):
+        first = i * n_columns % max(1, table.shape[1] - n_columns + 1)
+        block = table[start : start + n_each, first : first + n_columns]
+        found.update(np.ascontiguousarray(block).tobytes())
     return found.hexdigest()
 
 
