@@ -34,6 +34,13 @@ def number(value: Any, where: str) -> None:
         raise ValueError(f"{where} must be a finite number, got {_shown(value)}")
 
 
+def name(value: Any, where: str) -> None:
+    """A text that a sentence has room for."""
+    text(value, where)
+    if len(value) > 200:
+        raise ValueError(f"{where} must be a name, got {len(value):,} characters")
+
+
 def optional(check: Check) -> Check:
     return lambda value, where: None if value is None else check(value, where)
 

@@ -163,7 +163,7 @@ def _header(path: Path, raw: bytes) -> dict[str, Any]:
     if expected <= n_bytes:
         try:
             # The text stands in it as a JSON text, with two characters for a quotation mark.
-            header = parsed(raw[8:expected].decode(), n_bytes - expected, 2)
+            header = parsed(str(memoryview(raw)[8:expected], "utf-8"), n_bytes - expected, 2)
             arrays = [entry for name, entry in header.items() if name != "__metadata__"]
             expected += max((int(entry["data_offsets"][1]) for entry in arrays), default=0)
             metadata = header.get("__metadata__", {})

@@ -26,6 +26,10 @@ from fastmlp.whole_files import write_text
 
 # A run file that begins so was written here, and may be written again.
 _HEADING = "# Written by fastmlp "
+_MOST_BYTES = 4_000_000
+# The parser of TOML takes the square of a key's parts, in time and memory.
+_STRINGS = re.compile(r'"(?:\\.|[^"\\\n])*"|' + r"'[^'\n]*'")
+_DEEP = re.compile(r"(\.[ \t]*[\w-]*[ \t]*){33}")
 # They say nothing of the run itself.
 _ABOUT_OUTPUT = ("as_json", "save_config")
 # They may be names of data sets, which are no paths.
@@ -47,11 +51,19 @@ def read_run_file(path: str, params: Sequence[click.Parameter]) -> dict[str, Any
     Raises OptionError for what is no TOML, an unknown key or a value of the wrong type.
     """
     try:
+        if Path(path).stat().st_size > _MOST_BYTES:
+            raise OptionError(f"{path} must be a run file of at most {_MOST_BYTES:,} bytes")
         text = Path(path).read_text(encoding="utf-8")
+        if _DEEP.search(_STRINGS.sub("s", text)):
+            raise OptionError(f"{path} must be a run file, got a key of more than 32 parts")
         found = tomllib.loads(text)
     except OSError as error:
         raise OptionError(f"{path} must be a run file: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise OptionError(f"{path} must be a run file, got values nested too deep") from None
+    except ValueError as error:  # no TOML, no UTF-8, a number of thousands of digits
+        if isinstance(error, OptionError):
+            raise
         raise OptionError(f"{path} must be a TOML file: {error}") from None
     known = {_key(param): param for param in _options(params) if param.name != "save_config"}
     values: dict[str, Any] = {}

@@ -15,6 +15,7 @@ from fastmlp.json_kinds import (
     either,
     list_of,
     mapping,
+    name,
     number,
     of,
     optional,
@@ -37,26 +38,26 @@ def _embedding(value: Any, where: str) -> None:
             raise ValueError(f"{where}[{column}] must be (categories, width), got {pair}")
 
 
-_numbers, _texts = list_of(number), list_of(text)
+_numbers, _names = list_of(number), list_of(name)
 
 _SPEC = mapping(
     {
         "sizes": list_of(count),
-        "activation": _texts,
-        "loss": mapping({"name": text, "parameters": _numbers}),
+        "activation": _names,
+        "loss": mapping({"name": name, "parameters": _numbers}),
     },
     {
         "dropout": _numbers,
         "input_dropout": number,
-        "norm": _texts,
+        "norm": _names,
         "residual": list_of(boolean),
         "embeddings": _embedding,
         "l1": number,
         "l2": number,
-        "init": text,
-        "dtype": text,
+        "init": name,
+        "dtype": name,
         "seed": of(int, "a whole number"),
-        "device": text,
+        "device": name,
         "n_threads": optional(count),
     },
 )
