@@ -63,7 +63,7 @@ _SPEC = mapping(
 )
 _HISTORY = mapping(
     {
-        "series": _texts,
+        "series": list_of(text),
         "stopped_by": optional(text),
         "best_epoch": optional(count),
         "shuffle": optional(text),

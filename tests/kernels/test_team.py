@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fastmlp.engine.cpu import engine as cpu
-from fastmlp.engine.cpu import program
+from fastmlp.engine.cpu import workspace
 from fastmlp.engine.train_job import TrainJob
 from fastmlp.kernels.structs import Sync
 from fastmlp.optim import UpdateOptions
@@ -26,23 +26,23 @@ SIZES = (6, 33, 17, 4)
 def crowd(patch):
     """Three threads on one processor, as the engine sees it, for any job; decisions every us."""
     patch.setattr(cpu, "n_cores", lambda: 3)
-    patch.setattr(program, "n_cores", lambda: 1)
+    patch.setattr(workspace, "n_cores", lambda: 1)
     patch.setattr(cpu, "FLOPS_PER_THREAD", 1)
     patch.setattr(cpu, "FLOPS_WITHOUT_THREADS", 0)
-    patch.setattr(program, "_WINDOW_NS", 1_000)
+    patch.setattr(workspace, "_WINDOW_NS", 1_000)
 
 
 def leave_it_to_one(patch):
     """As if one thread alone had been measured already, at a time for a step that all together
     never reach: on a busy machine three threads may take turns without waiting for long."""
-    make_program = program.Workspace.program
+    make_program = cpu.make_program
 
-    def told(self, *arguments, **named):
-        made = make_program(self, *arguments, **named)
+    def told(*arguments, **named):
+        made = make_program(*arguments, **named)
         made.sync[Sync.ALONE_NS] = 1
         return made
 
-    patch.setattr(program.Workspace, "program", told)
+    patch.setattr(cpu, "make_program", told)
 
 
 def make(dtype, n_threads, options=(), **settings):
