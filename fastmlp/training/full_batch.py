@@ -139,6 +139,7 @@ class FullBatch(Trainer):
             except _EndedError:
                 pass
             except _RaisedError as error:
+                self.history.stopped_by = "error"
                 return error.original
             except _NotFiniteError as error:
                 self.history.stopped_by = "diverged"

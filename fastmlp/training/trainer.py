@@ -159,10 +159,8 @@ class Trainer:
             with let_through():
                 if self._display is not None:
                     self._display.begin(self._options.epochs, self._epoch_steps)
-                found = self._train()
-            if found is not None:
-                self.history.stopped_by = self.history.stopped_by or "error"
-            return found
+                # No name for it: its traceback holds this frame.
+                return self._train()
         except KeyboardInterrupt:
             self.history.stopped_by = "interrupt"
         except BaseException as error:
