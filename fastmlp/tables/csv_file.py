@@ -65,7 +65,7 @@ class CsvFile:
     def __init__(self, file: TextIO, path: Path, header: str, expected: Collection[str]) -> None:
         self.data, self._file = str(path), file
         data = self.data
-        first_line = self._line()
+        first_line = file.readline(_MOST_ROW_CHARS)
         file.seek(0)
         delimiter = max(_DELIMITERS, key=first_line.count)
         check_width(data, first_line.count(delimiter) + 1, path.stat().st_size)
@@ -112,17 +112,12 @@ class CsvFile:
             yield block
 
     def _lines(self) -> Iterator[str]:
-        while line := self._line():
+        read = self._file.readline
+        while line := read(_MOST_ROW_CHARS):
             self._n_chars += len(line)
-            if self._n_chars > _MOST_ROW_CHARS:
+            if self._n_chars >= _MOST_ROW_CHARS:
                 raise self._too_long()
             yield line
-
-    def _line(self) -> str:
-        line = self._file.readline(_MOST_ROW_CHARS)
-        if len(line) == _MOST_ROW_CHARS:
-            raise self._too_long()
-        return line
 
     def _too_long(self) -> TableError:
         return TableError(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import fastmlp
+from fastmlp.cli import main
 from fastmlp.errors import FastmlpError
 from fastmlp.preparation import TablePreparation
 from fastmlp.sources import open_source
@@ -216,6 +217,30 @@ def test_a_preparation_that_lies_with_a_right_digest_is_refused(path, number):
     PREPARATIONS[number](preparation)
     write(path, {**content, "extra": {"preparation": preparation}}, tensors)
     refuses(path, Watch(), f"preparation {number}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("target_scale", 1e-320), ("target_scale", 1e308), ("target_scale", 2**70),
+     ("target_mean", 1e308), ("target_mean", 2**70)],
+)  # fmt: skip
+def test_a_target_of_any_size_predicts(path, tmp_path, monkeypatch, capsys, name, value):
+    """Its decimals are written as far as float64 has them."""
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{i},{i * 1.5}\n" for i in range(30))
+    (tmp_path / "t.csv").write_text(f"a,y\n{rows}")
+    words = ["train", "t.csv", "--target", "y", "--epochs", "1", "--hidden", "3", "--out", "run"]
+    with pytest.raises(SystemExit, match="0"):
+        main(words)
+    content, tensors = parts((tmp_path / "run" / "model.safetensors").read_bytes())
+    content["extra"]["preparation"][name] = value
+    write(path, content, tensors)
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="0"):
+        main(["predict", str(path), "t.csv"])
+    cells = capsys.readouterr().out.split()[1:]
+    assert len(cells) == 30
+    assert np.isfinite([float(cell) for cell in cells]).all()
 
 
 def test_a_large_model_takes_memory_in_proportion(path, record_property):

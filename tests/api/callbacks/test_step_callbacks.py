@@ -279,6 +279,13 @@ def test_checkpoints_with_the_epoch_in_their_names(X, y, tmp_path):
     [
         (lambda: Checkpoint(3), errors.OptionTypeError, "path must be a file name"),
         (lambda: Checkpoint("a{b}"), errors.OptionError, "no braces but {epoch}"),
+        (lambda: Checkpoint("a{epoch.__class__}"), errors.OptionError, "no braces but {epoch}"),
+        (lambda: Checkpoint("a{epoch!r}"), errors.OptionError, "no braces but {epoch}"),
+        (lambda: Checkpoint("a{epoch:999999999}"), errors.OptionError, "no braces but {epoch}"),
+        (lambda: Checkpoint("a{epoch:{epoch}}"), errors.OptionError, "no braces but {epoch}"),
+        (lambda: Checkpoint("a{epoch[0]}"), errors.OptionError, "no braces but {epoch}"),
+        (lambda: Checkpoint("a{}"), errors.OptionError, "no braces but {epoch}"),
+        (lambda: Checkpoint("a{epoch"), errors.OptionError, "no braces but {epoch}"),
         (lambda: Checkpoint("m", every_n_epochs=0), errors.OptionError, "every_n_epochs of Check"),
         (lambda: Checkpoint("m", mode="up"), errors.OptionError, "mode of Checkpoint"),
         (lambda: Checkpoint("m", save_best_only=1), errors.OptionTypeError, "save_best_only of"),
