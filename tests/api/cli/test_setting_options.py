@@ -22,7 +22,10 @@ from fastmlp.training.options import FIT_SETTINGS
 
 SETTINGS = {**NETWORK_SETTINGS, **FIT_SETTINGS, **OPTIMIZER_SETTINGS}
 # They have options of their own making, or come from the table.
-WITHOUT = {"embeddings", "optimizer", "schedule", "callbacks", "shuffle", "verbose"}
+WITHOUT = {
+    *("embeddings", "optimizer", "schedule", "callbacks", "checkpoint", "resume", "shuffle"),
+    "verbose",
+}
 
 
 def test_every_setting_has_its_option():
