@@ -283,6 +283,7 @@ class Entry(CPUDispatcher):
             result = self._cache.load_overload(sig, self.targetctx)
             if result is None:
                 return False
+            self._cache_hits[sig] += 1
             self.targetctx.insert_user_function(result.entry_point, result.fndesc, [result.library])
             self.add_overload(result)
             return True
