@@ -49,6 +49,7 @@ def ending_by_signals() -> AbstractContextManager[None]:
     Of these, the ones that would end the process at once: a signal that is ignored (SIGHUP under
     nohup) or has a handler is left alone, and so are all of them outside the main thread. In a
     block within another `Terminated` is raised once more at its end, up to the outermost one.
+    Its own end must not be interrupted: ``with held_back(), ending_by_signals(), let_through():``.
     """
     return _EndingBySignals()
 

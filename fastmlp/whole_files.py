@@ -46,7 +46,8 @@ def replaced(path: Path) -> Iterator[Path]:
     new file is left; where only the way of its new name to the disk failed, it has taken its place.
     """
     target = real_target(path)
-    _remove_unfinished(target)
+    with held_back():
+        _remove_unfinished(target)
     # The umask acts on a new file. One that is replaced may be private: so is this one then, from
     # its first byte on.
     old_mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
@@ -68,7 +69,8 @@ def replaced(path: Path) -> Iterator[Path]:
             with contextlib.suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             raise
-    _sync_folder(target.parent)
+    with held_back():
+        _sync_folder(target.parent)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -18,7 +18,7 @@ from fastmlp.cli.predict import predict
 from fastmlp.cli.train import train
 from fastmlp.cli.warmup import warmup
 from fastmlp.errors import FastmlpError, TrainingDivergedError
-from fastmlp.interrupts import ending_by_signals
+from fastmlp.interrupts import ending_by_signals, held_back, let_through
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
@@ -38,7 +38,7 @@ commands.add_command(warmup)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line on `arguments` (default: those of the process); raises SystemExit."""
-    with ending_by_signals():
+    with held_back(), ending_by_signals(), let_through():
         code = _run(arguments)
     sys.exit(code)
 

@@ -21,7 +21,7 @@ from fastmlp.estimators.eval_sets import EvalSets
 from fastmlp.estimators.hooks import SklearnClassifier
 from fastmlp.estimators.sklearn_callbacks import SklearnCallbacks
 from fastmlp.estimators.stochastic import Stochastic
-from fastmlp.interrupts import ending_by_signals
+from fastmlp.interrupts import ending_by_signals, held_back, let_through
 
 # A sparse X is trained on as a dense one where that takes no more of the free memory.
 _DENSE_SHARE = 0.5
@@ -107,7 +107,7 @@ class EngineMLP(NetworkBehind):
             counted = network.n_epochs_, network.n_steps_
         solver = self.solver
         try:
-            with ending_by_signals():
+            with held_back(), ending_by_signals(), let_through():
                 # Scikit-learn's `_fit` knows two solvers with steps by name; all of ours have
                 # steps.
                 self.solver = "lbfgs" if self._is_lbfgs else "adam"

@@ -11,7 +11,8 @@ from fastmlp.interrupts import held_back
 class BeingTrained:
     """Holds the lock of a network within its block; NetworkBusyError where another fit has it.
 
-    A class and no generator, so that no Ctrl-C falls between the lock and what gives it back.
+    A class and no generator, so that no Ctrl-C falls between the lock and what gives it back; its
+    end is one where Ctrl-C is held back around it.
     """
 
     def __init__(self, lock: threading.Lock) -> None:
@@ -34,5 +35,4 @@ class BeingTrained:
             )
 
     def __exit__(self, *error: object) -> None:
-        with held_back():
-            self._lock.release()
+        self._lock.release()

@@ -22,7 +22,7 @@ from fastmlp.errors import (
     ShapeError,
 )
 from fastmlp.history import History
-from fastmlp.interrupts import held_back
+from fastmlp.interrupts import held_back, let_through
 from fastmlp.model.busy import BeingTrained
 from fastmlp.model.content import carry, classes_in, content_of, counters_in
 from fastmlp.model.file import ModelState, check_arrays, read_model, write_model
@@ -340,7 +340,7 @@ class Model:
         'cpu'
         """
         spec = self._spec.on(device)
-        with self.being_trained():
+        with held_back(), self.being_trained(), let_through():
             if spec != self._spec:
                 self._engine.check_functions()
                 engine = make_engine(spec)

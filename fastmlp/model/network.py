@@ -10,7 +10,7 @@ import numpy as np
 from fastmlp.checks import is_sequence
 from fastmlp.errors import OptionError
 from fastmlp.history import History
-from fastmlp.interrupts import ending_by_signals
+from fastmlp.interrupts import ending_by_signals, held_back, let_through
 from fastmlp.layout.parameters import Parameters
 from fastmlp.model import inference
 from fastmlp.model.fit import Fit
@@ -140,7 +140,8 @@ class Network(Model):
         >>> history.epochs
         [1, 2, 3]
         """
-        with ending_by_signals():
+        # What ends a block below must not be interrupted itself.
+        with held_back(), ending_by_signals(), let_through():
             fit = Fit.make(
                 self,
                 X,
@@ -151,7 +152,7 @@ class Network(Model):
                 class_weight=class_weight,
                 **settings,
             )
-            with self.being_trained():
+            with held_back(), self.being_trained(), let_through():
                 return fit.begin().run()
 
     def predict(self, X: Any, *, out: np.ndarray | None = None) -> np.ndarray:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..jit import njit, njit_source
-from ..structs import Job
+from ..structs import Job, Sync
 from . import activations
 from .records import panel_vectors
 from .simd import keep_lanes, lanes_of, like, load, store
+from .sync import atomic_load
 from .tile import (
     MASK,
     PLAIN,
@@ -115,6 +116,8 @@ def forward_rows(p, layer, number, r0, r1, column0, column1):
     keeps Z, and so does a normalised one, which has it in `normed` and no bias yet. Where not
     `keeps_slope`, relu leaves dz as it is: half of the stores of a product, and act_out > 0 says
     the same. Where a job reads its table in place, X is not in act_in but the rows of the table.
+
+    Returns whether it was left for the stop word, between two blocks: a layer may take seconds.
     """
     job, work, params = p.job, p.work, p.params
     panel, normed = 2 * lanes_of(work), layer.norm != 0
@@ -126,6 +129,8 @@ def forward_rows(p, layer, number, r0, r1, column0, column1):
     if not is_linear and layer.activation == RELU_CODE:
         mode = RELU if layer.keeps_slope != 0 else RELU_ONLY
     for block in range(r0, r1, layer.block_in):
+        if atomic_load(p.sync, Sync.STOP) != 0:
+            return True
         end = min(block + layer.block_in, r1)
         for column in range(column0, column1, panel):
             vectors = 2 if layer.out_pad - column >= panel else 1
@@ -148,6 +153,7 @@ def forward_rows(p, layer, number, r0, r1, column0, column1):
                     work, out_at + column, dz_at + column, ld_out, block, end, columns,
                     layer.activation,
                 )  # fmt: skip
+    return False
 
 
 @njit
@@ -156,11 +162,13 @@ def backward_rows(p, layer, r0, r1, out_at, mode):
 
     By the chain rule dA_in = dZ W^T, since Z = A_in W + b, and dZ_in = f'(Z_in) * dA_in. In mode
     MASK, f'(Z_in) is 1 where act_in > 0, else 0. In mode PLAIN dA_in itself is written. Columns:
-    those of which W^T is kept.
+    those of which W^T is kept. Returns as `forward_rows`.
     """
     work, zeros_at = p.work, p.job[Job.ZEROS]
     panel, slope_at = 2 * lanes_of(work), layer.act_in if mode == MASK else out_at
     for block in range(r0, r1, layer.block_out):
+        if atomic_load(p.sync, Sync.STOP) != 0:
+            return True
         end = min(block + layer.block_out, r1)
         for column in range(0, layer.in_t, panel):
             vectors = 2 if layer.in_t - column >= panel else 1
@@ -169,6 +177,7 @@ def backward_rows(p, layer, r0, r1, out_at, mode):
                 layer.weight_t + column * layer.out_pad, layer.n_out, work, zeros_at, work,
                 slope_at + column, out_at + column, layer.ld_in, mode,
             )  # fmt: skip
+    return False
 
 
 @njit

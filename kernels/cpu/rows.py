@@ -32,12 +32,6 @@ from .tile import MASK, PLAIN, SCALE
 
 
 @njit
-def stops(p):
-    """Whether the stop word is set: a step of a large network lasts seconds."""
-    return atomic_load(p.sync, Sync.STOP) != 0
-
-
-@njit
 def leave(p, number, direction):
     """Out of this phase, from layer `number`, forward or backward: its results are of no use.
 
@@ -119,27 +113,6 @@ def columns_of(out_pad, panel, thread, n_threads):
 
 
 @njit
-def forward_blocks(p, layer, number, r0, r1, column0, column1):
-    """`forward_rows`, block by block of rows; whether it was left for the stop word."""
-    for block in range(r0, r1, layer.block_in):
-        if stops(p):
-            return True
-        end = min(block + layer.block_in, r1)
-        forward_rows(p, layer, number, block, end, column0, column1)
-    return False
-
-
-@njit
-def backward_blocks(p, layer, r0, r1, out_at, mode):
-    """`backward_rows`, block by block of rows; whether it was left for the stop word."""
-    for block in range(r0, r1, layer.block_out):
-        if stops(p):
-            return True
-        backward_rows(p, layer, block, min(block + layer.block_out, r1), out_at, mode)
-    return False
-
-
-@njit
 def forward(p, thread, n_threads, r0, r1, n_rows, epoch, step):
     """Activations and f'(Z) of every layer, for rows r0 to r1; dropout in training only.
 
@@ -155,11 +128,11 @@ def forward(p, thread, n_threads, r0, r1, n_rows, epoch, step):
             column0, column1 = columns_of(
                 layer.out_pad, 2 * lanes_of(p.work), thread, n_threads
             )  # fmt: skip
-        left = forward_blocks(p, layer, i, begin, end, column0, column1)
+        left = forward_rows(p, layer, i, begin, end, column0, column1)
         if split:
             barrier_apart(p.sync, n_threads, thread, p.job[Job.THREAD_WORDS])
             # One that has left its columns has seen the word, and so now do all.
-            left = stops(p)
+            left = atomic_load(p.sync, Sync.STOP) != 0
         if left:
             leave(p, i, FORWARD)
             return True
@@ -215,7 +188,7 @@ def backward(p, r0, r1, n_rows):
         if layer.in_t == 0:
             return
         kept = layer.da_in != 0
-        if backward_blocks(
+        if backward_rows(
             p, layer, r0, r1, layer.da_in if kept else layer.dz_in,
             PLAIN if kept else SCALE if layer_at(p, i - 1).keeps_slope != 0 else MASK,
         ):  # fmt: skip

@@ -11,7 +11,7 @@ from fastmlp.kernels import codes
 from fastmlp.kernels.cpu import gemm
 from fastmlp.kernels.cpu.tile import MASK, PLAIN, SCALE
 from fastmlp.kernels.cpu.width import LANES
-from fastmlp.kernels.structs import Job, Layer
+from fastmlp.kernels.structs import Job, Layer, Sync
 from tests.reference import activations, products
 from tests.reference.products import padded, padded_rows, panel_columns, to_panels
 
@@ -32,6 +32,9 @@ def tn_strip(r0, r1, vectors, m, a_at, lda, b_at, ldb, n_inner, c_at, ldc):
     gemm.tn_strip(r0, r1, vectors, m, a_at, lda, m, b_at, ldb, n_inner, m, c_at, ldc)
 
 
+NO_STOP = np.zeros(Sync.N_FIELDS, np.int64)
+
+
 class Part(NamedTuple):
     """What these kernels use of a program."""
 
@@ -39,6 +42,7 @@ class Part(NamedTuple):
     work: Any
     rows: Any
     job: Any
+    sync: np.ndarray  # whose stop word stays 0
 
 
 @compiled
@@ -151,7 +155,7 @@ class LayerCase:
         # No product reads a table here. The layer is the first of one or of two.
         job, no_rows = np.zeros(Job.N_FIELDS, np.int64), np.zeros(1, np.int64)
         job[Job.N_LAYERS], job[Job.ZEROS] = 1 if is_output else 2, self.work.at["zeros"]
-        part = Part(self.params.data, self.work.data, no_rows, job)
+        part = Part(self.params.data, self.work.data, no_rows, job, NO_STOP)
         forward_rows(part, layer, 0, r0, r1, *(columns or (0, self.out_pad)))
         self.check_guards()
 
@@ -252,7 +256,7 @@ def test_backward_rows_are_the_product_with_the_transpose_times_the_derivative(m
                     in_t=case.in_pad, block_out=TALLEST,
                     **{name: at[name] for name in ("weight_t", "dz", "act_in")},
                 )  # fmt: skip
-                part = Part(case.params.data, work.data, np.zeros(1, np.int64), job)
+                part = Part(case.params.data, work.data, np.zeros(1, np.int64), job, NO_STOP)
                 backward_rows(part, layer, r0, r1, at["dz_in"], mode)
                 wanted, product = case.slope.copy(), products.nn(case.dz, case.W.T, 0.0)
                 factor = {SCALE: wanted[r0:r1], PLAIN: 1.0, MASK: wanted[r0:r1] > 0.0}[mode]

@@ -7,6 +7,11 @@ import time
 import numpy as np
 import pytest
 
+from fastmlp.engine.cpu import crew
+from fastmlp.engine.cpu import engine as cpu
+from fastmlp.engine.train_job import TrainJob
+from tests.conftest import LONG
+
 from .tools import DTYPES, dataset, make_engine_with, make_spec, random_parameters, run_alone, train
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -90,3 +95,50 @@ def interrupt_again_and_again(n_threads: int) -> None:
 def test_threads_agree_on_the_step_that_they_stop_after(n_threads):
     """Were one of them to stop a step earlier, the others would wait for it for ever."""
     run_alone("test_stopping", f"interrupt_again_and_again({n_threads})", timeout=100)
+
+
+@each_dtype
+@pytest.mark.parametrize("norm", [None, "batch"])
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_a_step_that_is_left_changes_nothing(n_threads, norm, dtype, monkeypatch):
+    """Wherever it is left: the rows phase, where threads meet, the sums of dW. Another job goes on
+    with the bits of a training that nothing has stopped."""
+    monkeypatch.setattr(cpu, "LEAVING_FLOPS", 0)
+    monkeypatch.setattr(cpu, "LEAVING_ROWS", 0)
+    sizes, n_steps, rng = (20, 150, 90, 3), 4, np.random.default_rng(7)
+    spec = make_spec(sizes, activation="relu", dtype=dtype, n_threads=n_threads, norm=norm)
+    parameters = random_parameters(np.random.default_rng(1), sizes)
+    data = dataset(rng.standard_normal((1200, 20)), rng.standard_normal((1200, 3)), dtype)
+    rates = np.full(n_steps, 1e-3)
+
+    def fresh():
+        engine = make_engine_with(spec, *parameters)
+        engine.set_optimizer("adam", (0.9, 0.999, 1e-8))
+        return engine
+
+    fresh().train(TrainJob(data, batch_size=300, n_epochs=1, learning_rates=rates))
+    whole = fresh()
+    began_s = time.perf_counter()
+    wanted = whole.train(TrainJob(data, batch_size=300, n_epochs=1, learning_rates=rates))
+    step_s = (time.perf_counter() - began_s) / n_steps
+    n_left = 0
+    for _ in range(60 if LONG else 12):
+        engine, done, seen, until_s = fresh(), 0, None, 0.0
+        # The first job is told to end when its caller looks for the first time.
+        monkeypatch.setattr(crew, "POLL_S", rng.uniform(0.0, 1.2 * n_steps * step_s))
+        while done < n_steps:
+            result = engine.train(
+                TrainJob(
+                    data, batch_size=300, n_epochs=1, first_step=done, seen=seen,
+                    learning_rates=rates[done:], deadline_s=until_s,
+                )
+            )  # fmt: skip
+            n_left += result.status == "deadline"
+            done, until_s = done + result.n_steps_done, None
+            seen = result.seen if done else None
+        np.testing.assert_array_equal(engine.params, whole.params)
+        np.testing.assert_array_equal(engine.state, whole.state)
+        np.testing.assert_array_equal(engine.running, whole.running)
+        np.testing.assert_array_equal(result.loss, wanted.loss)
+        np.testing.assert_array_equal(result.grad_norm, wanted.grad_norm)
+    assert n_left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,13 +12,23 @@ import numpy as np
 import pytest
 
 import fastmlp
+from fastmlp.callbacks import Callback
+from fastmlp.cli.training import TrainCommand
 
 pytestmark = pytest.mark.usefixtures("in_own_folder")
 
 
-@pytest.mark.parametrize("place", ["--in-memory", "--on-disk"])
-def test_ctrl_c_saves_the_network(tmp_path, place):
-    """SIGINT in mid-training: exit code 130, a model file that predicts, no prepared rows left."""
+@pytest.mark.parametrize(
+    ("place", "number", "code"),
+    [
+        ("--in-memory", signal.SIGINT, 130),
+        ("--on-disk", signal.SIGINT, 130),
+        ("--on-disk", signal.SIGTERM, 143),
+        ("--in-memory", signal.SIGHUP, 129),
+    ],
+)
+def test_an_interrupt_saves_the_network(tmp_path, place, number, code):
+    """In mid-training: its exit code, a model file that predicts, no prepared rows left."""
     command = [sys.executable, "-m", "fastmlp", "train", "digits", "--json", "--out", "m", place,
                "--epochs", "1000000", "--patience", "1000000"]  # fmt: skip
     pipe = subprocess.PIPE
@@ -26,9 +37,9 @@ def test_ctrl_c_saves_the_network(tmp_path, place):
         line = process.stdout.readline()
         while line and json.loads(line)["event"] != "epoch":
             line = process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate()
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     end = json.loads(out.splitlines()[-1])
     assert end["stopped_by"] == "interrupt"
     assert "Traceback" not in err, err
@@ -36,6 +47,37 @@ def test_ctrl_c_saves_the_network(tmp_path, place):
     assert net.predict(np.zeros((2, 64))).shape == (2,)
     files = {path.name for path in (tmp_path / "m").iterdir()}
     assert files == {"model.safetensors", "history.json", "run.toml"}
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (signal.SIGINT, 130, "by Ctrl-C in epoch"),
+        (signal.SIGTERM, 143, "by SIGTERM in epoch"),
+        (signal.SIGHUP, 129, "by SIGHUP in epoch"),
+    ],
+)
+def test_what_is_said_of_an_interrupt(run, monkeypatch, number, code, said):
+    """The signal that ended a training, and the one that ends a command before there is one."""
+    learn = TrainCommand._fit
+
+    def send(self, *arguments):
+        if before:
+            os.kill(os.getpid(), number)
+        at_first = Callback()
+        at_first.on_epoch_end = lambda run: os.kill(os.getpid(), number)
+        arguments[0].watch.callbacks.append(at_first)
+        return learn(self, *arguments)
+
+    monkeypatch.setattr(TrainCommand, "_fit", send)
+    before = False
+    found, out, err = run("train", "digits", "--out", "m", "--no-progress")
+    assert (found, err) == (code, "")
+    assert f"ended    {said} 1, the network is saved as it stands" in out
+    before = True
+    found, out, err = run("train", "digits", "--out", "n", "--no-progress")
+    name = said.split()[1]
+    assert (found, err.strip()) == (code, f"fastmlp: stopped by {name}")
 
 
 # What a network does not need, or not before it is made: each costs its user time at the start.
