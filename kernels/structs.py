@@ -243,11 +243,12 @@ class _Sync(NamedTuple):
     ARRIVED: int = 0
     GENERATION: int = 8
     STOP: int = 16
+    LEFT_TILES: int = 17  # 1: a thread left its sums of dW for the stop word
     DECISION: int = 24
     STEP: int = 32
     EPOCH: int = 33
     STATUS: int = 34
-    ABORTED: int = 36  # 1: a thread left the step for the stop word, or the loss is level
+    ABORTED: int = 36  # 1: a thread left its rows phase for the stop word, or the loss is level
     SPIN_NS: int = 35  # how long a thread spins at a barrier before it sleeps
     LEVEL: int = 38  # 1: the loss has not improved for more epochs than PATIENCE
     N_BAD: int = 39  # epochs in a row up to now in which it has not

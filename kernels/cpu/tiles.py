@@ -275,10 +275,10 @@ def run_tasks(p, thread, n_threads, n_rows, ahead0, ahead1, scale, l2, step, t, 
     packed_layer = packed_column = -1
     h = hyper_at(p, learning_rate_at(p, np.int64(0), step), step, t, product)
     stored = stores_gradient(p)
-    leaves = stored or p.job[Job.KIND] == KIND_GRADIENTS
     for number in range(first, last):
-        if leaves and atomic_load(p.sync, Sync.STOP) != 0:
-            atomic_store(p.sync, Sync.ABORTED, 1)
+        if stored and atomic_load(p.sync, Sync.STOP) != 0:
+            # Not ABORTED: another thread may not have read that since the barrier before.
+            atomic_store(p.sync, Sync.LEFT_TILES, 1)
             return
         upto = ahead0 + (ahead1 - ahead0) * (number - first + 1) // (last - first)
         prefetch_rows(n_columns, p.rows, next_at + asked, next_at + upto, p.job)
@@ -330,8 +330,7 @@ def tiles_phase(p, thread, n_threads, n_rows, ahead0, ahead1, weight_sum, step, 
         return False
     if stores_gradient(p):
         barrier(p.sync, n_threads)
-        # Until the end of the step nobody sets it any more.
-        if atomic_load(p.sync, Sync.ABORTED) != 0:
+        if atomic_load(p.sync, Sync.LEFT_TILES) != 0:
             return True
         factor = clip_factor(p)
         for number in range(first, last):

@@ -177,13 +177,16 @@ def test_a_handler_that_is_set_within_the_block_stays():
 
 def test_a_forked_child_dies_of_the_signal():
     with ending_by_signals():
+        ready, begun = os.pipe()
         pid = os.fork()
         if pid == 0:
             try:
+                os.write(begun, b"1")
                 while True:
                     time.sleep(0.01)
             finally:
                 os._exit(1)
+        os.read(ready, 1)
         os.kill(pid, signal.SIGTERM)
         _, status = os.waitpid(pid, 0)
     assert os.WIFSIGNALED(status)
