@@ -24,12 +24,15 @@ hypothesis.settings.load_profile("long" if LONG else "short")
 
 
 def pytest_configure() -> None:
-    """Hear SIGINT, also where the shell that began the tests made them ignore it.
+    """Hear signals, also where the shell that began the tests made them ignore some.
 
-    A background job of a script does so; tests of Ctrl-C, in processes of their own too, would
-    wait for ever.
+    A background job of a script ignores SIGINT, one under nohup SIGHUP; tests of signals, in
+    processes of their own too, would wait for ever.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

@@ -38,7 +38,7 @@ def test_an_interrupt_saves_the_network(tmp_path, place, number, code):
         while line and json.loads(line)["event"] != "epoch":
             line = process.stdout.readline()
         process.send_signal(number)
-        out, err = process.communicate()
+        out, err = process.communicate(timeout=120)
     assert process.returncode == code, err
     end = json.loads(out.splitlines()[-1])
     assert end["stopped_by"] == "interrupt"
