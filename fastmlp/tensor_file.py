@@ -62,7 +62,7 @@ def write(path: Path, tensors: Mapping[str, np.ndarray], key: str, text: str) ->
         at += array.nbytes
     encoded = json.dumps(header, separators=(",", ":")).encode()
     encoded += b" " * (-len(encoded) % 8)
-    with path.open("r+b") as file:
+    with path.open("wb") as file:
         file.write(struct.pack("<Q", len(encoded)) + encoded)
         for array in arrays.values():
             file.write(array.data if array.size else b"")

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 import fastmlp
-from fastmlp import errors, optim
+from fastmlp import errors, optim, tensor_file
 from fastmlp.callbacks import EarlyStopping
 from tests.api.layer_kinds.networks import (
     KINDS,
@@ -213,7 +213,7 @@ def rewrite(path, change):
         content = json.loads(file.metadata()["fastmlp"])
     tensors = load_file(path)
     change(content, tensors)
-    save_file(tensors, path, metadata={"fastmlp": json.dumps(content)})
+    tensor_file.write(path, tensors, "fastmlp", json.dumps(content))
 
 
 def test_names_of_the_tensors(tmp_path):
