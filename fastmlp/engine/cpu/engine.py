@@ -28,7 +28,8 @@ FLOPS_PER_THREAD = 1_000_000
 # From so many operations a thread and rows on, which take about a third of a second and more, the
 # sums of dW can be left on Ctrl-C: then all of dW is stored, and updates are a second pass. That
 # costs the more of a step, the fewer rows it has.
-LEAVING_FLOPS, LEAVING_ROWS = 20_000_000_000, 2048
+LEAVING_FLOPS = 20_000_000_000
+LEAVING_ROWS = 2048
 # Rows that predict, evaluate and loss_and_gradients take at a time.
 CHUNK_ROWS = 512
 # Workspaces up to this size stay for the next call.
