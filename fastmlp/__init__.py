@@ -8,28 +8,34 @@ from fastmlp.engine.warming import warmup
 from fastmlp.history import History
 from fastmlp.model.network import Network
 from fastmlp.pickles import keep_old_names
-from fastmlp.preparation import TablePreparation
-from fastmlp.user_functions.register import (
-    register_activation,
-    register_loss,
-    unregister_activation,
-    unregister_loss,
-)
 
 if TYPE_CHECKING:
     from fastmlp.accel import is_patched, patch_sklearn, unpatch_sklearn
     from fastmlp.estimators import MLPClassifier, MLPRegressor, explain_fallback
+    from fastmlp.preparation import TablePreparation
+    from fastmlp.user_functions.register import (
+        register_activation,
+        register_loss,
+        unregister_activation,
+        unregister_loss,
+    )
 
 __version__ = "0.1.0"
 
-# Scikit-learn takes a second to import: who asks for none of these never does.
+# Who asks for none of these imports none of it: scikit-learn takes a second, what reads tables a
+# fifth of all that stands here.
 _LAZY = {
     "MLPClassifier": "fastmlp.estimators",
     "MLPRegressor": "fastmlp.estimators",
+    "TablePreparation": "fastmlp.preparation",
     "explain_fallback": "fastmlp.estimators",
     "is_patched": "fastmlp.accel",
     "patch_sklearn": "fastmlp.accel",
+    "register_activation": "fastmlp.user_functions.register",
+    "register_loss": "fastmlp.user_functions.register",
     "unpatch_sklearn": "fastmlp.accel",
+    "unregister_activation": "fastmlp.user_functions.register",
+    "unregister_loss": "fastmlp.user_functions.register",
 }
 
 __all__ = [

@@ -9,7 +9,6 @@ what it writes by itself.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import stat
 import struct
@@ -181,6 +180,8 @@ def _header(path: Path, raw: bytes) -> dict[str, Any]:
 
 def _digest(tensors: Mapping[str, np.ndarray], text: str) -> str:
     """Of the text and of name, type, shape and elements of each array; in hexadecimal digits."""
+    import hashlib  # OpenSSL takes 4 ms to load, which only those who read or write a file pay
+
     found = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])

@@ -7,7 +7,6 @@ import os
 import re
 import warnings
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
@@ -174,9 +173,11 @@ def trouble(number: int) -> str:
 def _package_trouble() -> str:
     if find_spec("numba_cuda") is None:
         return f"the package numba-cuda is not installed; {INSTALL}"
+    from importlib import metadata  # 15 ms, which only those who ask for a GPU pay
+
     try:
-        text = version("numba-cuda")
-    except PackageNotFoundError:
+        text = metadata.version("numba-cuda")
+    except metadata.PackageNotFoundError:
         return _import_trouble()  # a source tree of one's own
     found = tuple(int(part) for part in re.findall(r"\d+", text)[:3])
     least, beyond = _NUMBA_CUDA

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -104,6 +103,8 @@ class FitState:
 
 def fingerprint(array: Any) -> str | None:
     """Of the shape, type and elements of an array: of some of its rows where it is large."""
+    import hashlib  # loads OpenSSL: see fastmlp.tensor_file
+
     if array is None:
         return None
     found = hashlib.sha256(f"{np.dtype(array.dtype).str} {tuple(array.shape)}".encode())

@@ -202,7 +202,8 @@ def test_batches_beyond_the_data_are_one_batch(X, y, same_weights):
 def test_import_is_light():
     code = (
         "import fastmlp, sys; print([m for m in ('sklearn', 'scipy', 'matplotlib', 'rich', "
-        "'safetensors', 'pandas', 'polars', 'numba', 'click') if m in sys.modules])"
+        "'safetensors', 'pandas', 'polars', 'numba', 'click', '_hashlib', 'importlib.metadata', "
+        "'fastmlp.tables', 'fastmlp.preparation') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

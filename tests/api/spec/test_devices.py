@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from importlib import metadata
 from types import SimpleNamespace
 from unittest import mock
 
@@ -31,7 +32,7 @@ def machine(monkeypatch):
     def make(*, package="0.30.4", driver=(13, 0), error=None, nvvm_error=None, gpus=GPUS[1:]):
         found = None if package is None else object()
         monkeypatch.setattr(devices, "find_spec", lambda name: found)
-        monkeypatch.setattr(devices, "version", lambda name: package)
+        monkeypatch.setattr(metadata, "version", lambda name: package)
         fake = SimpleNamespace(
             is_available=error is None, initialization_error=error, get_version=lambda: driver
         )
