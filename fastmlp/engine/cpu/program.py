@@ -27,13 +27,19 @@ def flat(array: np.ndarray | None, dtype: str) -> np.ndarray:
     return (array if array.flags.aligned else array.copy()).reshape(-1)
 
 
+@functools.cache
+def _element_types(dtype: np.dtype) -> tuple[np.dtype, ...]:
+    """Those of a program's arrays, where the network's is `dtype`: 28, looked up in every call."""
+    names = structs.ELEMENT_TYPES
+    return tuple(np.dtype(names.get(name, dtype)) for name in Program._fields)
+
+
 def address_table(program: Program) -> np.ndarray:
     """The addresses of a program's arrays, int64, as the compiled loop takes them."""
-    dtype = program.params.dtype
-    for name, array in zip(Program._fields, program, strict=True):
+    wanted = _element_types(program.params.dtype)
+    for name, array, dtype in zip(Program._fields, program, wanted, strict=True):
         # The kernels see an address, and would read whatever is there.
-        wanted = np.dtype(structs.ELEMENT_TYPES.get(name, dtype))
-        assert array.dtype == wanted, name
+        assert array.dtype == dtype, name
         assert array.flags.c_contiguous, name
     return np.array([array.ctypes.data for array in program], np.int64)
 
