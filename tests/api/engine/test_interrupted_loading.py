@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-LONG = os.environ.get("FASTMLP_TRUST") == "1"
+from tests.conftest import LONG, ROOT
 
 # Each interrupt in a process of its own, forked from one that has imported everything and loaded
 # nothing. The first child counts the calls.
@@ -16,6 +16,7 @@ import json, os, signal, sys, warnings
 import numpy as np
 import fastmlp
 import fastmlp.engine.cpu.engine, fastmlp.kernels.cpu.loop
+from tests.forked import in_fork
 warnings.simplefilter("ignore")
 X = np.random.default_rng(0).normal(size=(64, 3))
 y = X[:, 0]
@@ -49,24 +50,8 @@ def child(at):
     history = fit(fresh)
     return "" if history["loss"] == expected else f"losses {history['loss']}"
 
-def forked(at):
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            said = child(at)
-        except BaseException as error:
-            said = repr(error)
-        os.write(write, json.dumps(said).encode())
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as file:
-        text = file.read()
-    _, status = os.waitpid(pid, 0)
-    return json.loads(text) if status == 0 else f"the process died ({status}) {text}"
-
 expected = None
-n_calls = forked(0)
+n_calls = in_fork(child, 0)
 if not isinstance(n_calls, int):
     raise SystemExit(n_calls)
 reference = os.pipe()
@@ -76,7 +61,7 @@ if os.fork() == 0:
 os.wait()
 expected = json.loads(os.read(reference[0], 65536))
 every = max(1, n_calls // int(sys.argv[1]))
-bad = {at: said for at in range(1, n_calls, every) if (said := forked(at))}
+bad = {at: said for at in range(1, n_calls, every) if (said := in_fork(child, at))}
 print(json.dumps({"n_calls": n_calls, "n_tried": len(range(1, n_calls, every)), "bad": bad}))
 """
 
@@ -85,7 +70,11 @@ print(json.dumps({"n_calls": n_calls, "n_tried": len(range(1, n_calls, every)), 
 def test_an_interrupt_at_any_call_leaves_kernels_that_work(warm_cache):
     n = 4000 if LONG else 60
     found = subprocess.run(
-        [sys.executable, "-c", INJECTED, str(n)], capture_output=True, text=True, timeout=1800
+        [sys.executable, "-c", INJECTED, str(n)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=1800,
     )
     assert found.returncode == 0, found.stderr
     told = json.loads(found.stdout)

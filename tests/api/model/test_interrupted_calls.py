@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.conftest import LONG
+from tests.conftest import LONG, ROOT
 
 # Each interrupt in a process of its own, forked from one in which everything is loaded. The first
 # child counts the events.
@@ -17,6 +17,7 @@ import numpy as np
 import fastmlp
 from fastmlp import interrupts
 from fastmlp.callbacks import Callback, Checkpoint, EarlyStopping
+from tests.forked import in_fork
 warnings.simplefilter("ignore")
 what, n_wanted, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 X = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
@@ -101,21 +102,9 @@ def child(at):
     return ""
 
 def forked(at):
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            said = child(at)
-        except BaseException as error:
-            said = repr(error)
-        os.write(write, json.dumps(said).encode())
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as file:
-        text = file.read()
-    _, status = os.waitpid(pid, 0)
+    said = in_fork(child, at)
     old.save(path)
-    return json.loads(text) if status == 0 else f"the process died ({status}) {text}"
+    return said
 
 old = first()
 expected = old.predict(X)
@@ -137,7 +126,7 @@ def test_an_interrupt_at_any_call_leaves_a_network_that_works(what, tmp_path, re
     n = 4000 if LONG else 30
     found = subprocess.run(
         [sys.executable, "-c", INJECTED, what, str(n), str(tmp_path)],
-        capture_output=True, text=True, timeout=3600,
+        cwd=ROOT, capture_output=True, text=True, timeout=3600,
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     told = json.loads(found.stdout)
