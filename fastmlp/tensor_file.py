@@ -27,8 +27,8 @@ TYPES = {
 _DIGEST = "sha256"
 # The format's own limit: a larger number is the beginning of a file of another kind.
 _MAX_HEADER_BYTES = 100_000_000
-# A value of a JSON text may take 2 bytes of it and 215 of memory. A file from a stranger shall not
-# take more memory than twice its size and 64 MB: the limits of its text grow with its arrays.
+# A value of a JSON text may take 2 bytes of it and 215 of memory. A stranger's file must not take
+# more memory than twice its size and 64 MB: the limits of its text grow with its arrays.
 _FREE_VALUES, _BYTES_A_VALUE = 200_000, 128
 _FREE_TEXT_BYTES, _TEXT_SHARE = 8_000_000, 4
 

@@ -352,7 +352,7 @@ class Model:
     def load(cls, path: str | os.PathLike[str], device: str | None = None) -> Self:
         """The network that `save` wrote; running code from the file is not possible.
 
-        `device`: where it shall be, as for a new network; None for the one it was on, or the CPU,
+        `device`: as for a new network; None for the one it was on, or the CPU,
         after a DeviceWarning, where that is not there. Its `n_threads` is at most the number of
         processors here. Raises ModelFileNotFoundError or ModelFileError (truncated, damaged, too
         new, or no model); DeviceError for `device`; NotRegisteredError where it needs a function

@@ -86,7 +86,7 @@ class TablePreparation:
         header: str = "auto",
         scale_target: bool = True,
     ) -> Self:
-        """Learn from all rows of `data`: pass only what a network shall be trained on.
+        """Learn from all rows of `data`: pass only the rows to train a network on.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""How much a small file may become: a table from a stranger shall not fill the memory.
+"""How much a small file may become: a stranger's table must not fill the memory.
 
 What is compressed, or leaves out zeros, is larger in memory than on disk: the size of the file
 bounds how much larger.

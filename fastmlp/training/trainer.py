@@ -319,7 +319,7 @@ class Trainer:
             self._display.epoch(number, self._run.logs)
 
     def _steps_stop(self) -> bool:
-        """Call back where the number of steps has come; whether the fit shall end."""
+        """Call back where the number of steps has come; True ends the fit."""
         for callback in self._options.callbacks[self._told.n_of_steps :]:
             every = callback.every_n_steps
             with self._calling(callback, "n_of_steps"):
@@ -329,7 +329,7 @@ class Trainer:
         return self._ended_by_callback()
 
     def _epoch_stops(self) -> bool:
-        """Call back after a whole epoch; whether the fit shall end."""
+        """Call back after a whole epoch; True ends the fit."""
         for callback in self._options.callbacks[self._told.n_of_epoch :]:
             with self._calling(callback, "n_of_epoch"):
                 if asks_to_stop(callback.on_epoch_end(self._run)):
