@@ -15,6 +15,8 @@ PLOT := $(VENV)/.installed-plot
 
 # Kernels for GPUs run in numba's simulator, which is chosen before numba is imported.
 CUDA_TESTS := NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest tests/cuda
+# What the long forms of the tests state.
+FIGURES := build/figures
 
 .DEFAULT_GOAL := help
 .PHONY: help train test trust lint types format bench gpu gpu-smoke gpu-kit sklearn asv defaults functions pictures clean
@@ -28,9 +30,13 @@ train: $(BASE)  ## install, then train on scikit-learn's handwritten digits
 test: $(TEST)  ## install, then run the whole test suite
 	@status=0; $(CUDA_TESTS) || status=1; $(BIN)/python -m pytest || status=1; exit $$status
 
-trust: $(TEST)  ## the test suite in its long forms (many more random networks)
-	@status=0; export FASTMLP_TRUST=1; \
-	$(CUDA_TESTS) || status=1; $(BIN)/python -m pytest || status=1; exit $$status
+# TESTS names some of the tests, `make trust TESTS=tests/fuzz`.
+trust: $(TEST)  ## the test suite in its long forms, its figures into docs/guarantees.md (hours)
+	@rm -rf $(FIGURES); status=0; export FASTMLP_TRUST=1; \
+	$(if $(TESTS),,FASTMLP_FIGURES=$(FIGURES)/simulator.json $(CUDA_TESTS) || status=1;) \
+	FASTMLP_FIGURES=$(FIGURES)/tests.json $(BIN)/python -m pytest $(TESTS) || status=1; \
+	$(BIN)/python -m tests.guarantees_page $(if $(TESTS),,$(FIGURES)/simulator.json) \
+		$(FIGURES)/tests.json || status=1; exit $$status
 
 lint: $(DEV)  ## ruff: style and formatting
 	$(BIN)/ruff check .

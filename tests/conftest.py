@@ -22,6 +22,8 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile("long", deadline=None, max_examples=3000)
 hypothesis.settings.load_profile("long" if LONG else "short")
 
+from tests import figures  # noqa: E402 (the path is set above)
+
 
 def pytest_configure() -> None:
     """Hear signals, also where the shell that began the tests made them ignore some.
@@ -35,19 +37,22 @@ def pytest_configure() -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
-def pytest_terminal_summary(terminalreporter) -> None:
-    """Print what tests recorded with `record_property`; of equal names, the largest number."""
-    figures: dict[str, list] = {}
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            if getattr(report, "when", "") == "call":
-                for name, value in report.user_properties:
-                    figures.setdefault(name, []).append(value)
-    if figures:
+def pytest_terminal_summary(terminalreporter, exitstatus) -> None:
+    """Print what tests stated; write it into the file that FASTMLP_FIGURES names."""
+    stats = terminalreporter.stats
+    stated: dict[str, list] = {}
+    for named in figures.of_reports([*stats.get("passed", []), *stats.get("failed", [])]).values():
+        for what, values in named.items():
+            if what:
+                stated.setdefault(what, []).extend(values)
+    if stated:
         terminalreporter.section("figures")
-    for name, values in figures.items():
-        worst = max(values)
-        text = f"{worst:.2g}" if isinstance(worst, float) else str(worst)
+    for what, values in stated.items():
+        figure = figures.together(values)
+        text = figures.text_of(figure)
         if len(values) > 1:
-            text += f" (the largest of {len(values)} tests)"
-        terminalreporter.write_line(f"{name}: {text}")
+            how = "in" if isinstance(figure, figures.Count) else "the largest of"
+            text += f" ({how} {len(values)} tests)"
+        terminalreporter.write_line(f"{what}: {text}")
+    if path := os.environ.get("FASTMLP_FIGURES"):
+        figures.write(Path(path), stats, status=exitstatus, long=LONG)

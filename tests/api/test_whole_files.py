@@ -11,6 +11,7 @@ import time
 import pytest
 
 from fastmlp.whole_files import replaced
+from tests.figures import Count
 
 CALLS = ("open", "fchmod", "fsync", "close", "replace")
 
@@ -63,7 +64,7 @@ class Faults:
         return counted
 
 
-def test_every_call_that_can_fail_is_made_to(tmp_path, monkeypatch):
+def test_every_call_that_can_fail_is_made_to(tmp_path, monkeypatch, record_property):
     path = tmp_path / "a"
     path.write_bytes(b"old")
     failing, seen = 1, []
@@ -83,6 +84,7 @@ def test_every_call_that_can_fail_is_made_to(tmp_path, monkeypatch):
         assert os.listdir(tmp_path) == ["a"], seen[-1]
         failing += 1
     assert {said.split()[0] for said in seen} == set(CALLS)
+    record_property("calls made to fail", Count(len(seen)))
 
 
 def test_the_content_and_the_name_are_brought_to_the_disk(tmp_path, monkeypatch):

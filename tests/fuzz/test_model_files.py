@@ -12,6 +12,7 @@ from fastmlp.engine.cpu.cores import n_cores
 from fastmlp.errors import FastmlpError
 from fastmlp.preparation import TablePreparation
 from tests.conftest import LONG
+from tests.figures import Count
 from tests.fuzz import corpus, model_files
 from tests.fuzz.model_files import parts, predictions, trained_on, write
 from tests.fuzz.mutations import damaged, other_values
@@ -48,6 +49,7 @@ def load_changed(path, raw: bytes, answers: bytes, watch: Watch, what: str) -> N
 
 
 def report(record_property, watch: Watch, what: str) -> None:
+    record_property(what, Count(watch.n_taken + watch.n_refused))
     record_property(f"{what}, beside twice the file, MB", watch.most_bytes / 1e6)
     record_property(f"{what}, longest, s", watch.most_s)
     assert not [message for message in watch.messages if "\n" in message]

@@ -13,6 +13,7 @@ from fastmlp.cli.run_file import read_run_file
 from fastmlp.cli.train import train
 from fastmlp.cli.train_options import TrainOptions
 from tests.conftest import LONG
+from tests.figures import Count
 from tests.fuzz.corpus import RUN_FILES
 from tests.fuzz.mutations import damaged, other_values
 from tests.fuzz.watched import Watch
@@ -49,6 +50,7 @@ def test_a_damaged_run_file_is_refused_or_read(path, record_property, name):
         with watch.reading(len(changed), repr(changed)):
             options_of(path)
     assert watch.n_refused > 20
+    record_property("damaged run files", Count(watch.n_taken + watch.n_refused))
     record_property("damaged run files, beside twice the file, MB", watch.most_bytes / 1e6)
     assert not [message for message in watch.messages if "\n" in message]
 
@@ -66,6 +68,7 @@ def test_other_values_in_a_run_file_are_refused_or_read(path, record_property):
         with watch.reading(len(text), text):
             options_of(path)
     assert watch.n_refused > N_DAMAGED // 5
+    record_property("damaged run files", Count(watch.n_taken + watch.n_refused))
     record_property("damaged run files, beside twice the file, MB", watch.most_bytes / 1e6)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from fastmlp.sources import open_source
 from tests.conftest import LONG
+from tests.figures import Count
 from tests.fuzz.corpus import TABLES
 from tests.fuzz.mutations import damaged
 from tests.fuzz.watched import Watch
@@ -42,6 +43,7 @@ def test_a_damaged_table_is_refused_or_read(tmp_path, record_property, name):
         with watch.reading(len(changed), f"{name}, number {i}: {changed[:2000]!r}"):
             read_all(path)
     assert watch.n_refused > len(cuts) // 2
+    record_property("damaged tables", Count(watch.n_taken + watch.n_refused))
     record_property("damaged tables, beside twice the file, MB", watch.most_bytes / 1e6)
     record_property("damaged tables, longest, s", watch.most_s)
     assert not [message for message in watch.messages if str(path) not in message]

@@ -16,6 +16,7 @@ import pytest
 
 from fastmlp.kernels import cache
 from tests.conftest import LONG, ROOT
+from tests.figures import Count
 
 # Stands for the loop, which takes half a minute to compile: slow enough that all wait for one.
 PROGRAM = """
@@ -104,7 +105,7 @@ def test_processes_on_a_cold_cache_compile_once(start, tmp_path, record_property
         assert results(process) == ({42}, 1)
         # The code alone is left.
         assert len([path for path in folder.rglob("*") if path.is_file()]) == 1
-    record_property("rounds of processes on a cold cache that compiled once", n_rounds)
+    record_property(f"rounds of {n_processes} processes on a cold cache", Count(n_rounds))
 
 
 def test_the_lock_of_a_dead_process_is_free(start, tmp_path):

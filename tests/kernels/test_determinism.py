@@ -11,6 +11,7 @@ import pytest
 
 from fastmlp import names
 from tests.conftest import ROOT
+from tests.figures import Count
 
 from .fingerprint import THREADS, TRAININGS, fingerprint, hash_of
 from .tools import DTYPES, outputs_for
@@ -85,11 +86,12 @@ def test_no_product_loop_of_the_compiled_loop_spills(cold):
     assert cold["spills"] == []
 
 
-def test_warm_processes_compile_nothing_and_give_the_same_bits(cold, cache):
+def test_warm_processes_compile_nothing_and_give_the_same_bits(cold, cache, record_property):
     for _ in range(N_PROCESSES - 1):
         warm = train_in_a_process(cache)
         assert warm["compiled"] == 0
         assert warm["hashes"] == cold["hashes"]
+    record_property("processes", Count(N_PROCESSES))
 
 
 def test_a_damaged_cache_is_compiled_anew_and_gives_the_same_bits(cold, cache):

@@ -15,6 +15,7 @@ import pytest
 
 import fastmlp
 from tests.conftest import LONG, ROOT
+from tests.figures import Count
 
 N_KILLS = 100 if LONG else 2
 
@@ -107,7 +108,7 @@ def test_a_killed_command_ends_with_the_same_bits(table, record_property):
         said, _ = again.communicate()
         assert [json.loads(line)["event"] for line in said.splitlines()] == ["begin", "end"]
         assert without_times(folder) == expected
-    record_property("kills of fastmlp train", n_killed)
+    record_property("kills of fastmlp train", Count(n_killed))
 
 
 SHORT = ["train", "iris", "--epochs", "3", "--out", "m", "--json"]

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.conftest import LONG, ROOT
+from tests.figures import Count
 
 # Each interrupt in a process of its own, forked from one that has imported everything and loaded
 # nothing. The first child counts the calls.
@@ -67,7 +68,7 @@ print(json.dumps({"n_calls": n_calls, "n_tried": len(range(1, n_calls, every)), 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_an_interrupt_at_any_call_leaves_kernels_that_work(warm_cache):
+def test_an_interrupt_at_any_call_leaves_kernels_that_work(warm_cache, record_property):
     n = 4000 if LONG else 60
     found = subprocess.run(
         [sys.executable, "-c", INJECTED, str(n)],
@@ -79,6 +80,7 @@ def test_an_interrupt_at_any_call_leaves_kernels_that_work(warm_cache):
     assert found.returncode == 0, found.stderr
     told = json.loads(found.stdout)
     assert told["n_tried"] >= n
+    record_property("interrupts injected while kernels load", Count(told["n_tried"]))
     assert not told["bad"]
 
 

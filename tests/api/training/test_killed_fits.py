@@ -12,6 +12,7 @@ import time
 import pytest
 
 from tests.conftest import LONG, ROOT
+from tests.figures import Count
 from tests.resuming import end_of, killable
 
 KILLS = {"stopping": 3, "plateau": 3, "mid-epoch": 4}
@@ -59,4 +60,4 @@ def test_a_killed_fit_ends_with_the_same_bits(tmp_path, name, record_property):
         left = {path.name for path in folder.iterdir()} - {"log.csv"}
         assert all(file.startswith("fit") for file in left), left
         assert len(left) <= 2
-    record_property(f"kills of fit, {name}", n_killed)
+    record_property("kills of a fit", Count(n_killed))

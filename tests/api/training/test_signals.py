@@ -18,6 +18,7 @@ from fastmlp.optim import LBFGS
 from fastmlp.training.epochs import EpochLoop
 from fastmlp.training.trainer import Trainer
 from tests.conftest import LONG
+from tests.figures import Count
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 each_signal = pytest.mark.parametrize("number", SIGNALS, ids=[n.name for n in SIGNALS])
@@ -97,7 +98,8 @@ def test_a_signal_at_a_random_instant(kind, number, begun, X, y, tmp_path, recor
     sizes, batch_size, how = KINDS[kind]
     rng, path = np.random.default_rng(SIGNALS.index(number)), tmp_path / "m.safetensors"
     worst_s = 0.0
-    for _ in range(100 if LONG else 4):
+    n_signals = 100 if LONG else 4
+    for _ in range(n_signals):
         net = fastmlp.Network(sizes, loss="cross_entropy", norm=how.get("norm", "none"))
         ends, path_of = Ends(), {}
         callbacks = []
@@ -125,6 +127,7 @@ def test_a_signal_at_a_random_instant(kind, number, begun, X, y, tmp_path, recor
             np.testing.assert_array_equal(saved.weights[0], net.weights[0])
             path.unlink()
         net.fit(X, y, epochs=1)
+    record_property("signals", Count(n_signals))
     record_property(f"seconds from {number.name} to the end of a small fit", worst_s)
     assert worst_s < 5.0  # 0.5 s, but for machines that do other things
 
