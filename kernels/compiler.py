@@ -20,6 +20,7 @@ from numba.core.compiler import CompilerBase
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.ir_utils import build_definitions
 from numba.core.registry import CPUDispatcher
+from numba.core.runtime import rtsys
 from numba.core.ssa import reconstruct_ssa
 
 _TRANSLATE, _REWRITE = untyped_passes.TranslateByteCode(), untyped_passes.GenericRewrites()
@@ -307,6 +308,8 @@ class Entry(CPUDispatcher):
             environments.append((name, environment))
 
         with global_compiler_lock, no_garbage_collection():
+            # Compiled for all of numba, as numba has it.
+            rtsys.initialize(self.targetctx)
             with _replaced(
                 (codegen, "create_library", create),
                 (codegen, "set_env", keep_env),

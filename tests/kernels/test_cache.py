@@ -59,16 +59,20 @@ def tiny(tmp_path_factory):
     module = tmp_path_factory.mktemp("module")
     (module / "tiny.py").write_text(SOURCE)
 
-    def run(folder, *, before=None, of_writing=False, **variables) -> tuple[int, str | None]:
+    def run(
+        folder, *, main=None, before=None, of_writing=False, **variables
+    ) -> tuple[int, str | None]:
         paths = os.pathsep.join([str(ROOT), str(module)])
         chosen = {} if folder is None else {"FASTMLP_CACHE_DIR": str(folder)}
         environment = {k: v for k, v in os.environ.items() if k != "FASTMLP_CACHE_DIR"}
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", MAIN], capture_output=True, text=True,
+            [sys.executable, "-W", "error", "-c", main or MAIN], capture_output=True, text=True,
             check=False, env=environment | {"PYTHONPATH": paths} | chosen | variables,
             preexec_fn=before, cwd=module,
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, "")
+        if main:
+            return 0, None
         values, hits, *troubles = json.loads(done.stdout)
         assert values == RIGHT
         return hits, troubles[of_writing]
@@ -99,6 +103,55 @@ def test_a_second_process_finds_both_functions(tiny, warm):
     assert warm.stat().st_mode & 0o777 == 0o700
     assert {path.parent for path in files(warm)} == {warm / cache.STAMP}
     assert tiny(warm) == (2, None)
+
+
+KEPT = """
+import pickle
+import llvmlite.binding as llvm
+from fastmlp.kernels import cache
+import tiny
+paths = [path for path in cache.cache_root().rglob("*") if path.is_file()]
+assert len(paths) == 2
+for path in paths:
+    _, ((_, _, (_, bitcode)), *_) = pickle.loads(cache.read_trusted(path))
+    module = llvm.parse_bitcode(bitcode)
+    assert not list(module.functions)
+    assert any("NumbaEnv" in value.name for value in module.global_variables)
+"""
+
+
+def test_no_bitcode_is_kept_but_the_names_that_the_code_defines(tiny, warm):
+    tiny(warm, main=KEPT)
+
+
+BESIDE = """
+import numba
+import numpy as np
+from numba.core import types
+import tiny
+assert tiny.doubled.load((types.int64,))
+
+@numba.njit
+def filled(n):
+    return np.full(n, 1.5)
+
+@numba.njit
+def calling(x):
+    return tiny.doubled(x)
+
+assert filled(1000).sum() == 1500.0
+try:
+    calling(1)
+except RuntimeError as error:
+    assert "unfit for linking" in str(error), error
+else:
+    raise AssertionError("its bitcode is not kept")
+assert tiny.doubled(21) == 42
+"""
+
+
+def test_functions_of_numba_work_beside_code_that_was_loaded(tiny, warm):
+    tiny(warm, main=BESIDE)
 
 
 @pytest.mark.parametrize("n_bytes", [0, 31, 33, -1])
