@@ -29,12 +29,12 @@ def suggestion(got: object, allowed: Iterable[str]) -> str:
 def name_among(what: str, got: object, allowed: Iterable[str]) -> str:
     """`got` if it is one of the names `allowed`."""
     names = list(allowed)
+    if isinstance(got, str) and got in names:
+        return str(got)
     listed = ", ".join(map(repr, names))
     if not isinstance(got, str):
         raise OptionTypeError(f"{what} must be one of {listed}, got {shown(got)}")
-    if got not in names:
-        raise OptionError(f"{what} must be one of {listed}, got {got!r}{suggestion(got, names)}")
-    return str(got)
+    raise OptionError(f"{what} must be one of {listed}, got {got!r}{suggestion(got, names)}")
 
 
 def integer(what: str, got: object, minimum: int, maximum: int | None = None) -> int:

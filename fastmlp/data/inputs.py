@@ -102,10 +102,11 @@ def check_inputs(
     """
     if array.dtype.kind != "f" and not embeddings:
         return  # the largest integer, 1.8e19, fits float32
-    n_rows = rows_of_block(array.shape[1])
-    one_block = len(array) <= n_rows  # of one row to predict, a pass would be much of the time
-    for start in (0,) if one_block else in_order([array], len(array), n_rows):
-        block = array[start : start + n_rows]
+    # Of one row to predict, the loop over blocks would be much of the time.
+    is_block = array.size <= _BLOCK_ELEMS
+    n_rows = len(array) if is_block else rows_of_block(array.shape[1])
+    for start in (0,) if is_block else in_order([array], len(array), n_rows):
+        block = array if is_block else array[start : start + n_rows]
         check_finite(block, dtype, name, columns, first_row + start)
         for column, n_categories, _ in embeddings:
             _check_categories(block[:, column], column, n_categories, name, first_row + start)

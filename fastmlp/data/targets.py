@@ -184,7 +184,7 @@ def _unknown_label(y: np.ndarray, row: int, classes: np.ndarray, name: str) -> L
 
 
 def _are_indices(classes: np.ndarray) -> bool:
-    return bool(np.array_equal(classes, np.arange(len(classes))))
+    return bool(classes.tolist() == list(range(len(classes))))
 
 
 def _listed(classes: np.ndarray) -> str:

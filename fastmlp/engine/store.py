@@ -340,11 +340,16 @@ def _fold_layer(
 
 
 def _norm(weight: np.ndarray) -> float:
-    """The norm of an array (n,), scaled first: squares of large weights would overflow."""
-    scale = max(float(weight.max()), -float(weight.min())) or 1.0
+    """The norm of an array (n,), summed in float64. Those that are float64 themselves are scaled
+    first: squares of large ones would overflow."""
+    scale = 1.0
+    if weight.dtype == np.float64:
+        scale = max(float(weight.max()), -float(weight.min())) or 1.0
     squares = 0.0
     for start in range(0, len(weight), _BLOCK_ELEMS):
-        block = weight[start : start + _BLOCK_ELEMS].astype(np.float64) / scale
+        block = weight[start : start + _BLOCK_ELEMS].astype(np.float64)
+        if scale != 1.0:
+            block /= scale
         # Not a product of BLAS: its threads spin for tens of milliseconds after one, on the cores
         # that the next epoch wants.
         squares += float(np.square(block, out=block).sum())

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from fastmlp.engine.cpu.job import splits_columns
+from fastmlp.engine.cpu.job import reads_in_place, splits_columns
 from fastmlp.engine.cpu.workspace import Workspace
 from fastmlp.kernels.cpu.width import LANES
 from fastmlp.optim import UpdateOptions
@@ -32,7 +32,8 @@ def make(dtype, n_threads, sizes=None, seed=0, **settings):
 
 
 def splits(engine, data, n_threads, batch_size=64) -> bool:
-    return splits_columns(Workspace(engine, batch_size, n_threads), data.X)
+    workspace = Workspace(engine, batch_size, n_threads)
+    return splits_columns(workspace, reads_in_place(workspace, data.X, data.X.ctypes.data))
 
 
 @each_dtype

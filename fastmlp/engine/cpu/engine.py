@@ -127,6 +127,7 @@ class CpuEngine(ParameterStore):
 
     def _run(
         self,
+        workspace: Workspace,
         program: Program,
         flops: int,
         deadline_s: float | None = None,
@@ -135,7 +136,7 @@ class CpuEngine(ParameterStore):
     ) -> str:
         self.compile()
         n_threads = int(program.job[Job.N_THREADS])
-        start = start_of(program)
+        start = start_of(program, workspace)
         if n_threads == 1 and flops < FLOPS_WITHOUT_THREADS:
             start(0)
             return "done"
@@ -169,7 +170,9 @@ class CpuEngine(ParameterStore):
             mapped = (data.X, data.targets, data.weights)
             try:
                 with reading_ahead(mapped, windows, lambda: int(sync[Sync.STEP]) + job.first_step):
-                    outcome = self._run(program, flops, job.deadline_s, report, job.interrupted)
+                    outcome = self._run(
+                        workspace, program, flops, job.deadline_s, report, job.interrupted
+                    )
             finally:
                 self._version += 1
             return self._train_result(program, outcome, job)
@@ -199,10 +202,10 @@ class CpuEngine(ParameterStore):
         seen = done - (status == structs.STATUS_ABORTED)
         begun = min(job.n_epochs, -(-(job.first_step + seen) // job.epoch_steps))
         bad = status in (structs.STATUS_BAD_LOSS, structs.STATUS_BAD_UPDATE)
-        known = program.grad_norms[:begun]
-        known = known[known.any(axis=1)]
-        if len(known):
-            self._last_grad_norms = known[-1]
+        for norms in program.grad_norms[:begun][::-1]:
+            if norms.any():
+                self._last_grad_norms = norms.copy()
+                break
         level = bool(sync[Sync.LEVEL])
         ended = "done" if status == structs.STATUS_DONE else outcome
         return TrainResult(
@@ -243,7 +246,7 @@ class CpuEngine(ParameterStore):
             program = make_program(
                 workspace, self, structs.KIND_PREDICT, data, params=params, outputs=outputs
             )
-            self._finish(program, n_rows, 1)
+            self._finish(workspace, program, n_rows, 1)
         return outputs
 
     def _predict_few(self, X: np.ndarray) -> np.ndarray:
@@ -264,7 +267,7 @@ class CpuEngine(ParameterStore):
             program = make_program(
                 workspace, self, structs.KIND_EVALUATE, data, params=self.folded()
             )
-            self._finish(program, n_rows, 1)
+            self._finish(workspace, program, n_rows, 1)
         return float(program.losses[0])
 
     def evaluate_rows(self, data: Dataset, wants_outputs: bool) -> tuple[float, np.ndarray]:
@@ -272,9 +275,9 @@ class CpuEngine(ParameterStore):
         loss = self.evaluate(data)
         return loss, self.predict(data.X if wants_outputs else data.X[:0])
 
-    def _finish(self, program: Program, n_rows: int, products: int) -> None:
+    def _finish(self, workspace: Workspace, program: Program, n_rows: int, products: int) -> None:
         """Run a job over so many rows to its end; Ctrl-C ends it and is raised."""
-        if self._run(program, self._flops(n_rows, products)) == "interrupted":
+        if self._run(workspace, program, self._flops(n_rows, products)) == "interrupted":
             raise KeyboardInterrupt
 
     def loss_and_gradients(self, data: Dataset) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
@@ -299,7 +302,7 @@ class CpuEngine(ParameterStore):
             )
             windows, mapped = Windows(data.X, batch_size), (data.X, data.targets, data.weights)
             with reading_ahead(mapped, windows, lambda: int(program.sync[Sync.STEP])):
-                self._finish(program, n_rows, 3)
+                self._finish(workspace, program, n_rows, 3)
         weight_sum = float(n_rows if data.weights is None else np.sum(data.weights, dtype=float))
         return self._with_penalty(grads, float(program.losses[0]), weight_sum, conventions)
 
@@ -313,7 +316,7 @@ class CpuEngine(ParameterStore):
             outputs=outputs, copies_rows=True,
         )  # fmt: skip
         self.compile()
-        start_of(program)(0)
+        start_of(program, workspace)(0)
         plan, sizes = workspace.plan, self.spec.layer_sizes
         return [
             workspace.work[at : at + n_rows * ld].reshape(n_rows, ld)[:, :size].copy()

@@ -36,7 +36,7 @@ class FewRows:
             self._workspace, store, structs.KIND_PREDICT, Dataset(self._X), params=self._params,
             outputs=self._outputs,
         )  # fmt: skip
-        self._addresses = address_table(self._program)
+        self._addresses = address_table(self._program, self._workspace.addresses)
         self._address, self._zero = self._addresses.ctypes.data, store.dtype.type(0)
 
     @property

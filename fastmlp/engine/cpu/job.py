@@ -12,7 +12,6 @@ from fastmlp.engine.descriptions import describe_run, describe_training, keep_th
 from fastmlp.engine.store import ParameterStore
 from fastmlp.engine.train_job import TrainJob
 from fastmlp.kernels.structs import TARGET_LABELS, TARGET_NONE, TARGET_VALUES, Job
-from fastmlp.layout.parameters import aligned_zeros
 
 # Inputs for each row of a minibatch from which on threads take columns of the first layer.
 COLUMN_INPUTS = 2
@@ -28,14 +27,14 @@ def describe_job(
     stores_gradient: bool = False,
     copies_rows: bool = False,
 ) -> np.ndarray:
-    """The fields of a job of one of structs.KIND_* over the rows of `data`; what a training changes
-    of the workspace's floats too.
+    """The fields of a job of one of structs.KIND_* over the rows of `data`, in the workspace's
+    `job`; what a training changes of its floats too.
 
     `training`: what to train, where that is the kind, and `stores_gradient`: whether all of dW is
     stored before an update; `copies_rows`: the inputs are wanted in
     `work`, even where products could read them in the table.
     """
-    job = aligned_zeros(Job.N_FIELDS, np.dtype(np.int64))
+    job = workspace.job
     if workspace.common_fields is None:
         workspace.common_fields = _common_fields(workspace)
     job[:] = workspace.common_fields
@@ -43,12 +42,13 @@ def describe_job(
     n_epochs = 1 if training is None else training.n_epochs
     describe_run(store, job, len(data.X), workspace.plan.batch_size, n_epochs)
     describe_table(data.X, job)
-    job[Job.IN_PLACE] = not copies_rows and reads_in_place(workspace, data.X)
+    in_place = reads_in_place(workspace, data.X, int(job[Job.X_ADDRESS]))
+    job[Job.IN_PLACE] = in_place and not copies_rows
     _describe_targets(store, data, job)
     if training is not None:
         describe_training(store, job, workspace.floats, training)
         job[Job.N_SLOTS] = len(store.record.states)
-        job[Job.BY_COLUMNS] = splits_columns(workspace, data.X)
+        job[Job.BY_COLUMNS] = splits_columns(workspace, in_place)
         job[Job.STORES_GRADIENT] = stores_gradient
     return job
 
@@ -101,8 +101,8 @@ def _describe_targets(store: ParameterStore, data: Dataset, job: np.ndarray) -> 
     job[Job.HAS_WEIGHTS] = data.weights is not None
 
 
-def reads_in_place(workspace: Workspace, X: np.ndarray) -> bool:
-    """Whether products can read the rows of X where they are."""
+def reads_in_place(workspace: Workspace, X: np.ndarray, address: int) -> bool:
+    """Whether products can read the rows of X where they are, at `address`."""
     spec, parameters = workspace.spec, workspace.parameters
     # Nothing but products reads what the first layer takes in.
     plain = not (parameters.embeddings or spec.input_dropout or any(spec.residual[:1]))
@@ -110,20 +110,20 @@ def reads_in_place(workspace: Workspace, X: np.ndarray) -> bool:
     # Rows some multiple of 256 bytes apart would share few sets of the first-level cache.
     apart = X.strides[0] % 256 != 0 and X.strides[0] % X.itemsize == 0
     fits = X.dtype.kind == "f" and X.itemsize == workspace.work.itemsize == X.strides[1]
-    return bool(plain and whole and apart and fits and X.ctypes.data % X.itemsize == 0)
+    return bool(plain and whole and apart and fits and address % X.itemsize == 0)
 
 
-def splits_columns(workspace: Workspace, X: np.ndarray) -> bool:
-    """Whether threads that train on X take columns of the first layer.
+def splits_columns(workspace: Workspace, in_place: bool) -> bool:
+    """Whether threads that train take columns of the first layer.
 
-    Where its W is larger than the inputs and outputs of a minibatch together, and there are
-    whole panels for each thread.
+    Where the table is read in place, W is larger than the inputs and outputs of a minibatch
+    together, and there are whole panels for each thread.
     """
     parameters, plan = workspace.parameters, workspace.plan
     first, n_threads = parameters.layers[0], plan.n_threads
     n_panels = -(-first.out_pad // (2 * parameters.lanes))
     return bool(
-        reads_in_place(workspace, X)
+        in_place
         and not workspace.meets
         and not plan.band_rows
         and (n_panels % n_threads == 0 or n_panels >= 8 * n_threads)

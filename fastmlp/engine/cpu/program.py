@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numba import types
@@ -23,8 +23,14 @@ def flat(array: np.ndarray | None, dtype: str) -> np.ndarray:
     """A C-contiguous array as one dimension, its elements where the kernels may read them; (1,)
     for None."""
     if array is None:
-        return np.zeros(1, dtype)
+        return _nothing(dtype)
     return (array if array.flags.aligned else array.copy()).reshape(-1)
+
+
+@functools.cache
+def _nothing(dtype: str) -> np.ndarray:
+    """What stands for an array that a job has not: nobody reads or writes it."""
+    return np.zeros(1, dtype)
 
 
 @functools.cache
@@ -34,19 +40,23 @@ def _element_types(dtype: np.dtype) -> tuple[np.dtype, ...]:
     return tuple(np.dtype(names.get(name, dtype)) for name in Program._fields)
 
 
-def address_table(program: Program) -> np.ndarray:
-    """The addresses of a program's arrays, int64, as the compiled loop takes them."""
+def address_table(program: Program, known: Mapping[int, int]) -> np.ndarray:
+    """The addresses of a program's arrays, int64, as the compiled loop takes them.
+
+    `known`: those of arrays that live longer than the call, by `id`; NumPy takes a microsecond to
+    tell one.
+    """
     wanted = _element_types(program.params.dtype)
     for name, array, dtype in zip(Program._fields, program, wanted, strict=True):
         # The kernels see an address, and would read whatever is there.
         assert array.dtype == dtype, name
         assert array.flags.c_contiguous, name
-    return np.array([array.ctypes.data for array in program], np.int64)
+    return np.array([known.get(id(a)) or a.ctypes.data for a in program], np.int64)
 
 
-def start_of(program: Program) -> Callable[[int], None]:
-    """What runs a program as one of its threads, by number; it keeps the arrays alive."""
-    addresses, zero = address_table(program), program.params.dtype.type(0)
+def start_of(program: Program, workspace: Workspace) -> Callable[[int], None]:
+    """What runs a program of a workspace as one of its threads, by number; both must outlive it."""
+    addresses, zero = address_table(program, workspace.addresses), program.params.dtype.type(0)
 
     def start(thread: int) -> None:
         run(addresses.ctypes.data, thread, zero)
@@ -71,7 +81,7 @@ def make_program(
     `params`: what predicts or is trained; `grads`: where dW goes, if anywhere; `outputs`: where
     predictions go. What a training changes beside `params` is the store's.
     """
-    spec, dtype, n_layers = workspace.spec, workspace.spec.dtype, len(workspace.layers)
+    dtype, n_layers = workspace.spec.dtype, len(workspace.layers)
     workspace.begin()
     job = describe_job(
         workspace, store, kind, data, training, stores_gradient=grads is not None,
@@ -104,7 +114,7 @@ def make_program(
         momentum_squares=workspace.squares[1],
         weight_squares=workspace.squares[2],
         seen=workspace.seen,
-        loss_parameters=np.array(spec.loss.kernel_parameters),
+        loss_parameters=workspace.loss_parameters,
         labels=flat(data.labels, "int32"),
         targets=flat(data.targets, dtype),
         weights=flat(data.weights, dtype),

@@ -11,7 +11,7 @@ from fastmlp.engine.store import ParameterStore
 from fastmlp.kernels.activations import output_tells_slope
 from fastmlp.kernels.cpu.random import SHUFFLE_LANES
 from fastmlp.kernels.cpu.width import TILE
-from fastmlp.kernels.structs import Embedding, Float, Layer, Sync, ThreadWord
+from fastmlp.kernels.structs import Embedding, Float, Job, Layer, Sync, ThreadWord
 from fastmlp.layout.parameters import CACHE_LINE_BYTES, aligned_zeros, round_up
 from fastmlp.layout.work import WorkPlan
 
@@ -69,7 +69,15 @@ class Workspace:
         self.squares = tuple(aligned_zeros(len(self.tasks), floats) for _ in range(3))
         self.floats = aligned_zeros(Float.PER_LAYER + 2 * len(parameters.layers), floats)
         describe_network(spec, self.floats)
+        self.loss_parameters = np.array(spec.loss.kernel_parameters)
+        self.job = aligned_zeros(Job.N_FIELDS, ints)
         self.common_fields: np.ndarray | None = None  # of Job: see engine/cpu/job.py
+        # By `id`, of all arrays that are the workspace's.
+        self.addresses = {
+            id(array): array.ctypes.data
+            for array in (*vars(self).values(), *self.squares)
+            if isinstance(array, np.ndarray)
+        }
 
     def serves(self, batch_size: int, n_threads: int, orthogonalises: bool) -> bool:
         own = (self.plan.batch_size, self.plan.n_threads, self.orthogonalises)
@@ -84,7 +92,8 @@ class Workspace:
         plan = self.plan
         self.sync[:], self.seen[:] = 0, 0.0
         self.sync[self.thread_words + ThreadWord.CPU :: _LINE_WORDS] = -1
-        self.sync[Sync.SPIN_NS] = _SPIN_NS if plan.n_threads <= n_cores() else 0
+        has_cores = plan.n_threads == 1 or plan.n_threads <= n_cores()
+        self.sync[Sync.SPIN_NS] = _SPIN_NS if has_cores else 0
         # Batch normalisation and muon have meetings of all threads within a step.
         adapts = self.spec.n_threads is None and plan.n_threads > 1
         if adapts and not (self.meets or self.orthogonalises):
