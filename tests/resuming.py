@@ -60,6 +60,16 @@ _MANY = np.random.default_rng(1).normal(size=(20_000, 20)).astype(np.float32)
 _LEVELS = np.sin(_MANY[:, 0]) + _MANY[:, 1] * _MANY[:, 2]
 
 
+SCHEDULES = {
+    "step": schedules.Step(every_n_steps=700),
+    "exponential": schedules.Exponential(every_n_steps=900),
+    "restarts": schedules.CosineRestarts(300, growth=1.5),
+    "polynomial": schedules.Polynomial(2.0),
+    "one cycle": schedules.OneCycle(),
+    "inverse": schedules.InverseScaling(),
+}
+
+
 def killable(name: str, folder: Path) -> fastmlp.Network:
     """Make the fit `name` or go on with it; returns the network at the end."""
     log = callbacks.CSVLog(folder / "log.csv")
@@ -81,8 +91,13 @@ def killable(name: str, folder: Path) -> fastmlp.Network:
         settings |= {"optimizer": optim.SGD(0.01, momentum=0.9, clip_norm=1.0)}
         made |= {"sizes": [20, 200, 200, 1], "input_dropout": 0.1}
         every = {"every_s": 0.05}
+    elif name == "lbfgs":
+        stopping = callbacks.EarlyStopping(patience=6)
+        settings |= {"optimizer": optim.LBFGS(loss_tolerance=0.0), "callbacks": [stopping, log]}
+        settings |= {"epochs": 120}
+        made |= {"sizes": [20, 24, 1], "norm": "layer", "l2": 1e-4}
     else:
-        raise ValueError(name)
+        settings |= {"schedule": SCHEDULES[name], "optimizer": optim.AdamW(0.01)}
     net = fastmlp.Network(**made, seed=11)
     net.fit(X, y, **settings, checkpoint=callbacks.Checkpoint(path, **every), resume=True)
     return net

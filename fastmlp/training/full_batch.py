@@ -1,4 +1,8 @@
-"""A fit by L-BFGS: SciPy decides the steps, the engine computes loss and gradient of all rows."""
+"""A fit by L-BFGS: SciPy decides the steps, the engine computes loss and gradient of all rows.
+
+SciPy is asked for a step at a time where it lets itself be (`Minimiser`), so that the fit can be
+saved and gone on with; else `scipy.optimize.minimize` takes all steps, the same ones.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from fastmlp.optim import LBFGS
 from fastmlp.schedules import Constant
 from fastmlp.spec.layers import kinds_of
 from fastmlp.training.fit_state import FitState, Told
+from fastmlp.training.lbfgsb import Minimiser, trouble
 from fastmlp.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 
 # Epochs are the limit: SciPy's own of 15,000 evaluations is lifted.
 _NO_LIMIT = 2**31 - 1
+_STATE = "lbfgs"  # the name of its state in a file
 # What SciPy's status says of the end.
 _ENDINGS = {0: "tolerance", 1: "epochs", 2: "line_search"}
 
@@ -109,33 +115,60 @@ class FullBatch(Trainer):
             )
         if options.schedule != Constant():
             raise _refusal("schedule=None, as it has no learning rate", "a schedule")
-        if options.resume:
+        if options.resume and trouble() is not None:
             raise _no_resume()
+        self._n_done = 0
+        self._steps: Minimiser | None = None
         super().prepare()
 
-    def check_state(self, state: FitState) -> None:
-        raise _no_resume()
+    def state(self) -> FitState:
+        state = super().state()
+        state.put("loop", {"done": self._n_done, "step": 0})
+        if trouble() is None:
+            state.put(_STATE, {} if self._steps is None else self._steps.get_state())
+        return state
 
-    def _train(self) -> Exception | None:
+    def check_state(self, state: FitState) -> None:
+        super().check_state(state)
+        if trouble() is not None:
+            raise _no_resume()
+        if _STATE not in state.values:
+            raise OptionError(
+                "resume of LBFGS needs a file with its state, got one that was written without, by "
+                "an older fastmlp or beside a SciPy that keeps it to itself; load the file with "
+                "fastmlp.Network.load and train on, which begins a new fit from its weights"
+            )
+
+    def go_on(self, state: FitState, history: dict[str, Any]) -> None:
+        self._n_done = int(state.values["loop"]["done"])
+        if not 0 <= self._n_done <= min(self._options.epochs, self._counters.n_epochs):
+            raise ValueError(f"a fit after {self._n_done} iterations")
+        saved = state.get(_STATE)
+        if saved:
+            self._steps = self._minimiser(np.zeros_like(_flat(self._engine.parameters())))
+            self._steps.go_on_from(saved)
+        super().go_on(state, history)
+
+    def _minimiser(self, x: np.ndarray) -> Minimiser:
         optimizer = self._options.optimizer
         assert isinstance(optimizer, LBFGS)
+        return Minimiser(
+            x, optimizer.memory, optimizer.gradient_tolerance, optimizer.loss_tolerance,
+            optimizer.max_evaluations,
+        )  # fmt: skip
+
+    def _train(self) -> Exception | None:
         self._engine.compile()  # where Ctrl-C still ends it at once
         self._objective = Objective(self._engine, self._data)
         self._iterate = self._objective.start()
-        self._n_done, self._since_s = 0, time.perf_counter()
-        options = {
-            "maxiter": self._options.epochs,
-            "maxfun": _NO_LIMIT,
-            "maxcor": optimizer.memory,
-            "gtol": optimizer.gradient_tolerance,
-            "ftol": optimizer.loss_tolerance,
-            "maxls": optimizer.max_evaluations,
-        }
+        self._since_s = time.perf_counter()
+        if trouble() is None and self._steps is None:
+            self._steps = self._minimiser(self._iterate)
         # Whenever Ctrl-C comes, the last iterate is put back, and not the point tried last.
         with held_back():
             try:
                 with let_through():
-                    self._minimise(options)
+                    self._minimise()
             except _EndedError:
                 pass
             except _RaisedError as error:
@@ -156,21 +189,54 @@ class FullBatch(Trainer):
                 self._objective.put(self._iterate)
         return None
 
-    def _minimise(self, options: dict[str, Any]) -> None:
-        from scipy.optimize import minimize
+    def _minimise(self) -> None:
         from threadpoolctl import threadpool_limits
 
         # SciPy's vectors are short, and its BLAS's threads would spin beside ours: on a busy
         # machine an iteration then takes many times as long.
         with threadpool_limits(1, user_api="blas"):
-            found = minimize(
-                self._value,
-                self._iterate,
-                jac=True,
-                method="L-BFGS-B",
-                callback=self._iteration,
-                options=options,
-            )
+            if self._steps is not None:
+                self._take_steps(self._steps)
+            else:
+                self._leave_steps_to_scipy()
+
+    def _take_steps(self, steps: Minimiser) -> None:
+        if steps.is_iterate and self._ends():  # where another fit stood
+            return
+        while True:
+            if steps.wants_value:
+                if self._out_of_time():
+                    self.history.stopped_by = "max_time"
+                    return
+                steps.tell(*self._objective(steps.x))
+            # An iterate and its record go together, for whoever saves the fit.
+            with held_back():
+                steps.advance()
+                if steps.is_iterate:
+                    self._record(steps.x)
+            if steps.has_ended:
+                self.history.stopped_by = steps.ending
+                return
+            if steps.is_iterate and self._ends():
+                return
+
+    def _leave_steps_to_scipy(self) -> None:
+        from scipy.optimize import minimize
+
+        optimizer = self._options.optimizer
+        assert isinstance(optimizer, LBFGS)
+        options = {
+            "maxiter": self._options.epochs,
+            "maxfun": _NO_LIMIT,
+            "maxcor": optimizer.memory,
+            "gtol": optimizer.gradient_tolerance,
+            "ftol": optimizer.loss_tolerance,
+            "maxls": optimizer.max_evaluations,
+        }
+        found = minimize(
+            self._value, self._iterate, jac=True, method="L-BFGS-B", callback=self._iteration,
+            options=options,
+        )  # fmt: skip
         self.history.stopped_by = _ENDINGS[found.status]
 
     def _value(self, x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -180,41 +246,51 @@ class FullBatch(Trainer):
         return self._objective(x)
 
     def _iteration(self, x: np.ndarray) -> None:
-        """Record and call back at a new iterate, the point that was evaluated last."""
+        """What SciPy calls at a new iterate."""
         with held_back():
-            self._iterate = x.copy()
-            self._n_done += 1
-            self._told = Told()
-            self._counters.n_epochs += 1
-            self._counters.n_steps += 1
-            logs = {
-                "loss": self._objective.loss,
-                "seconds": time.perf_counter() - self._since_s,
-                "grad_norm": self._objective.grad_norms,
-                **dict.fromkeys(self._eval_names, math.nan),
-            }
-            self._run.epoch, self._run.step = self._counters.n_epochs, self._counters.n_steps
-            self._run.logs = logs
-            self.history.append(self._run.epoch, logs)
+            self._record(x)
         try:
-            stop = self._steps_stop()
-            self._evaluate()
-            self._show_epoch(self._n_done - 1)
-            stop |= self._epoch_stops()
+            if self._ends():
+                raise _EndedError
         except StopIteration as error:
             raise _RaisedError(error) from None
-        if not stop and self._n_done < self._options.epochs and self._out_of_time():
+
+    def _record(self, x: np.ndarray) -> None:
+        """A new iterate, the point that was evaluated last."""
+        self._iterate = x.copy()
+        self._n_done += 1
+        self._told = Told()
+        self._counters.n_epochs += 1
+        self._counters.n_steps += 1
+        logs = {
+            "loss": self._objective.loss,
+            "seconds": time.perf_counter() - self._since_s,
+            "grad_norm": self._objective.grad_norms,
+            **dict.fromkeys(self._eval_names, math.nan),
+        }
+        self._run.epoch, self._run.step = self._counters.n_epochs, self._counters.n_steps
+        self._run.logs = logs
+        self.history.append(self._run.epoch, logs)
+
+    def _ends(self) -> bool:
+        """Evaluate and call back at an iterate; whether the fit ends there, as the history says."""
+        stop = self._steps_stop()
+        self._evaluate()
+        self._show_epoch(self._n_done - 1)
+        stop |= self._epoch_stops()
+        if not stop and self._n_done >= self._options.epochs:
+            self.history.stopped_by, stop = "epochs", True
+        if not stop and self._out_of_time():
             self.history.stopped_by, stop = "max_time", True
-        if stop:
-            raise _EndedError
         self._since_s = time.perf_counter()
+        return stop
 
 
 def _no_resume() -> OptionError:
     return OptionError(
-        "resume goes on with fits in minibatches, got optimizer LBFGS, whose state SciPy keeps to "
-        "itself; load the file with fastmlp.Network.load and train on, which begins a new fit from "
-        "its weights"
+        f"resume goes on with fits in minibatches, got optimizer LBFGS, whose state SciPy "
+        f"{trouble()}; install SciPy 1.15 or later, or load the file with fastmlp.Network.load "
+        "and train on, which begins a new fit from its weights"
     )
 
 

@@ -11,13 +11,17 @@ import time
 
 import pytest
 
+from fastmlp.training.lbfgsb import trouble
 from tests.conftest import LONG, ROOT
 from tests.figures import Count
-from tests.resuming import end_of, killable
+from tests.resuming import SCHEDULES, end_of, killable
 
-KILLS = {"stopping": 3, "plateau": 3, "mid-epoch": 4}
+KILLS = {"stopping": 3, "plateau": 2, "mid-epoch": 3, "lbfgs": 2}
 if LONG:
-    KILLS = {"stopping": 70, "plateau": 60, "mid-epoch": 70}
+    KILLS = {"stopping": 45, "plateau": 40, "mid-epoch": 45, "lbfgs": 40}
+    KILLS |= dict.fromkeys(SCHEDULES, 5)
+if trouble() is not None:
+    del KILLS["lbfgs"]
 
 
 def start(name, folder):
