@@ -135,6 +135,10 @@ class MetricWarning(UserWarning):
     """A metric could not be computed after an epoch of a fit; its series has nan there."""
 
 
+class ResumedWarning(UserWarning):
+    """A fit goes on, by `force`, with other data or settings than before; it names them."""
+
+
 class DeviceWarning(UserWarning):
     """A network was saved on a device that is not here; it is loaded on the CPU."""
 

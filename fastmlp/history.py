@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 
@@ -111,6 +112,11 @@ class History:
         self.stopped_by, self.best_epoch = rest.pop("stopped_by"), rest.pop("best_epoch")
         self.shuffle = rest.pop("shuffle")
         self._series = {name: list(series) for name, series in rest.items()}
+
+    def take_series(self, names: Sequence[str]) -> None:
+        """Have these series alone from now on; the values so far of a new one are nan."""
+        unknown = [math.nan] * len(self)
+        self._series = {name: self._series.get(name, list(unknown)) for name in names}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and values, ready for JSON or a data frame's columns."""

@@ -49,6 +49,8 @@ class Run:
         Writes the network and where its fit stands, so that ``fit(resume=path)`` goes on from
         there: a file is written at once or not at all. The callback that calls it counts as
         called then.
+    differences : list of str
+        Of a fit that goes on with `force`: how it differs from the one that it goes on with.
     """
 
     network: Trained
@@ -60,6 +62,7 @@ class Run:
     val_loss: str = "loss"
     logs: dict[str, Any] = field(default_factory=dict)
     save: Callable[[str | os.PathLike[str]], None] = field(default=_cannot_save, repr=False)
+    differences: list[str] = field(default_factory=list)
 
 
 class Callback:

@@ -16,6 +16,7 @@ from fastmlp.optim import Optimizer
 from fastmlp.preparation.inputs import Inputs
 from fastmlp.spec import devices
 from fastmlp.tables.source import listed
+from fastmlp.training.differences import one_line
 from fastmlp.training.progress import duration_text
 
 
@@ -107,7 +108,11 @@ class Summary(Callback):
         self._begin = text, values
 
     def on_fit_begin(self, run: Run) -> None:
-        self._output.event("begin", *self._begin)
+        text, values = self._begin
+        if run.differences:
+            text += f"\nforced   with another {one_line(run.differences)}"
+            values = values | {"differences": run.differences}
+        self._output.event("begin", text, values)
 
     def on_epoch_end(self, run: Run) -> None:
         """One event an epoch, for machines; people see the display of the fit."""

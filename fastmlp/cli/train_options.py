@@ -57,6 +57,7 @@ class TrainOptions:
     checkpoint_keep: int | None
     checkpoint_best: bool
     resume: bool
+    force: bool
     progress: bool
 
     @classmethod

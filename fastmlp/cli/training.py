@@ -34,13 +34,13 @@ from fastmlp.cli.summary import Summary
 from fastmlp.cli.train_options import TrainOptions
 from fastmlp.cli.training_table import Part, TrainingTable
 from fastmlp.cli.watch import Watch, check_watched, metrics_for
-from fastmlp.errors import OptionError, TableError, TrainingInterruptedWarning
+from fastmlp.errors import OptionError, ResumedWarning, TableError, TrainingInterruptedWarning
 from fastmlp.history import History
 from fastmlp.interrupts import Terminated
 from fastmlp.model.network import Network
 from fastmlp.optim import LBFGS, Optimizer
 from fastmlp.optim.base import OPTIMIZER_SETTINGS
-from fastmlp.preparation import Target
+from fastmlp.preparation import TablePreparation, Target
 from fastmlp.preparation.choice import choose
 from fastmlp.schedules import Schedule
 from fastmlp.spec.losses import Loss
@@ -128,7 +128,12 @@ class TrainCommand:
         class_weight = self._class_weight(target)
         scale_target = target.task == "regression" and can_be_shifted(loss)
         _check_limits(table.target, loss)
-        preparation = table.learn(scale_target)
+        if options.force and watch.resumed is not None:
+            path = watch.resumed
+            then = Network.load(path, "cpu")
+            preparation = table.use(TablePreparation.of_network(then, str(path)))
+        else:
+            preparation = table.learn(scale_target)
         network = self._network(table, hidden, loss)
         preparation.begin(network)
         network.extra = preparation.to_extra()
@@ -191,7 +196,8 @@ class TrainCommand:
         options = self._options
         with warnings.catch_warnings():
             # The summary says it in its own words.
-            warnings.simplefilter("ignore", TrainingInterruptedWarning)
+            for kind in (TrainingInterruptedWarning, ResumedWarning):
+                warnings.simplefilter("ignore", kind)
             return job.network.fit(
                 train.X,
                 train.y,
@@ -202,6 +208,7 @@ class TrainCommand:
                 callbacks=[*job.watch.callbacks, summary],
                 checkpoint=job.watch.checkpoint,
                 resume=options.resume,
+                force=options.force,
                 sample_weight=train.weights,
                 class_weight=job.class_weight,
                 schedule=job.schedule,

@@ -13,6 +13,7 @@ from fastmlp.preparation import Split, TablePreparation, Target, read_target, sp
 from fastmlp.preparation.choice import Choice
 from fastmlp.preparation.held import HeldSource
 from fastmlp.preparation.parts import fits_memory, prepared_parts
+from fastmlp.preparation.rows import TableRows
 from fastmlp.preparation.table import feature_rows
 from fastmlp.preparation.target import read_like
 
@@ -85,6 +86,28 @@ class TrainingTable:
         )
         return self.preparation
 
+    def use(self, preparation: TablePreparation) -> TablePreparation:
+        """Take what was learnt of another table instead; TableError where that had other
+        columns."""
+        inputs, rows = preparation.inputs_of, self._rows
+        target = self.target
+        then = {
+            "numbers in the columns": inputs.numbers,
+            "text in the columns": inputs.labels,
+            "the target": [preparation.target, preparation.task],
+        }
+        now = [rows.numbers, rows.labels, [target.name, target.task]]
+        for (what, wanted), found in zip(then.items(), now, strict=True):
+            if sorted(wanted) != sorted(found):
+                raise TableError(
+                    f"--force prepares {self.name} as the table of then, which needs {what} "
+                    f"{', '.join(wanted) or '(none)'}, got {', '.join(found) or '(none)'}; mend "
+                    "the table, or leave --resume out and train anew"
+                )
+        self._rows = TableRows(self._choice.source, inputs.numbers, inputs.labels)
+        self.preparation = preparation
+        return preparation
+
     def parts(self, folder: Path, dtype: str) -> tuple[Part, Part, Part]:
         """The prepared rows for training, validation and test.
 
@@ -111,7 +134,7 @@ class TrainingTable:
         else:
             X = prepared_parts(self._rows, inputs, [train, validation], dtype, folder)
             assert self._choice.source.test is not None
-            rows = feature_rows(self._choice.source.test, self._choice.features)
+            rows = TableRows(self._choice.source.test, self._rows.numbers, self._rows.labels)
             X += prepared_parts(rows, inputs, [test], dtype, folder)
             test_values = self._test
         y = [values[train], values[validation], test_values]

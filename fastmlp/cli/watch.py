@@ -46,6 +46,8 @@ class Watch:
                         "one out, or say with --monitor what to watch"
                     )
         self._resume = options.resume
+        if options.force and not options.resume:
+            raise OptionError("--force is about how to resume, got no --resume; give it too")
         self.checkpoint = _checkpoint(options, self.monitor)
         logs: Sequence[Callback | None] = (
             self.stopping,

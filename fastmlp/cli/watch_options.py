@@ -65,6 +65,13 @@ _OPTIONS = (
         "the end is that of a training that was never interrupted.",
     ),
     click.option(
+        "--force/--no-force",
+        default=False,
+        show_default=True,
+        help="With --resume: go on though data or settings are others than then, and say which. "
+        "The table is prepared as then; layers and loss must be the same.",
+    ),
+    click.option(
         "--checkpoint-every",
         type=int,
         metavar="N",

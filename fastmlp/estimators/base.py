@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from fastmlp.checks import flag
 from fastmlp.data.gpu_arrays import is_on_gpu
 from fastmlp.data.memory import available_bytes
 from fastmlp.errors import DataTypeError
@@ -36,6 +37,7 @@ class EngineMLP(NetworkBehind):
     activation: Any
     _eval_sets: EvalSets | None = None
     _resume: bool | str | os.PathLike[str] = False
+    _force = False
     _sklearn_callbacks: SklearnCallbacks | None = None
 
     # ---- fit --------------------------------------------------------------------------------
@@ -51,6 +53,7 @@ class EngineMLP(NetworkBehind):
         sample_weight_val: Any = None,
         eval_set: Any = None,
         resume: bool | str | os.PathLike[str] = False,
+        force: bool = False,
     ) -> Any:
         """Train on X (n, features) and y.
 
@@ -70,6 +73,9 @@ class EngineMLP(NetworkBehind):
             Go on where a fit with the same parameters and data stood, in the newest file of the
             Checkpoint among the callbacks (True; where there is none yet the fit begins) or in
             another one. Needs a whole number as random_state. Not with solver="lbfgs".
+        force : bool
+            With resume: go on though parameters or data are others, with a ResumedWarning that
+            names them. Layers, dtype, loss and classes must be the same.
 
         Returns
         -------
@@ -92,12 +98,16 @@ class EngineMLP(NetworkBehind):
                 "resume goes on with fits in minibatches, got solver='lbfgs', whose state SciPy "
                 "keeps to itself; use another solver, or leave resume out"
             )
+        if flag("force", force) and resume is False:
+            raise ValueError(
+                "force is about how to resume, got no resume; pass resume too, or leave force out"
+            )
         eval_sets = EvalSets.make(X_val, y_val, sample_weight_val, eval_set)
         try:
-            self._eval_sets, self._resume = eval_sets, resume
+            self._eval_sets, self._resume, self._force = eval_sets, resume, force
             return super().fit(X, y, sample_weight)
         finally:
-            for name in ("_eval_sets", "_resume"):
+            for name in ("_eval_sets", "_resume", "_force"):
                 self.__dict__.pop(name, None)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:

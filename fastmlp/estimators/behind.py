@@ -29,8 +29,8 @@ _BLOCK_ELEMS = 1 << 22
 # What pickles leave out: a copy of coefs_, made anew from them, and what an estimator has only
 # during a fit, its data too, the last two in fastmlp 0.1.0.
 _PASSING = (
-    "_held", "_eval_sets", "_sklearn_callbacks", "_problem", "_resume", "_true_solver", "_task",
-    "_watched",
+    "_held", "_eval_sets", "_sklearn_callbacks", "_problem", "_resume", "_force", "_true_solver",
+    "_task", "_watched",
 )  # fmt: skip
 
 

@@ -137,8 +137,10 @@ class Listeners:
         """Stand where the listeners of another fit stood after an epoch."""
         self.n_told, self.stops, self.best = told.n_of_epoch, told.stopped_by is not None, best
         self.history.restore(history)
+        if self.run.differences:
+            self.history.take_series(self.run.names)
         self.run.epoch, self.run.step = self._network.n_epochs_, self._network.n_steps_
-        self.run.logs = {name: self.history[name][-1] for name in self.history}
+        self.run.logs = {name: self.history[name][-1] for name in self.history if len(self.history)}
 
     def _scores(self) -> dict[str, float]:
         est, sets = self._est, self._eval_sets

@@ -7,7 +7,9 @@ from `random_state`. Then network, attributes and listeners are those of the che
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,21 +17,17 @@ import scipy.sparse
 
 from fastmlp.callbacks import Callback, Checkpoint
 from fastmlp.data.inputs import Dataset
+from fastmlp.errors import OptionError
 from fastmlp.estimators.eval_sets import EvalSet
 from fastmlp.estimators.listeners import Listeners
 from fastmlp.model.file import check_arrays
 from fastmlp.model.network import Network
 from fastmlp.model.resume import Resumed, resumed_fit
+from fastmlp.optim import Optimizer
+from fastmlp.training.differences import Differences
 from fastmlp.training.epochs import EpochLoop, LoopState
-from fastmlp.training.fit_state import (
-    REMEDY,
-    FitState,
-    Told,
-    check_same,
-    described,
-    fingerprint,
-    of_data,
-)
+from fastmlp.training.fit_state import FitState, Told, described, fingerprint, of_data
+from fastmlp.training.forced import states_of, tell_others
 
 # Attributes that count on from epoch to epoch; those that are lists are kept as arrays.
 _NUMBERS = (
@@ -51,6 +49,8 @@ class Fit(Protocol):
     batch_size: int
     loop: EpochLoop
     listeners: Listeners
+    differs: Differences
+    optimizer: Optimizer
 
 
 def resumed_of(resume: Any, callbacks: list[Callback]) -> Resumed | None:
@@ -72,8 +72,7 @@ def state_of(fit: Fit) -> FitState:
     told = Told(n_of_epoch=listeners.n_told, stopped_by="callback" if listeners.stops else None)
     state = FitState(
         {
-            "settings": _settings(fit),
-            "data": _fingerprints(fit),
+            **_particulars(fit),
             "metrics_failed": False,
             "told": told.to_dict(None),
         }
@@ -95,10 +94,19 @@ def state_of(fit: Fit) -> FitState:
     return state
 
 
-def check(fit: Fit, resumed: Resumed) -> None:
-    """Raise OptionError where another fit was saved, ModelFileError for a damaged file."""
-    check_same(resumed.fit.values["settings"], _settings(fit), "settings", REMEDY)
-    check_same(resumed.fit.values["data"], _fingerprints(fit), "data", REMEDY)
+def check(fit: Fit, resumed: Resumed, force: bool) -> None:
+    """Raise OptionError where another fit was saved, with `force` where this one cannot go on from
+    it; ModelFileError for a damaged file."""
+    fit.differs = found = Differences.between(resumed.fit.values, _particulars(fit))
+    fit.listeners.run.differences = found.listed()
+    if not force:
+        found.refuse()
+    found.refuse_other_weights()
+    if found.are_of("estimator", "classes"):
+        raise OptionError(
+            "resume with force needs a file of the same kind of estimator with the same classes, "
+            f"got another {found}; leave resume out and train a new one"
+        )
     with resumed.understood():
         check_arrays(resumed.content, fit.network.spec)
 
@@ -106,29 +114,66 @@ def check(fit: Fit, resumed: Resumed) -> None:
 def go_on(fit: Fit, resumed: Resumed) -> None:
     """Have all of the fit stand where it stood."""
     est, listeners, state, network = fit.est, fit.listeners, resumed.fit, fit.network
+    found, n_callbacks = fit.differs, len(listeners.callbacks)
     with resumed.understood():
         saved, loop, classes = state.get("estimator"), state.get("loop"), network.classes_
         network.go_on_from(resumed.content)
         network.classes_ = classes
+        if found:
+            network.use_optimizer(fit.optimizer)
         for name in _NUMBERS:
             setattr(est, name, saved[name])
+        unknown = [math.nan] * len(saved["loss_curve_"])
         for name in _LISTS:
-            setattr(est, name, saved[name].tolist() if name in saved else None)
+            values = saved[name].tolist() if name in saved else None
+            if found and name != "loss_curve_":
+                values = (values or list(unknown)) if fit.eval_sets else None
+            setattr(est, name, values)
         for name, values in _results(est):
-            values[:] = saved[name].tolist()
-        est._optimizer.learning_rate = float(saved["learning_rate"])
+            values[:] = unknown if found and name not in saved else saved[name].tolist()
+        if not found.are_of("solver", "learning_rate", "learning_rate_init"):
+            est._optimizer.learning_rate = float(saved["learning_rate"])
+        best = network.snapshot() if listeners.best is not None else None
+        of_best = state.get("best")
+        if _watches_another(found) or (found and best is not None and not of_best):
+            est._no_improvement_count, est.best_validation_score_ = 0, None
+        elif best is not None:
+            best = network.snapshot_of(of_best)
         plateau, kept = fit.loop.state.plateau, state.get("plateau")
-        if plateau is not None:
-            best, n_bad = float(kept["best"]), int(kept["n_bad"])
-            plateau = dataclasses.replace(plateau, best=best, n_bad=n_bad)
-        fit.loop.go_on_from(LoopState(network.counters, loop["done"], loop["step"], None, plateau))
-        listeners.go_on(
-            Told.from_dict(state.values["told"], len(listeners.callbacks)),
-            resumed.content.values["history"],
-            network.snapshot_of(state.get("best")) if listeners.best is not None else None,
-        )
-    for i, callback in enumerate(listeners.callbacks):
-        callback.set_state(listeners.run, state.get(f"callback{i}"))
+        if plateau is not None and (kept or not found) and not _watches_another(found):
+            lowest, n_bad = float(kept["best"]), int(kept["n_bad"])
+            plateau = dataclasses.replace(plateau, best=lowest, n_bad=n_bad)
+        elif plateau is not None:
+            plateau = dataclasses.replace(plateau, best=math.inf, n_bad=0)
+            est._no_improvement_count, est.best_loss_ = 0, math.inf
+        done = min(loop["done"], fit.loop.n_epochs) if found else loop["done"]
+        fit.loop.go_on_from(LoopState(network.counters, done, loop["step"], None, plateau))
+        told = Told.from_dict(state.values["told"], n_callbacks)
+        if found:
+            tell_others(found, told, len(state.values["settings"]["callbacks"]), n_callbacks)
+        listeners.go_on(told, resumed.content.values["history"], best)
+    for give in _states(fit, state):
+        give()
+
+
+def _watches_another(found: Differences) -> bool:
+    """Whether the best value so far is one of other data, or of another series."""
+    return bool(found.data) or found.are_of("early_stopping", "loss")
+
+
+def _states(fit: Fit, state: FitState) -> Iterator[Callable[[], None]]:
+    """What to call to have the callbacks go on from where they stood."""
+    callbacks, run = fit.listeners.callbacks, fit.listeners.run
+    if fit.differs:
+        yield from (give for _, give in states_of(fit.differs, state, callbacks, run))
+        return
+    for i, callback in enumerate(callbacks):
+        yield partial(callback.set_state, run, state.get(f"callback{i}"))
+
+
+def _particulars(fit: Fit) -> dict[str, Any]:
+    """What must be the same for a fit to be gone on with."""
+    return {"settings": _settings(fit), "data": _fingerprints(fit)}
 
 
 def _settings(fit: Fit) -> dict[str, Any]:

@@ -19,14 +19,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from fastmlp import schedules
+from fastmlp.errors import ResumedWarning
 from fastmlp.estimators import resuming, settings
 from fastmlp.estimators.eval_sets import EvalSet
 from fastmlp.estimators.listeners import Listeners
 from fastmlp.interrupts import held_back, let_through
 from fastmlp.schedules.base import learning_rates
 from fastmlp.spec.conventions import LossPlateau
+from fastmlp.training.differences import Differences
 from fastmlp.training.epochs import EpochLoop, LoopState, Piece, Policy
-from fastmlp.training.trainer import without_circle
+from fastmlp.training.standing import without_circle
 
 if TYPE_CHECKING:
     from fastmlp.model.network import Network
@@ -138,9 +140,10 @@ class Stochastic(Policy):
         self.listeners = Listeners(self)
         if self.eval_sets and est.validation_scores_ is None:
             est.validation_scores_ = []
+        self.differs = Differences()
         self.resumed = resuming.resumed_of(est._resume, self.listeners.callbacks)
         if self.resumed is not None:
-            resuming.check(self, self.resumed)
+            resuming.check(self, self.resumed, est._force)
         was_interrupted = False
         # What comes after the training is whole, whenever Ctrl-C comes.
         with held_back(only_first=True) as interrupts:
@@ -169,6 +172,9 @@ class Stochastic(Policy):
         if self.resumed is not None:
             resuming.go_on(self, self.resumed)
             self._asks_again = True
+        if self.differs:
+            message = f"the fit goes on with another {self.differs}"
+            warnings.warn(message, ResumedWarning, stacklevel=7)
         ending = self.loop.run(self)
         if ending == "interrupted":
             raise KeyboardInterrupt

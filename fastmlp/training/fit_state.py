@@ -14,11 +14,9 @@ import numpy as np
 from fastmlp.checks import shown
 from fastmlp.data.gpu_arrays import GpuArray
 from fastmlp.data.inputs import Dataset
-from fastmlp.errors import OptionError, OptionTypeError
+from fastmlp.errors import OptionTypeError
 from fastmlp.tensor_file import TYPES
 
-# What to do where a fit cannot go on.
-REMEDY = "pass what was passed then, or leave resume out and train on"
 # Arrays up to this size are looked at whole; of larger ones blocks of rows from end to end.
 _WHOLE_BYTES, _N_BLOCKS, _BLOCK_BYTES = 64 * 2**20, 256, 64 * 1024
 
@@ -147,37 +145,3 @@ def described(setting: Any) -> Any:
         return setting if math.isfinite(setting) else repr(setting)
     name = getattr(setting, "__qualname__", None)
     return name if name is not None else type(setting).__name__
-
-
-def check_same(saved: Any, now: Any, what: str, remedy: str) -> None:
-    """Raise OptionError that names the first difference."""
-    found = _difference(saved, now, "")
-    if found is not None:
-        name, before, after = found
-        raise OptionError(
-            f"resume needs the {what} that the fit began with, got another {name or what}: "
-            f"{before} then, {after} now; {remedy}"
-        )
-
-
-def _difference(saved: Any, now: Any, name: str) -> tuple[str, str, str] | None:
-    if isinstance(saved, dict) and isinstance(now, dict):
-        for key in [*saved, *(key for key in now if key not in saved)]:
-            inner = f"{name}.{key}" if name else key
-            found = _difference(saved.get(key), now.get(key), inner)
-            if found is not None:
-                return found
-        return None
-    if isinstance(saved, list) and isinstance(now, list) and len(saved) == len(now):
-        for i, (a, b) in enumerate(zip(saved, now, strict=True)):
-            found = _difference(a, b, f"{name}[{i}]")
-            if found is not None:
-                return found
-        return None
-    same = saved == now and isinstance(saved, bool) == isinstance(now, bool)
-    return None if same else (name, _short(saved), _short(now))
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:28]}...{text[-28:]}"

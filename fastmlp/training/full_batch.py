@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 # Epochs are the limit: SciPy's own of 15,000 evaluations is lifted.
 _NO_LIMIT = 2**31 - 1
 _STATE = "lbfgs"  # the name of its state in a file
+# Settings that change neither the function nor what is remembered of it.
+_BESIDE = (
+    *("epochs", "callbacks", "series"),
+    *("optimizer.gradient_tolerance", "optimizer.loss_tolerance"),
+)
 # What SciPy's status says of the end.
 _ENDINGS = {0: "tolerance", 1: "epochs", 2: "line_search"}
 
@@ -132,7 +137,7 @@ class FullBatch(Trainer):
         super().check_state(state)
         if trouble() is not None:
             raise _no_resume()
-        if _STATE not in state.values:
+        if not self._differs and _STATE not in state.values:
             raise OptionError(
                 "resume of LBFGS needs a file with its state, got one that was written without, by "
                 "an older fastmlp or beside a SciPy that keeps it to itself; load the file with "
@@ -140,10 +145,16 @@ class FullBatch(Trainer):
             )
 
     def go_on(self, state: FitState, history: dict[str, Any]) -> None:
-        self._n_done = int(state.values["loop"]["done"])
+        found = self._differs
+        loop = state.values["loop"]
+        self._n_done = int(loop["done"])
+        if found:  # a cut epoch of another optimizer is over
+            self._n_done = min(self._n_done + (loop["step"] > 0), self._options.epochs)
         if not 0 <= self._n_done <= min(self._options.epochs, self._counters.n_epochs):
             raise ValueError(f"a fit after {self._n_done} iterations")
         saved = state.get(_STATE)
+        if found.are_in_data("training") or found.are_beyond(*_BESIDE):
+            saved = {}  # of another function: this one begins with steepest descent
         if saved:
             self._steps = self._minimiser(np.zeros_like(_flat(self._engine.parameters())))
             self._steps.go_on_from(saved)
@@ -201,7 +212,7 @@ class FullBatch(Trainer):
                 self._leave_steps_to_scipy()
 
     def _take_steps(self, steps: Minimiser) -> None:
-        if steps.is_iterate and self._ends():  # where another fit stood
+        if self._n_done and self._ends():  # where another fit stood
             return
         while True:
             if steps.wants_value:

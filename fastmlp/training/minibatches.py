@@ -14,8 +14,9 @@ from fastmlp.interrupts import held_back
 from fastmlp.schedules.base import Schedule, learning_rates
 from fastmlp.schedules.plateau import ReduceOnPlateau
 from fastmlp.spec.layers import kinds_of, of_any_rows
+from fastmlp.training.differences import Difference, Differences, shortened
 from fastmlp.training.epochs import EpochLoop, LoopState, Piece, Policy
-from fastmlp.training.fit_state import REMEDY, FitState, Told, check_same, described
+from fastmlp.training.fit_state import FitState, Told, described
 from fastmlp.training.gradient_flow import gradient_trouble
 from fastmlp.training.trainer import Trainer
 
@@ -94,17 +95,25 @@ class Minibatches(Trainer, Policy):
 
     def check_state(self, state: FitState) -> None:
         super().check_state(state)
-        then = state.values.get("shuffle")
-        if then not in map(described, self._possible_shuffles()):
-            now = chosen(self._options.shuffle, self._data.X, self.batch_size)
-            check_same({"shuffle": then}, {"shuffle": described(now)}, "settings", REMEDY)
-        seen, n_sums = state.get("loop").get("seen"), self._engine.n_sums
-        if seen is not None and (seen.shape != (n_sums,) or seen.dtype != np.float64):
+        seen = state.get("loop").get("seen")
+        if seen is not None and not (self._differs or self._can_continue(seen)):
             raise OptionError(
                 "resume in the middle of an epoch needs a device with vectors of the same length, "
-                f"got {seen.size} sums of the epoch where this one keeps {n_sums}; go on from a "
-                "file that was written after an epoch, or on such a device"
+                f"got {seen.size} sums of the epoch where this one keeps {self._engine.n_sums}; go "
+                "on from a file that was written after an epoch, or on such a device"
             )
+
+    def _can_continue(self, seen: np.ndarray | None) -> bool:
+        """Whether these are sums of an epoch here; None are none."""
+        return seen is None or (seen.shape == (self._engine.n_sums,) and seen.dtype == np.float64)
+
+    def _differences(self, state: FitState) -> Differences:
+        found, then = super()._differences(state), state.values.get("shuffle")
+        if then is None or then in map(described, self._possible_shuffles()):
+            return found
+        now = described(chosen(self._options.shuffle, self._data.X, self.batch_size))
+        other = Difference("shuffle", shortened(then), shortened(now))
+        return Differences((*found.settings, other), found.data)
 
     def _possible_shuffles(self) -> list[bool | Blocks]:
         """What the setting may mean: "auto" looks at the memory that is free."""
@@ -114,14 +123,31 @@ class Minibatches(Trainer, Policy):
         return [chosen(shuffle, X, self.batch_size)]
 
     def go_on(self, state: FitState, history: dict[str, Any]) -> None:
-        if self._plateau is not None:
-            self._plateau.set_state(state.get("schedule"))
-        saved, then = state.get("loop"), state.values["shuffle"]
-        self._loop.shuffle = next(h for h in self._possible_shuffles() if described(h) == then)
-        self._loop.go_on_from(
-            LoopState(self._counters, saved["done"], saved["step"], saved.get("seen"))
-        )
+        found, saved, schedule = self._differs, state.get("loop"), state.get("schedule")
+        done, step, seen = saved["done"], saved["step"], saved.get("seen")
+        if found.data or found.are_of("series", "schedule.monitor", "schedule.mode"):
+            # What was watched is something else.
+            schedule |= {"lowest": math.inf, "n_bad": 0, "n_cooling": 0} if schedule else {}
+        if self._plateau is not None and (schedule or not found):
+            self._plateau.set_state(schedule)
+        if found and step and not self._goes_on_within(done, seen):
+            done, step, seen = done + 1, 0, None
+        if found:
+            done = min(done, self._options.epochs)
+        shuffle = state.values.get("shuffle") if found else state.values["shuffle"]
+        for possible in self._possible_shuffles():
+            if described(possible) == shuffle:
+                self._loop.shuffle = possible
+        self._loop.go_on_from(LoopState(self._counters, done, step, seen))
         super().go_on(state, history)
+
+    def _goes_on_within(self, done: int, seen: np.ndarray | None) -> bool:
+        """Whether an epoch that was cut short goes on with its other rows; else it is over."""
+        found = self._differs
+        is_other = found.are_in_data("training") or found.are_of(
+            "batch_size", "shuffle", "network.seed"
+        )
+        return done < self._options.epochs and self._can_continue(seen) and not is_other
 
     def _train(self) -> TrainingDivergedError | None:
         ending = self._loop.run(self)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 from fastmlp.callbacks import Callback, Checkpoint, as_callbacks
-from fastmlp.checks import integer, name_among, real, shown
+from fastmlp.checks import flag, integer, name_among, real, shown
 from fastmlp.data.shuffle import as_shuffle
 from fastmlp.errors import OptionError, OptionTypeError
 from fastmlp.names import RULES
@@ -140,6 +140,17 @@ class FitSettings(TypedDict, total=False):
             "last epoch are bitwise those of a fit that was never interrupted.",
         ),
     ]
+    force: Annotated[
+        bool,
+        Setting(
+            False,
+            alone(flag),
+            "bool",
+            "With resume: go on though data or settings are others than those of the fit, with a "
+            "ResumedWarning that names them. Weights, optimizer, epochs and history are those of "
+            "the file; sizes, norm, embeddings, dtype and loss must be the same.",
+        ),
+    ]
     shuffle: Annotated[
         bool | str,
         Setting(
@@ -188,6 +199,7 @@ class FitOptions:
     callbacks: list[Callback]  # those last that save what the others have noted
     checkpoint: Checkpoint | None
     resume: bool | Path
+    force: bool
     shuffle: bool | str
     max_time_s: float | None
     verbose: bool | str
@@ -212,6 +224,10 @@ class FitOptions:
             raise OptionError(
                 "resume=True goes on from the file of `checkpoint`, got none; pass checkpoint, or "
                 "the name of a file as resume"
+            )
+        if known["force"] and known["resume"] is False:
+            raise OptionError(
+                "force is about how to resume, got no resume; pass resume too, or leave force out"
             )
         callbacks.sort(key=lambda callback: isinstance(callback, Checkpoint))
         return cls(**known)

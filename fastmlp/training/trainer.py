@@ -6,23 +6,21 @@ How the weights change in between is up to its two kinds: minibatches.py and ful
 from __future__ import annotations
 
 import inspect
-import os
 import time
 import warnings
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp.callbacks import Callback, Checkpoint, EarlyStopping, Run, asks_to_stop
+from fastmlp.callbacks import Callback, EarlyStopping, Run, asks_to_stop
 from fastmlp.data.inputs import Dataset
 from fastmlp.errors import (
     MetricWarning,
     OptionError,
+    ResumedWarning,
     TrainingDivergedError,
     TrainingInterruptedWarning,
 )
@@ -30,9 +28,11 @@ from fastmlp.history import History
 from fastmlp.interrupts import held_back, let_through
 from fastmlp.training import metrics
 from fastmlp.training.counters import Counters
-from fastmlp.training.fit_state import REMEDY, FitState, Told, check_same, described, of_data
+from fastmlp.training.differences import Differences
+from fastmlp.training.fit_state import Told
 from fastmlp.training.options import FitOptions
 from fastmlp.training.progress import Display
+from fastmlp.training.standing import Standing, without_circle
 
 if TYPE_CHECKING:
     from fastmlp.callbacks.trained import Trained
@@ -42,20 +42,7 @@ if TYPE_CHECKING:
 _PACKAGE = __name__.partition(".")[0]
 
 
-def without_circle(method: Callable[[str | os.PathLike[str]], None]) -> Callable[..., None]:
-    """The method, without keeping its object: a fit's data would lie about with it until the
-    garbage is collected."""
-    kept = weakref.WeakMethod(method)
-
-    def call(path: str | os.PathLike[str]) -> None:
-        found = kept()
-        assert found is not None, "a fit that is over stands nowhere"
-        found(path)
-
-    return call
-
-
-class Trainer:
+class Trainer(Standing):
     """One fit of one network: `prepare`, which may refuse and changes nothing, then `run`.
 
     A kind of it defines `_train`, the `series` it records, and the number of its steps.
@@ -97,6 +84,7 @@ class Trainer:
         self._told = Told()
         self._under_way: str | None = None  # the counter in it of a call that is being made
         self._network = network
+        self._differs = Differences()
         self._prints: dict[str, Any] | None = None
         self._run = Run(
             network, counters.n_epochs, counters.n_steps, self.history, names,
@@ -159,6 +147,8 @@ class Trainer:
             with let_through():
                 if self._display is not None:
                     self._display.begin(self._options.epochs, self._epoch_steps)
+                if self._differs:
+                    self._warn(f"the fit goes on with another {self._differs}", ResumedWarning)
                 # No name for it: its traceback holds this frame.
                 return self._train()
         except KeyboardInterrupt:
@@ -188,82 +178,6 @@ class Trainer:
         if self._display is not None:
             self._display.end(str(self.history.stopped_by))
         return first_error
-
-    # ---- where it stands ---------------------------------------------------------------------
-
-    @property
-    def _checkpoints(self) -> list[Checkpoint]:
-        return [c for c in self._options.callbacks if isinstance(c, Checkpoint)]
-
-    def _save(self, path: str | os.PathLike[str]) -> None:
-        """The network and the fit, to one file."""
-        with self._network.saving_fit(self.state()):
-            self._network.save(path)
-
-    def state(self) -> FitState:
-        """Where the fit stands, between two calls of the engine: for `go_on`, in another process.
-
-        What a network itself keeps, such as its history, is not in it.
-        """
-        state = FitState(
-            {
-                "settings": self._settings(),
-                "data": self._fingerprints(),
-                "metrics_failed": self._metrics_failed,
-                "told": self._told.to_dict(self._under_way),
-            }
-        )
-        for i, callback in enumerate(self._options.callbacks):
-            what = f"get_state of {type(callback).__name__}"
-            state.put(f"callback{i}", callback.get_state(self._run), what)
-        return state
-
-    def check_state(self, state: FitState) -> None:
-        """Raise OptionError where `state` is of another fit than this, with the difference."""
-        check_same(state.values["settings"], self._settings(), "settings", REMEDY)
-        check_same(state.values["data"], self._fingerprints(), "data", REMEDY)
-
-    def go_on(self, state: FitState, history: dict[str, Any]) -> None:
-        """Go on from where `state` stands: after `check_state` and `prepare`, and of a network that
-        is as it was then.
-
-        `history`: of then, as `History.to_dict` has it. Raises ValueError, KeyError or TypeError
-        for a state that no fit had. Callbacks get theirs after it.
-        """
-        self.history.restore(history)
-        self._metrics_failed = bool(state.values["metrics_failed"])
-        self._told = Told.from_dict(state.values["told"], len(self._options.callbacks))
-        run = self._run
-        run.epoch, run.step = self._counters.n_epochs, self._counters.n_steps
-        run.logs = {name: self.history[name][-1] for name in self.history}
-
-    def states_of_callbacks(self, state: FitState) -> Iterator[tuple[Callback, Callable[[], None]]]:
-        """Each callback, and what to call to have it go on from where it stood."""
-        for i, callback in enumerate(self._options.callbacks):
-            yield callback, partial(callback.set_state, self._run, state.get(f"callback{i}"))
-
-    def _settings(self) -> dict[str, Any]:
-        """All that decides what is trained, but for the data."""
-        spec, options = self._engine.spec.to_dict(), self._options
-        for name in ("device", "n_threads"):  # the numbers are the same
-            del spec[name]
-        callbacks = [c.described() for c in options.callbacks if not isinstance(c, Checkpoint)]
-        settings = {
-            "network": spec,
-            "optimizer": options.optimizer.to_dict(),
-            "epochs": options.epochs,
-            "batch_size": self.batch_size,
-            "schedule": options.schedule,
-            "series": self._run.names,
-            "callbacks": callbacks,
-        }
-        return dict(described(settings))
-
-    def _fingerprints(self) -> dict[str, Any]:
-        if self._prints is None:
-            parts = {"training": self._data, **self._eval_sets}
-            self._prints = {name: of_data(data) for name, data in parts.items()}
-        return self._prints
 
     # ---- its parts ---------------------------------------------------------------------------
 

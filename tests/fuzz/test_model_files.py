@@ -5,12 +5,16 @@ from __future__ import annotations
 import random
 import struct
 
+import numpy as np
 import pytest
 
 import fastmlp
+from fastmlp.callbacks import Checkpoint
 from fastmlp.engine.cpu.cores import n_cores
 from fastmlp.errors import FastmlpError
+from fastmlp.optim import LBFGS
 from fastmlp.preparation import TablePreparation
+from fastmlp.training.lbfgsb import trouble
 from tests.conftest import LONG
 from tests.figures import Count
 from tests.fuzz import corpus, model_files
@@ -171,6 +175,42 @@ def test_a_fit_that_lies_is_refused_or_goes_on(path, record_property):
             predictions(network)
     assert watch.n_refused > n_lies // 5
     report(record_property, watch, "lying checkpoints")
+
+
+@pytest.mark.skipif(trouble() is not None, reason="this SciPy keeps to itself where it stands")
+def test_a_fit_by_lbfgs_that_lies_is_refused_or_goes_on(path, record_property):
+    """Compiled code of SciPy's is given what stands in the file."""
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    settings = {"optimizer": LBFGS(memory=2), "epochs": 12, "callbacks": [lambda run: None]}
+
+    def network():
+        return fastmlp.Network([3, 4, 1], seed=1)
+
+    network().fit(X, X[:, 0] * X[:, 1], checkpoint=Checkpoint(path), max_time_s=60.0, **settings)
+    content, tensors = parts(path.read_bytes())
+    content["fit"]["loop"]["done"] = 5
+    of_fit = {k: v for k, v in tensors.items() if k.startswith("fit.")}
+    rest = {k: v for k, v in tensors.items() if k not in of_fit}
+    watch, draw = Watch(), random.Random(None if LONG else 0)
+    n_lies = 10_000 if LONG else 150
+    for _ in range(n_lies):
+        fit, arrays = dict(content["fit"]), dict(of_fit)
+        if draw.random() < 0.6:
+            fit["lbfgs"] = other_values(fit["lbfgs"], draw)
+        else:
+            with np.errstate(invalid="ignore"):  # values that no integer has
+                arrays = model_files.other_arrays(arrays, draw)
+        try:
+            write(path, {**content, "fit": fit}, rest | arrays)
+        except (OverflowError, ValueError):
+            continue
+        with (
+            watch.reading(path.stat().st_size, str(fit["lbfgs"])),
+            np.errstate(all="ignore"),
+        ):
+            network().fit(X, X[:, 0] * X[:, 1], resume=path, **settings)
+    assert watch.n_refused > n_lies // 5
+    report(record_property, watch, "lying checkpoints of L-BFGS")
 
 
 def test_a_model_of_more_threads_than_processors_takes_those_that_are_here(path):

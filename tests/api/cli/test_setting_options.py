@@ -24,7 +24,7 @@ SETTINGS = {**NETWORK_SETTINGS, **FIT_SETTINGS, **OPTIMIZER_SETTINGS}
 # They have options of their own making, or come from the table.
 WITHOUT = {
     *("embeddings", "optimizer", "schedule", "callbacks", "checkpoint", "resume", "shuffle"),
-    "verbose",
+    *("force", "verbose"),
 }
 
 

@@ -144,6 +144,107 @@ def test_another_fit_is_refused(tmp_path, case, words):
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == files
 
 
+FORCED = {
+    "rows": ({"X": ROWS + 0.1}, "another training.X: "),
+    "fewer rows": ({"X": ROWS[:90], "y": CLASSES[:90]}, "training.rows: 120 then, 90 now"),
+    "targets": ({"y": CLASSES[::-1]}, "another training.labels: "),
+    "weights": ({"data": {"sample_weight": WEIGHTS}}, "another training.sample_weight: "),
+    "held out": ({"data": HELD}, "another series"),
+    "stopping": ({"early_stopping": True}, "early_stopping: False then, True now"),
+    "held out, stopping": ({"early_stopping": True, "data": HELD}, "early_stopping: False then"),
+    "alpha": ({"alpha": 0.1}, "another alpha: 0.0001 then, 0.1 now; network.l2: "),
+    "epochs": ({"max_iter": 13}, "another max_iter: 12 then, 13 now"),
+    "fewer epochs": ({"max_iter": 2}, "another max_iter: 12 then, 2 now"),
+    "batch": ({"batch_size": 17}, "another batch_size: 30 then, 17 now"),
+    "rate": ({"learning_rate_init": 0.5}, "learning_rate_init: 0.001 then, 0.5 now"),
+    "schedule": ({"learning_rate": schedules.Cosine()}, "another learning_rate"),
+    "solver": ({"solver": "sgd"}, "another solver: 'adam' then, 'sgd' now"),
+    "another solver": ({"solver": "lion"}, "another solver: 'adam' then, 'lion' now"),
+    "seed": ({"random_state": 2}, "another random_state: 1 then, 2 now"),
+    "activation": ({"activation": "tanh"}, "another activation: 'relu' then, 'tanh' now"),
+    "callbacks": ({"own": [Callback]}, "another callbacks"),
+}  # fmt: skip
+
+
+SAME = ("held out", "held out, stopping", "epochs", "callbacks")  # the loss of the next epoch
+
+
+@pytest.mark.parametrize("name", FORCED)
+def test_another_fit_is_gone_on_with_by_force(tmp_path, name):
+    case, words = FORCED[name]
+    path = tmp_path / "fit"
+    whole = fit({}, tmp_path / "whole")
+    fit({}, path, kill=3)
+    data = case.get("data", {}) | {"force": True}
+    with pytest.warns(errors.ResumedWarning) as told:
+        est = fit(case | {"data": data}, path, resume=True)
+    told = [str(warning.message) for warning in told if warning.category is errors.ResumedWarning]
+    assert len(told) == 1
+    assert words in told[0]
+    assert "\n" not in told[0]
+    n = max(case.get("max_iter", 12), 3)
+    assert est.n_iter_ == est.network_.n_epochs_ == len(est.loss_curve_) == n
+    assert est.loss_curve_[:3] == whole.loss_curve_[:3]
+    assert n == 3 or est.loss_curve_[3] != whole.loss_curve_[3] or name in SAME
+    if n > 3:
+        assert est.network_.engine.get_optimizer_state().n_steps > (0 if "solver" in name else 12)
+    if ("data" in case and "X_val" in case["data"]) or "early_stopping" in case:
+        assert len(est.validation_scores_) == n
+        assert np.isnan(est.validation_scores_[:3]).all()
+        assert not np.isnan(est.validation_scores_[3:]).any()
+    if "early_stopping" in case:
+        assert est.best_validation_score_ == max(est.validation_scores_[3:])
+    wanted = {"rate": 0.5}.get(name, 0.001)
+    assert est._optimizer.learning_rate == wanted
+    lines = (tmp_path / "fit.csv").read_text().splitlines()
+    assert len(lines) == n + 1
+    assert len({line.count(",") for line in lines}) == 1
+
+
+def test_a_fit_by_force_of_the_same_says_nothing(tmp_path):
+    whole = fit({}, tmp_path / "whole")
+    fit({}, tmp_path / "fit", kill=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", errors.ResumedWarning)
+        est = fit({"data": {"force": True}}, tmp_path / "fit", resume=True)
+    assert end_of(est) == end_of(whole)
+
+
+def test_a_level_fit_goes_on_by_force_with_more_patience(tmp_path):
+    case, path = CASES["level"], tmp_path / "fit"
+    n = fit(case, path).n_iter_
+    more = case | {"n_iter_no_change": 6, "data": {"force": True}}
+    with pytest.warns(errors.ResumedWarning):
+        assert fit(more, path, resume=True).n_iter_ > n
+    other = CASES["held out"] | {"data": HELD | {"force": True}}
+    fit(CASES["held out"], path)
+    with pytest.warns(errors.ResumedWarning):
+        est = fit(other | {"data": HELD | {"y_val": np.roll(CLASSES, 5)[:40], "force": True}},
+                  path, resume=True)  # fmt: skip
+    assert est.network_.n_epochs_ == est.n_iter_
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ({"hidden_layer_sizes": (8, 4)}, "which need a network of the same sizes"),
+        ({"dtype": "float32"}, "got another network.dtype: 'float64' then, 'float32' now"),
+        ({"y": np.char.upper(CLASSES)}, "the same classes, got another classes[0]: 'a' then, 'A'"),
+        ({"y": np.where(CLASSES == "c", "a", CLASSES)}, "which need a network of the same sizes"),
+        ({"make": MLPRegressor, "y": VALUES}, "which need a network of the same sizes"),
+    ],
+)
+def test_what_force_does_not_help(tmp_path, case, words):
+    path = tmp_path / "fit"
+    fit({}, path, kill=3)
+    files = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(errors.OptionError) as caught:
+        fit(case | {"data": {"force": True}}, path, resume=True)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == files
+
+
 def test_a_refused_fit_leaves_the_estimator(tmp_path):
     fit({}, tmp_path / "fit", kill=3)
     est = MLPClassifier((8,), max_iter=3, random_state=1).fit(ROWS, CLASSES)
@@ -156,6 +257,8 @@ def test_a_refused_fit_leaves_the_estimator(tmp_path):
 def test_arguments(tmp_path):
     with pytest.raises(ValueError, match="a Checkpoint among the callbacks, got none"):
         MLPClassifier().fit(ROWS, CLASSES, resume=True)
+    with pytest.raises(ValueError, match="force is about how to resume, got no resume"):
+        MLPClassifier().fit(ROWS, CLASSES, force=True)
     with pytest.raises(ValueError, match="got solver='lbfgs', whose state SciPy keeps"):
         MLPClassifier(solver="lbfgs").fit(ROWS, CLASSES, resume=tmp_path / "fit")
     with pytest.raises(errors.ModelFileNotFoundError):

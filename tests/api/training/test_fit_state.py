@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fastmlp.errors import OptionError
-from fastmlp.training.fit_state import FitState, check_same, described, fingerprint
+from fastmlp.training.differences import check_same
+from fastmlp.training.fit_state import FitState, described, fingerprint
 
 SMALL = np.arange(12.0).reshape(4, 3)
 
