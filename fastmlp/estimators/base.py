@@ -19,10 +19,12 @@ from fastmlp.errors import DataTypeError
 from fastmlp.estimators import convert, fallback, settings
 from fastmlp.estimators.behind import NetworkBehind
 from fastmlp.estimators.eval_sets import EvalSets
+from fastmlp.estimators.full_batch import FullBatch
 from fastmlp.estimators.hooks import SklearnClassifier
 from fastmlp.estimators.sklearn_callbacks import SklearnCallbacks
 from fastmlp.estimators.stochastic import Stochastic
 from fastmlp.interrupts import ending_by_signals, held_back, let_through
+from fastmlp.training.lbfgsb import trouble
 
 # A sparse X is trained on as a dense one where that takes no more of the free memory.
 _DENSE_SHARE = 0.5
@@ -72,7 +74,8 @@ class EngineMLP(NetworkBehind):
         resume : bool or path
             Go on where a fit with the same parameters and data stood, in the newest file of the
             Checkpoint among the callbacks (True; where there is none yet the fit begins) or in
-            another one. Needs a whole number as random_state. Not with solver="lbfgs".
+            another one. Needs a whole number as random_state, and with
+            solver="lbfgs" SciPy 1.15 or later.
         force : bool
             With resume: go on though parameters or data are others, with a ResumedWarning that
             names them. Layers, dtype, loss and classes must be the same.
@@ -93,10 +96,10 @@ class EngineMLP(NetworkBehind):
                     f"{type(data).__name__} on a GPU; copy it ({name}.cpu() of PyTorch, "
                     f"{name}.get() of CuPy), or use fastmlp.Network, which reads it where it is"
                 )
-        if resume is not False and self._is_lbfgs:
+        if resume is not False and self._is_lbfgs and trouble() is not None:
             raise ValueError(
-                "resume goes on with fits in minibatches, got solver='lbfgs', whose state SciPy "
-                "keeps to itself; use another solver, or leave resume out"
+                f"resume goes on with fits in minibatches, got solver='lbfgs', whose state SciPy "
+                f"{trouble()}; use another solver, install SciPy 1.15 or later, or leave resume out"
             )
         if flag("force", force) and resume is False:
             raise ValueError(
@@ -259,7 +262,10 @@ class EngineMLP(NetworkBehind):
             self._sklearn_callbacks.begin(0)
         self._problem = (X, data)
         try:
-            super()._fit_lbfgs(X, y, sample_weight, *buffers)
+            if self.callbacks or self._resume is not False:
+                FullBatch(self, data, (X, y, sample_weight, *buffers)).run()
+            else:
+                super()._fit_lbfgs(X, y, sample_weight, *buffers)
         finally:
             self.__dict__.pop("_problem", None)
 

@@ -71,6 +71,8 @@ class Listeners:
         self._rows: dict[str, Dataset] = {}  # of eval sets
         self.history = History()
         series = {"loss": "min", "lr": None, "seconds": None}
+        if est._is_lbfgs:
+            del series["lr"]
         for prefix in self._prefixes():
             series |= {f"{prefix}_loss": "min", f"{prefix}_score": "max"}
         self.run = Run(
@@ -123,6 +125,23 @@ class Listeners:
         if stop:
             self._stopped_by = "callback"
         return stop
+
+    def iteration(self, seconds: float) -> None:
+        """Record an iteration of L-BFGS, of which nobody has been told."""
+        logs = {"loss": self._est.loss_, "seconds": seconds}
+        self.count_iterations()
+        self.run.logs = logs
+        self.history.append(self.run.epoch, logs)
+        if self.display is not None:
+            self.display.epoch(self._est.n_iter_ - 1, logs)
+        self.n_told, self.stops = 0, False
+
+    def count_iterations(self) -> None:
+        """Stand at the last iteration; a network does not count them."""
+        n_iter = self._est.n_iter_
+        self.run.epoch, self.run.step = (
+            n + n_iter for n in (self._network.n_epochs_, self._network.n_steps_)
+        )
 
     def tell(self) -> bool:
         """Call those who have not been told of the last epoch; whether one ends the fit."""

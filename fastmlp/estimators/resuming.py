@@ -69,14 +69,7 @@ def resumed_of(resume: Any, callbacks: list[Callback]) -> Resumed | None:
 def state_of(fit: Fit) -> FitState:
     """Where the fit stands after an epoch, to be saved with its network."""
     est, loop, listeners = fit.est, fit.loop.state, fit.listeners
-    told = Told(n_of_epoch=listeners.n_told, stopped_by="callback" if listeners.stops else None)
-    state = FitState(
-        {
-            **_particulars(fit),
-            "metrics_failed": False,
-            "told": told.to_dict(None),
-        }
-    )
+    state = common_state(fit)
     numbers = {name: _plain(getattr(est, name, None)) for name in _NUMBERS}
     numbers["learning_rate"] = float(est._optimizer.learning_rate)
     lists = {name: getattr(est, name, None) for name in _LISTS}
@@ -88,13 +81,26 @@ def state_of(fit: Fit) -> FitState:
         state.put("plateau", {"best": loop.plateau.best, "n_bad": loop.plateau.n_bad})
     if listeners.best is not None:
         state.put("best", fit.network.snapshot_arrays(listeners.best))
-    for i, callback in enumerate(listeners.callbacks):
-        what = f"get_state of {type(callback).__name__}"
-        state.put(f"callback{i}", callback.get_state(listeners.run), what)
+    put_callbacks(state, listeners)
     return state
 
 
-def check(fit: Fit, resumed: Resumed, force: bool) -> None:
+def common_state(fit: Any) -> FitState:
+    """What every fit says of itself."""
+    listeners = fit.listeners
+    told = Told(n_of_epoch=listeners.n_told, stopped_by="callback" if listeners.stops else None)
+    values = {"metrics_failed": False, "told": told.to_dict(None)}
+    return FitState({**_particulars(fit), **values})
+
+
+def put_callbacks(state: FitState, listeners: Listeners) -> None:
+    """Add where the callbacks stand."""
+    for i, callback in enumerate(listeners.callbacks):
+        what = f"get_state of {type(callback).__name__}"
+        state.put(f"callback{i}", callback.get_state(listeners.run), what)
+
+
+def check(fit: Any, resumed: Resumed, force: bool) -> None:
     """Raise OptionError where another fit was saved, with `force` where this one cannot go on from
     it; ModelFileError for a damaged file."""
     fit.differs = found = Differences.between(resumed.fit.values, _particulars(fit))
@@ -102,10 +108,12 @@ def check(fit: Fit, resumed: Resumed, force: bool) -> None:
     if not force:
         found.refuse()
     found.refuse_other_weights()
-    if found.are_of("estimator", "classes"):
+    is_of_lbfgs = "lbfgs" in resumed.fit.values
+    if found.are_of("estimator", "classes") or is_of_lbfgs != (fit.est._true_solver == "lbfgs"):
         raise OptionError(
             "resume with force needs a file of the same kind of estimator with the same classes, "
-            f"got another {found}; leave resume out and train a new one"
+            "of solver 'lbfgs' for that and of another for others, got another "
+            f"{found}; leave resume out and train a new one"
         )
     with resumed.understood():
         check_arrays(resumed.content, fit.network.spec)
@@ -152,7 +160,7 @@ def go_on(fit: Fit, resumed: Resumed) -> None:
         if found:
             tell_others(found, told, len(state.values["settings"]["callbacks"]), n_callbacks)
         listeners.go_on(told, resumed.content.values["history"], best)
-    for give in _states(fit, state):
+    for give in states_to_give(fit, state):
         give()
 
 
@@ -161,7 +169,7 @@ def _watches_another(found: Differences) -> bool:
     return bool(found.data) or found.are_of("early_stopping", "loss")
 
 
-def _states(fit: Fit, state: FitState) -> Iterator[Callable[[], None]]:
+def states_to_give(fit: Any, state: FitState) -> Iterator[Callable[[], None]]:
     """What to call to have the callbacks go on from where they stood."""
     callbacks, run = fit.listeners.callbacks, fit.listeners.run
     if fit.differs:
@@ -171,12 +179,12 @@ def _states(fit: Fit, state: FitState) -> Iterator[Callable[[], None]]:
         yield partial(callback.set_state, run, state.get(f"callback{i}"))
 
 
-def _particulars(fit: Fit) -> dict[str, Any]:
+def _particulars(fit: Any) -> dict[str, Any]:
     """What must be the same for a fit to be gone on with."""
     return {"settings": _settings(fit), "data": _fingerprints(fit)}
 
 
-def _settings(fit: Fit) -> dict[str, Any]:
+def _settings(fit: Any) -> dict[str, Any]:
     """All that decides what is trained, but for the data."""
     est, spec = fit.est, fit.network.spec.to_dict()
     for name in ("device", "n_threads"):
@@ -195,7 +203,7 @@ def _settings(fit: Fit) -> dict[str, Any]:
     return dict(described(settings))
 
 
-def _fingerprints(fit: Fit) -> dict[str, Any]:
+def _fingerprints(fit: Any) -> dict[str, Any]:
     found = {"training": of_data(fit.data)}
     for part in fit.eval_sets:
         X: Any = part.X

@@ -20,6 +20,7 @@ from fastmlp.spec.allowed import DTYPES
 from fastmlp.spec.loss_table import TABLE
 from fastmlp.spec.losses import Loss
 from fastmlp.spec.network import NETWORK_SETTINGS
+from fastmlp.training.lbfgsb import trouble
 from fastmlp.training.options import FIT_SETTINGS
 
 # Scikit-learn's names for what has another one here.
@@ -149,7 +150,7 @@ def check_for_lbfgs(estimator: Any, eval_sets: Any) -> None:
         "dropout": estimator.dropout if np.any(estimator.dropout) else None,
         "clip_norm": estimator.clip_norm,
         "ema": estimator.ema,
-        "callbacks": estimator.callbacks or None,
+        "callbacks": (trouble() and estimator.callbacks) or None,
         "max_time_s": estimator.max_time_s,
         "data to score": eval_sets and list(eval_sets.parts),
     }

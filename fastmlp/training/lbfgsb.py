@@ -89,6 +89,11 @@ class Minimiser:
         self._f, self._g = float(value), np.array(gradient, np.float64)
 
     @property
+    def value(self) -> float:
+        """What `tell` was told last; at an iterate its value."""
+        return self._f
+
+    @property
     def wants_value(self) -> bool:
         """Whether `tell` must come before `advance`."""
         return bool(self._task[0] == _VALUE)

@@ -229,7 +229,7 @@ def test_a_level_fit_goes_on_by_force_with_more_patience(tmp_path):
     [
         ({"hidden_layer_sizes": (8, 4)}, "which need a network of the same sizes"),
         ({"dtype": "float32"}, "got another network.dtype: 'float64' then, 'float32' now"),
-        ({"y": np.char.upper(CLASSES)}, "the same classes, got another classes[0]: 'a' then, 'A'"),
+        ({"y": np.char.upper(CLASSES)}, "got another classes[0]: 'a' then, 'A' now"),
         ({"y": np.where(CLASSES == "c", "a", CLASSES)}, "which need a network of the same sizes"),
         ({"make": MLPRegressor, "y": VALUES}, "which need a network of the same sizes"),
     ],
@@ -259,8 +259,6 @@ def test_arguments(tmp_path):
         MLPClassifier().fit(ROWS, CLASSES, resume=True)
     with pytest.raises(ValueError, match="force is about how to resume, got no resume"):
         MLPClassifier().fit(ROWS, CLASSES, force=True)
-    with pytest.raises(ValueError, match="got solver='lbfgs', whose state SciPy keeps"):
-        MLPClassifier(solver="lbfgs").fit(ROWS, CLASSES, resume=tmp_path / "fit")
     with pytest.raises(errors.ModelFileNotFoundError):
         MLPClassifier().fit(ROWS, CLASSES, resume=tmp_path / "fit")
     est = MLPClassifier((4,), max_iter=2, callbacks=[Checkpoint(tmp_path / "fit")])

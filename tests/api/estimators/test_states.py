@@ -215,7 +215,6 @@ def test_a_first_fit_that_is_refused_leaves_it_unfitted():
 
 REFUSED = [
     ({"learning_rate": schedules.ReduceOnPlateau()}, {}, "use learning_rate='adaptive'"),
-    ({"solver": "lbfgs", "callbacks": [print]}, {}, "has no steps to which callbacks="),
     ({"solver": "lbfgs", "max_time_s": 1.0}, {}, "max_time_s=1.0 could apply"),
     ({"solver": "lbfgs", "dropout": 0.5}, {}, "dropout=0.5 could apply"),
     ({"solver": "lbfgs"}, {"X_val": 1, "y_val": 1}, "data to score="),
