@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from fastmlp.engine.forks import importing
 from fastmlp.engine.results import NonFinite, OptimizerState, Progress, Snapshot, TrainResult
 from fastmlp.spec.devices import number_of
 
@@ -22,9 +23,11 @@ def make_engine(spec: NetworkSpec) -> Engine:
     # numba takes half a second to import: names and specs work without it.
     number = number_of(spec.device)
     if number is None:
-        from fastmlp.engine.cpu.engine import CpuEngine
+        with importing:
+            from fastmlp.engine.cpu.engine import CpuEngine
 
         return CpuEngine(spec)
-    from fastmlp.engine.cuda.engine import CudaEngine
+    with importing:
+        from fastmlp.engine.cuda.engine import CudaEngine
 
     return CudaEngine(spec, number)

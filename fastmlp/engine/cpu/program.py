@@ -7,16 +7,21 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from numba import types
+from numba.core.compiler_lock import global_compiler_lock
 
 from fastmlp.data.inputs import Dataset
 from fastmlp.engine.cpu.job import describe_job
 from fastmlp.engine.cpu.workspace import Workspace
+from fastmlp.engine.forks import free_in_children
 from fastmlp.engine.store import ParameterStore
 from fastmlp.engine.train_job import TrainJob
 from fastmlp.interrupts import held_back, never_lost
 from fastmlp.kernels import structs
 from fastmlp.kernels.cpu.loop import run
 from fastmlp.kernels.structs import Job, Program
+
+# Held while kernels are compiled or loaded.
+free_in_children(global_compiler_lock)
 
 
 def flat(array: np.ndarray | None, dtype: str) -> np.ndarray:
