@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from itertools import pairwise
@@ -74,13 +75,15 @@ class Memory:
 
     def __getitem__(self, name: str) -> np.ndarray:
         shape, at = self.shapes[name], self.at[name]
-        return self.data[at : at + int(np.prod(shape))].reshape(shape)
+        return self.data[at : at + math.prod(shape)].reshape(shape)
 
     def check_guards(self) -> None:
         """Fail where a guard has changed."""
-        ends = [0] + [at + int(np.prod(self.shapes[name])) for name, at in self.at.items()]
+        ends = [0] + [at + math.prod(self.shapes[name]) for name, at in self.at.items()]
         for name, end in zip(["the first buffer", *self.at], ends, strict=True):
             after = self.data[end : end + self.GUARD_ELEMS]
+            if np.array_equal(after.view(np.uint32), self.guard.view(np.uint32)):
+                continue  # takes a tenth of the time of what tells where it is not
             np.testing.assert_array_equal(after, self.guard, err_msg=f"guard near {name}")
 
 

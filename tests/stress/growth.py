@@ -1,7 +1,7 @@
 """What a process keeps after many fits: `python -m tests.stress.growth N_WARM N_FITS N_THREADS`.
 
 Prints as JSON the resident memory in bytes, and the numbers of threads and of descriptors, after
-each fortieth of the fits that follow the warm-up.
+each tenth of the fits that follow the warm-up.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from pathlib import Path
 
 from tests.stress.networks import digest_of
 
-N_PARTS = 40
+N_PARTS = 10
 
 
 def kept() -> dict[str, int]:
     """Of this process, once all garbage is collected."""
     gc.collect()
-    # Free memory that the C library holds back is not ours to count: how much of it there is
-    # depends on the order of what was freed.
+    # Free memory that the C library holds back is not ours to count.
     ctypes.CDLL(None).malloc_trim(0)
     resident = int(Path("/proc/self/statm").read_text().split()[1])
     return {
