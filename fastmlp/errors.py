@@ -131,6 +131,10 @@ class TrainingInterruptedWarning(UserWarning):
     """Ctrl-C ended a fit early; the network can be used, and trained on."""
 
 
+class CacheWarning(UserWarning):
+    """The compiled kernels cannot be kept on disk, so that every process compiles them anew."""
+
+
 class MetricWarning(UserWarning):
     """A metric could not be computed after an epoch of a fit; its series has nan there."""
 

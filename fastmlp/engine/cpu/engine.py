@@ -11,7 +11,7 @@ from fastmlp.data.inputs import Dataset
 from fastmlp.engine.cpu.cores import n_cores
 from fastmlp.engine.cpu.crew import run_crew
 from fastmlp.engine.cpu.few_rows import MAX_ELEMS, MAX_ROWS, FewRows
-from fastmlp.engine.cpu.program import ensure_compiled, make_program, start_of
+from fastmlp.engine.cpu.program import ensure_usable, make_program, start_of
 from fastmlp.engine.cpu.read_ahead import Windows, reading_ahead
 from fastmlp.engine.cpu.workspace import Workspace
 from fastmlp.engine.results import NonFinite, TrainResult
@@ -114,7 +114,7 @@ class CpuEngine(ParameterStore):
 
     def compile(self) -> None:
         """Make the kernels ready: seconds for an element type that was never used before."""
-        ensure_compiled(self.dtype)
+        ensure_usable(self.dtype)
 
     def release(self) -> None:
         """Give large workspaces back, such as those of a fit with all rows in one minibatch."""

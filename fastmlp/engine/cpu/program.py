@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import warnings
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -15,10 +17,14 @@ from fastmlp.engine.cpu.workspace import Workspace
 from fastmlp.engine.forks import free_in_children
 from fastmlp.engine.store import ParameterStore
 from fastmlp.engine.train_job import TrainJob
+from fastmlp.errors import CacheWarning
 from fastmlp.interrupts import held_back, never_lost
 from fastmlp.kernels import structs
+from fastmlp.kernels.cache import cache_root, write_trouble
 from fastmlp.kernels.cpu.loop import run
 from fastmlp.kernels.structs import Job, Program
+
+_has_warned = False
 
 # Held while kernels are compiled or loaded.
 free_in_children(global_compiler_lock)
@@ -136,19 +142,40 @@ def _signature(dtype: np.dtype) -> tuple[types.Type, ...]:
 
 
 @functools.cache
-def ensure_compiled(dtype: np.dtype) -> None:
-    """Compile the loop for an element type, or load it from the cache.
+def ensure_compiled(dtype: np.dtype) -> bool:
+    """Compile the loop for an element type, or load it from the cache; whether it was compiled.
 
     Ctrl-C ends compiling at once, and a later call begins anew. Loading is over before it could
     be wanted.
     """
     signature = _signature(dtype)
     if _load(signature):
-        return
+        return False
     with run.alone(signature):
-        if not _load(signature):  # another process may just have compiled it
-            with never_lost():
-                run.compile(signature)
+        if _load(signature):  # another process has just compiled it
+            return False
+        with never_lost():
+            run.compile(signature)
+    return True
+
+
+@functools.cache
+def ensure_usable(dtype: np.dtype) -> None:
+    """`ensure_compiled`, and one CacheWarning a process where the next one must compile anew."""
+    global _has_warned
+    if not ensure_compiled(dtype) or is_on_disk(dtype) or _has_warned or cache_root() is None:
+        return
+    _has_warned = True
+    trouble = write_trouble() or "its disk may be full"
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("fastmlp."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(
+        f"compiled kernels could not be kept, so every process compiles them for itself: {trouble}"
+        "; set FASTMLP_CACHE_DIR to a folder of your own, or to off if that is all right",
+        CacheWarning,
+        stacklevel=level,
+    )
 
 
 def _load(signature: tuple[types.Type, ...]) -> bool:
