@@ -194,6 +194,11 @@ def as_array(data: Any, name: str) -> np.ndarray:
         raise ShapeError(
             f"{name} must be a table, got rows of different lengths; make them equally long"
         ) from None
+    except TypeError:  # of the library that it comes from
+        raise DataTypeError(
+            f"{name} must hold numbers of one type, got a {type(data).__name__} of several; "
+            "encode its columns as numbers"
+        ) from None
     if array.ndim == 0:
         hint = "; call its collect() first" if hasattr(data, "collect") else ""
         raise DataTypeError(f"{name} must be an array, got {shown(data)}{hint}")

@@ -33,7 +33,7 @@ def sanitized(*arguments: object):
 
 @pytest.mark.parametrize("dtype", DTYPES if LONG else DTYPES[:1])
 def test_products_stay_within_their_arrays(dtype):
-    sizes = [*range(1, 36), 47, 48, 49, 63, 64, 65, 66, 67] if LONG else [1, 9, 17, 33]
+    sizes = [*range(1, 18), 31, 32, 33, 63, 64, 65, 67] if LONG else [1, 9, 17, 33]
     assert sanitized("products", dtype, *sizes) == len(sizes) ** 3
 
 
