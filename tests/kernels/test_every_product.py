@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import LONG
+from tests.figures import Count
 
 from .every_product import check_products
 from .tools import DTYPES
@@ -17,4 +18,4 @@ SIZES = list(range(1, 68)) if LONG else [1, 2, 7, 9, 15, 16, 17, 33, 67]
 def test_products_of_all_sizes_in_guarded_memory(dtype, record_property):
     n_checked = check_products(dtype, SIZES)
     assert n_checked == len(SIZES) ** 3
-    record_property("numbers of rows, inputs and outputs: products exact, guards whole", n_checked)
+    record_property("layers, all products exact and all guards whole", Count(n_checked))

@@ -9,6 +9,7 @@ import joblib
 import pytest
 
 from tests.conftest import LONG
+from tests.figures import Count
 
 from .networks import KINDS, digest_of, digests
 from .programs import run
@@ -27,8 +28,7 @@ def test_children_fit_also_where_a_thread_of_their_parent_does(record_property):
     assert found == {
         "quiet": [0] * N_QUIET, "meanwhile": [0] * N_MEANWHILE, "different": [], "went_on": True,
     }  # fmt: skip
-    record_property("forks while another thread is within a fit: children with the bits of one "
-                    "alone", N_MEANWHILE)  # fmt: skip
+    record_property("forks while another thread is within a fit", Count(N_MEANWHILE))
 
 
 @pytest.mark.parametrize("when", ["importing", "loading", *range(N_FIRST)])

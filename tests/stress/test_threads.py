@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.conftest import LONG
+from tests.figures import Count
 
 from .programs import run
 
@@ -12,5 +13,4 @@ N_THREADS, N_FITS = (32, 20) if LONG else (16, 6)
 def test_threads_that_fit_at_the_same_time_get_the_bits_of_one_alone(record_property):
     found = run("together", N_THREADS, N_FITS, timeout_s=600.0)
     assert found == {"different": [], "left": []}
-    record_property("fits in threads at the same time with the bits of one alone",
-                    f"{N_THREADS} x {N_FITS}")  # fmt: skip
+    record_property(f"fits on {N_THREADS} threads at the same time", Count(N_THREADS * N_FITS))

@@ -11,6 +11,7 @@ import fastmlp
 from fastmlp import errors
 from fastmlp.engine.cpu.crew import run_crew
 from tests.conftest import LONG
+from tests.figures import Count
 
 
 def crew_threads():
@@ -163,4 +164,4 @@ def test_a_limit_of_memory_at_some_heights(megabytes, record_property):
     if megabytes in (1, 12, 30, 60, 400):  # between them it depends on the machine
         assert first.split()[0] == ("trained" if megabytes == 400 else "refused")
     assert then == "and then 0"
-    record_property("heights of RLIMIT_AS after which the next fit works", len(HEIGHTS))
+    record_property("heights of RLIMIT_AS", Count(1))
