@@ -42,9 +42,10 @@ class Program(NamedTuple):
     weight_squares: np.ndarray
     seen: np.ndarray  # float64 (2 + N,): loss and weight so far in the epoch, dW^2 of each task
     loss_parameters: np.ndarray  # float64: see kernels/cpu/losses.py
-    labels: np.ndarray  # int32 (n_rows,), or (1,)
-    targets: np.ndarray  # T (n_rows * n_targets,), or (1,)
-    weights: np.ndarray  # T (n_rows,), or (1,)
+    chosen: np.ndarray  # int64 (n_rows,): the table's rows that are trained on, or (1,)
+    labels: np.ndarray  # int32 (rows of the table,), or (1,)
+    targets: np.ndarray  # T (rows of the table * n_targets,), or (1,)
+    weights: np.ndarray  # T (rows of the table,), or (1,)
     learning_rates: np.ndarray  # float64 (steps of this job,)
     losses: np.ndarray  # float64 (epochs,): written
     grad_norms: np.ndarray  # float64 (epochs, L): written
@@ -56,7 +57,8 @@ class Program(NamedTuple):
 # may be kept in a register whatever is stored meanwhile.
 ELEMENT_TYPES = {
     **dict.fromkeys(
-        ("layers", "tasks", "embeddings", "numbers", "shares", "rows", "job", "sync"), "int64"
+        ("layers", "tasks", "embeddings", "numbers", "shares", "rows", "chosen", "job", "sync"),
+        "int64",
     ),
     **dict.fromkeys(("gradient_squares", "momentum_squares", "weight_squares"), "float64"),
     **dict.fromkeys(("floats", "seen", "loss_parameters", "learning_rates"), "float64"),
@@ -65,7 +67,7 @@ ELEMENT_TYPES = {
 }
 READ_ONLY = frozenset(
     ("layers", "tasks", "embeddings", "numbers", "shares", "job", "floats", "loss_parameters",
-     "labels", "targets", "weights", "learning_rates")
+     "chosen", "labels", "targets", "weights", "learning_rates")
 )  # fmt: skip
 
 
@@ -195,7 +197,8 @@ class _Job(NamedTuple):
     # 1: threads take columns of the first layer's Z instead of rows: see rows.by_columns
     BY_COLUMNS: int = 61
     STORES_GRADIENT: int = 62  # 1: updates are a second pass, once all of dW is stored
-    N_FIELDS: int = 63
+    HAS_CHOSEN: int = 63  # 1: row i of the job is row p.chosen[i] of the table
+    N_FIELDS: int = 64
 
 
 Job = _Job()

@@ -38,23 +38,49 @@ class Dataset:
         For all other losses.
     weights : ndarray (n,) of the network's dtype or None
         Sample weights, >= 0, some above 0.
+    chosen : ndarray (m,) int64 or None
+        The rows of all these arrays that count, in their order, any of them more than once; None
+        for each row once. Engines on the CPU train on them where they lie.
     """
 
     X: np.ndarray
     labels: np.ndarray | None = None
     targets: np.ndarray | None = None
     weights: np.ndarray | None = None
+    chosen: np.ndarray | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows count."""
+        return len(self.X if self.chosen is None else self.chosen)
 
     def rows(self, start: int, stop: int) -> Dataset:
-        """The rows from `start` to `stop`, as views; itself where these are all."""
-        if start <= 0 and stop >= len(self.X):
+        """The rows from `start` to `stop`, as views; copies of these alone where rows are chosen;
+        itself where these are all, and all rows of the arrays."""
+        if self.chosen is None and start <= 0 and stop >= len(self.X):
             return self  # which an engine may know already
+        which = slice(start, stop) if self.chosen is None else self.chosen[start:stop]
         return Dataset(
-            self.X[start:stop],
-            None if self.labels is None else self.labels[start:stop],
-            None if self.targets is None else self.targets[start:stop],
-            None if self.weights is None else self.weights[start:stop],
+            self.X[which],
+            None if self.labels is None else self.labels[which],
+            None if self.targets is None else self.targets[which],
+            None if self.weights is None else self.weights[which],
         )
+
+    def answers(self) -> Dataset:
+        """Labels, targets and weights of the rows that count, in order; X is left as it is."""
+        if self.chosen is None:
+            return self
+        parts = (self.labels, self.targets, self.weights)
+        return Dataset(self.X, *(None if a is None else a[self.chosen] for a in parts))
+
+    @property
+    def weight_sum(self) -> float:
+        """Of the rows that count; their number where there are no weights."""
+        if self.weights is None:
+            return float(self.n_rows)
+        counted = self.weights if self.chosen is None else self.weights[self.chosen]
+        return float(counted.sum(dtype=np.float64))
 
 
 def as_inputs(

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 
 from fastmlp.checks import shown
+from fastmlp.data.inputs import Dataset
 from fastmlp.data.mapped import is_mapped
 from fastmlp.data.memory import available_bytes
 from fastmlp.errors import OptionError, OptionTypeError
@@ -55,17 +56,22 @@ def as_shuffle(shuffle: object) -> bool | str:
     raise kind(f"shuffle must be True, False, 'blocks' or 'auto', got {shown(shuffle)}")
 
 
-def chosen(shuffle: bool | str, X: np.ndarray, batch_size: int) -> bool | Blocks:
-    """What `shuffle` means for a table: "auto" takes blocks where a mapped file is large, and rows
+def resolved(shuffle: bool | str, data: Dataset, batch_size: int) -> bool | Blocks:
+    """What `shuffle` means for data: "auto" takes blocks where a mapped file is large, and rows
     as they lie where one minibatch has all of them: their order would change the rounding alone.
     """
     if isinstance(shuffle, bool):
         return shuffle
     if shuffle == BLOCKS:
-        return Blocks.of(X)
-    if batch_size >= len(X):
+        return Blocks.of(data.X)
+    if batch_size >= data.n_rows:
         return False
-    return Blocks.of(X) if is_mapped(X) and not fits_memory(X) else True
+    return Blocks.of(data.X) if in_file(data) and not fits_memory(data.X) else True
+
+
+def in_file(data: Dataset) -> bool:
+    """Whether the rows come from a mapped file in its order; chosen ones may lie anywhere."""
+    return data.chosen is None and is_mapped(data.X)
 
 
 def fits_memory(X: np.ndarray) -> bool:

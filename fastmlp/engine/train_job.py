@@ -60,7 +60,7 @@ class TrainJob:
 
     @property
     def n_rows(self) -> int:
-        return int(self.data.X.shape[0])
+        return self.data.n_rows
 
     @property
     def minibatch_rows(self) -> int:

@@ -143,7 +143,7 @@ class EpochLoop:
     display: Display | None = None
 
     def __post_init__(self) -> None:
-        self.epoch_steps = -(-len(self.data.X) // self.batch_size)
+        self.epoch_steps = -(-self.data.n_rows // self.batch_size)
         self.last: Piece | None = None
         # Of the epochs laid out together, from `_first` on; None between two such groups.
         self._rates: np.ndarray | None = None

@@ -126,7 +126,9 @@ def fingerprint(array: Any) -> str | None:
 def of_data(data: Dataset) -> dict[str, Any]:
     """Fingerprints of all that is trained on."""
     parts = {"X": data.X, "labels": data.labels, "y": data.targets, "sample_weight": data.weights}
-    return {"rows": len(data.X)} | {name: fingerprint(array) for name, array in parts.items()}
+    if data.chosen is not None:
+        parts["chosen"] = data.chosen
+    return {"rows": data.n_rows} | {name: fingerprint(array) for name, array in parts.items()}
 
 
 def described(setting: Any) -> Any:

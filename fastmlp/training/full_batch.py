@@ -102,7 +102,7 @@ class FullBatch(Trainer):
 
     @property
     def batch_size(self) -> int:
-        return len(self._data.X)
+        return self._data.n_rows
 
     def prepare(self) -> None:
         """Refuse what L-BFGS cannot do, then let metrics and callbacks refuse."""
@@ -114,9 +114,9 @@ class FullBatch(Trainer):
         for kind in kinds_of(spec.norms):
             if not kind.in_full_batch:
                 raise _refusal(f"norm other than {kind.name!r}", f"norm={list(spec.norms)}")
-        if options.batch_size is not None and options.batch_size < len(self._data.X):
+        if options.batch_size is not None and options.batch_size < self._data.n_rows:
             raise _refusal(
-                f"all {len(self._data.X)} rows in a step", f"batch_size={options.batch_size}"
+                f"all {self._data.n_rows} rows in a step", f"batch_size={options.batch_size}"
             )
         if options.schedule != Constant():
             raise _refusal("schedule=None, as it has no learning rate", "a schedule")

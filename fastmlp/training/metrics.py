@@ -51,8 +51,8 @@ class Scoring:
     def check(self, engine: Engine, data: Dataset) -> None:
         """Raise OptionError or OptionTypeError for a metric that cannot be computed of `data`."""
         if self.metrics:
-            outputs = Outputs(self.task, engine.spec.loss, data, self.classes)
-            outputs.add(engine.predict(data.X))
+            outputs = Outputs(self.task, engine.spec.loss, data.answers(), self.classes)
+            outputs.add(engine.predict(data.rows(0, data.n_rows).X))
             check_metrics(self.metrics, outputs)
 
 
@@ -69,18 +69,20 @@ def evaluate(
     the outputs. None once `out_of_time()` says so. A metric that cannot be computed of these
     predictions is nan after `on_failure` was told, and raises OptionError where there is none.
     """
-    n_rows, loss = len(data.X), engine.spec.loss
+    n_rows, loss = data.n_rows, engine.spec.loss
     step = int(_BLOCK_FLOP / (4 * engine.spec.n_parameters))
     step = engine.evaluation_rows or min(max(step, _MIN_ROWS), _MAX_ROWS)
     wants_outputs = scoring.metrics is None or bool(scoring.metrics)
     score = R2() if scoring.task == "regression" else Accuracy(scoring.task)
-    outputs = Outputs(scoring.task, loss, data, scoring.classes)
+    answers = data.answers() if scoring.metrics else data
+    outputs = Outputs(scoring.task, loss, answers, scoring.classes)
     loss_sum = weight_sum = 0.0
-    for start in in_order((data.X, data.targets, data.weights), n_rows, step):
+    mapped = () if data.chosen is not None else (data.X, data.targets, data.weights)
+    for start in in_order(mapped, n_rows, step):
         if out_of_time():
             return None
         block = data.rows(start, start + step)
-        weight = _total(block)
+        weight = block.weight_sum
         if weight > 0.0:  # or its weighted mean would be 0 / 0
             mean, z = engine.evaluate_rows(block, wants_outputs)
             loss_sum += weight * mean
@@ -122,7 +124,7 @@ class Accuracy:
             assert block.targets is not None
             wanted = block.targets > 0.5
             right = (predicted.reshape(wanted.shape) == wanted).all(axis=1)
-        weight = _total(block)
+        weight = block.weight_sum
         self._right += float(np.average(right, weights=block.weights)) * weight
         self._all += weight
 
@@ -162,7 +164,3 @@ class R2:
         without_spread = np.where(residual == 0.0, 1.0, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             return float(np.where(spread > 0.0, 1.0 - residual / spread, without_spread).mean())
-
-
-def _total(block: Dataset) -> float:
-    return float(len(block.X) if block.weights is None else block.weights.sum(dtype=np.float64))

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp.data.mapped import is_mapped
-from fastmlp.data.shuffle import AUTO, Blocks, chosen, name_of
+from fastmlp.data.shuffle import AUTO, Blocks, in_file, name_of, resolved
 from fastmlp.errors import GradientFlowWarning, OptionError, TrainingDivergedError
 from fastmlp.interrupts import held_back
 from fastmlp.schedules.base import Schedule, learning_rates
@@ -35,7 +34,7 @@ class Minibatches(Trainer, Policy):
 
     @property
     def batch_size(self) -> int:
-        return min(self._options.batch_size or _DEFAULT_BATCH_SIZE, len(self._data.X))
+        return min(self._options.batch_size or _DEFAULT_BATCH_SIZE, self._data.n_rows)
 
     def prepare(self) -> None:
         """Let settings, schedule, metrics and callbacks refuse before anything is changed."""
@@ -69,7 +68,7 @@ class Minibatches(Trainer, Policy):
             LoopState(self._counters),
             n_epochs=options.epochs,
             batch_size=self.batch_size,
-            shuffle=chosen(options.shuffle, self._data.X, self.batch_size),
+            shuffle=resolved(options.shuffle, self._data, self.batch_size),
             deadline_s=self._deadline_s,
             every_epoch=bool(self._eval_sets or options.callbacks or self._plateau is not None),
             by_function=not isinstance(options.schedule, Schedule),
@@ -111,16 +110,16 @@ class Minibatches(Trainer, Policy):
         found, then = super()._differences(state), state.values.get("shuffle")
         if then is None or then in map(described, self._possible_shuffles()):
             return found
-        now = described(chosen(self._options.shuffle, self._data.X, self.batch_size))
+        now = described(resolved(self._options.shuffle, self._data, self.batch_size))
         other = Difference("shuffle", shortened(then), shortened(now))
         return Differences((*found.settings, other), found.data)
 
     def _possible_shuffles(self) -> list[bool | Blocks]:
         """What the setting may mean: "auto" looks at the memory that is free."""
-        X, shuffle = self._data.X, self._options.shuffle
-        if shuffle == AUTO and self.batch_size < len(X) and is_mapped(X):
-            return [True, Blocks.of(X)]
-        return [chosen(shuffle, X, self.batch_size)]
+        data, shuffle = self._data, self._options.shuffle
+        if shuffle == AUTO and self.batch_size < data.n_rows and in_file(data):
+            return [True, Blocks.of(data.X)]
+        return [resolved(shuffle, data, self.batch_size)]
 
     def go_on(self, state: FitState, history: dict[str, Any]) -> None:
         found, saved, schedule = self._differs, state.get("loop"), state.get("schedule")

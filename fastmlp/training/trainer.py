@@ -99,7 +99,7 @@ class Trainer(Standing):
 
     @property
     def _epoch_steps(self) -> int:
-        return -(-len(self._data.X) // self.batch_size)
+        return -(-self._data.n_rows // self.batch_size)
 
     def prepare(self) -> None:
         """Let metrics and callbacks refuse before anything is changed."""

@@ -9,7 +9,11 @@ once; a window is a run of positions of an epoch whose blocks are in memory toge
     position i, window w = i // window_rows, its first position f = w window_rows
     j = f + (i - f, shuffled among the positions of the window)
     row = the j-th row of the table with its blocks in another order
+
+Where a job has rows of its own choice, what is found so is a position among these.
 """
+
+import numpy as np
 
 from ..counters import MASK32
 from ..jit import njit
@@ -76,13 +80,14 @@ def pick_rows(p, thread, at, r0, r1, start, epoch, n_bits):
     at: 0, or `next_rows_at`.
     """
     job = p.job
+    has_chosen = job[Job.HAS_CHOSEN] != 0
     if job[Job.SHUFFLE] == SHUFFLE_NONE:
         for r in range(r0, r1):
-            p.rows[at + r] = start + r
+            p.rows[at + r] = p.chosen[start + r] if has_chosen else start + r
         return
     n_rows = job[Job.N_ROWS]
     key0, key1 = epoch_keys(job[Job.SEED], epoch)
-    if job[Job.SHUFFLE] != SHUFFLE_BLOCKS:
+    if job[Job.SHUFFLE] != SHUFFLE_BLOCKS and not has_chosen:
         for r in range(r0, r1, SHUFFLE_LANES):
             # May write past r1 what the thread that owns those rows writes there too.
             shuffled_rows(p.rows, at + r, start + r, n_rows, n_bits, key0, key1)
@@ -91,10 +96,16 @@ def pick_rows(p, thread, at, r0, r1, start, epoch, n_bits):
     own = 2 * next_rows_at(job) + 2 * thread * SHUFFLE_LANES
     r = r0
     while r < r1:
-        found = rows_of_window(
-            p.rows, own, start + r, n_rows, job[Job.BLOCK_BITS], job[Job.WINDOW_ROWS], key0, key1
-        )
+        if job[Job.SHUFFLE] == SHUFFLE_BLOCKS:
+            found = rows_of_window(
+                p.rows, own, start + r, n_rows, job[Job.BLOCK_BITS], job[Job.WINDOW_ROWS], key0,
+                key1,
+            )  # fmt: skip
+        else:
+            shuffled_rows(p.rows, own, start + r, n_rows, n_bits, key0, key1)
+            found = np.int64(SHUFFLE_LANES)
         found = min(found, r1 - r)
         for i in range(found):
-            p.rows[at + r + i] = p.rows[own + i]
+            row = p.rows[own + i]
+            p.rows[at + r + i] = p.chosen[row] if has_chosen else row
         r += found

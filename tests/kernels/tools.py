@@ -209,7 +209,7 @@ def make_engine_with(spec: NetworkSpec, weights, biases):
 
 def train(engine, data: Dataset, *, batch_size: int, n_epochs: int, lr: float = 0.01, **settings):
     """Engine.train at a constant learning rate."""
-    n_steps = -(-data.X.shape[0] // batch_size)
+    n_steps = -(-data.n_rows // batch_size)
     arguments = {"first_epoch": 0, "first_step": 0, "shuffle": False} | settings
     return engine.train(TrainJob(
         data, batch_size=batch_size, n_epochs=n_epochs,

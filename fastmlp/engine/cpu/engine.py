@@ -167,7 +167,8 @@ class CpuEngine(ParameterStore):
             windows = Windows(
                 data.X, batch_size, job.shuffle, self.spec.seed, job.first_epoch, n_epochs
             )
-            mapped = (data.X, data.targets, data.weights)
+            # Rows of a choice may lie anywhere.
+            mapped = () if data.chosen is not None else (data.X, data.targets, data.weights)
             try:
                 with reading_ahead(mapped, windows, lambda: int(sync[Sync.STEP]) + job.first_step):
                     outcome = self._run(
@@ -293,18 +294,19 @@ class CpuEngine(ParameterStore):
         Batch normalisation takes the statistics of these rows, as a training step does of its
         minibatch: then all of them are one.
         """
-        n_rows = data.X.shape[0]
+        n_rows = data.n_rows
         batch_size = n_rows if self.plan.meets else min(n_rows, CHUNK_ROWS)
         grads = aligned_zeros(self.plan.n_elems, self.dtype)
         with self._workspace("gradients", batch_size, 3, n_rows) as workspace:
             program = make_program(
                 workspace, self, structs.KIND_GRADIENTS, data, params=self._used(), grads=grads
             )
-            windows, mapped = Windows(data.X, batch_size), (data.X, data.targets, data.weights)
+            windows = Windows(data.X, batch_size)
+            mapped = () if data.chosen is not None else (data.X, data.targets, data.weights)
             with reading_ahead(mapped, windows, lambda: int(program.sync[Sync.STEP])):
                 self._finish(workspace, program, n_rows, 3)
-        weight_sum = float(n_rows if data.weights is None else np.sum(data.weights, dtype=float))
-        return self._with_penalty(grads, float(program.losses[0]), weight_sum, conventions)
+        loss = float(program.losses[0])
+        return self._with_penalty(grads, loss, data.weight_sum, conventions)
 
     def trace(self, X: np.ndarray) -> list[np.ndarray]:
         """Activations of every layer for these rows, input first, the raw output z last."""

@@ -40,7 +40,7 @@ def describe_job(
     job[:] = workspace.common_fields
     job[Job.KIND] = kind
     n_epochs = 1 if training is None else training.n_epochs
-    describe_run(store, job, len(data.X), workspace.plan.batch_size, n_epochs)
+    describe_run(store, job, data.n_rows, workspace.plan.batch_size, n_epochs)
     describe_table(data.X, job)
     in_place = reads_in_place(workspace, data.X, int(job[Job.X_ADDRESS]))
     job[Job.IN_PLACE] = in_place and not copies_rows
@@ -99,6 +99,7 @@ def _describe_targets(store: ParameterStore, data: Dataset, job: np.ndarray) -> 
     elif targets is not None:
         job[Job.TARGET_KIND], job[Job.N_TARGETS] = TARGET_VALUES, targets.shape[1]
     job[Job.HAS_WEIGHTS] = data.weights is not None
+    job[Job.HAS_CHOSEN] = data.chosen is not None
 
 
 def reads_in_place(workspace: Workspace, X: np.ndarray, address: int) -> bool:

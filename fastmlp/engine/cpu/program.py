@@ -126,6 +126,7 @@ def make_program(
         weight_squares=workspace.squares[2],
         seen=workspace.seen,
         loss_parameters=workspace.loss_parameters,
+        chosen=flat(data.chosen, "int64"),
         labels=flat(data.labels, "int32"),
         targets=flat(data.targets, dtype),
         weights=flat(data.weights, dtype),
