@@ -12,6 +12,7 @@ from fastmlp.pickles import keep_old_names
 if TYPE_CHECKING:
     from fastmlp.accel import is_patched, patch_sklearn, unpatch_sklearn
     from fastmlp.estimators import MLPClassifier, MLPRegressor, explain_fallback
+    from fastmlp.many.fit_many import fit_many
     from fastmlp.preparation import TablePreparation
     from fastmlp.user_functions.register import (
         register_activation,
@@ -29,6 +30,7 @@ _LAZY = {
     "MLPRegressor": "fastmlp.estimators",
     "TablePreparation": "fastmlp.preparation",
     "explain_fallback": "fastmlp.estimators",
+    "fit_many": "fastmlp.many.fit_many",
     "is_patched": "fastmlp.accel",
     "patch_sklearn": "fastmlp.accel",
     "register_activation": "fastmlp.user_functions.register",
@@ -47,6 +49,7 @@ __all__ = [
     "callbacks",
     "errors",
     "explain_fallback",
+    "fit_many",
     "is_patched",
     "losses",
     "optim",

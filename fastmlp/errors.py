@@ -135,6 +135,10 @@ class CacheWarning(UserWarning):
     """The compiled kernels cannot be kept on disk, so that every process compiles them anew."""
 
 
+class NetworksDivergedWarning(UserWarning):
+    """Some of the networks that were trained together diverged; the message names them."""
+
+
 class MetricWarning(UserWarning):
     """A metric could not be computed after an epoch of a fit; its series has nan there."""
 

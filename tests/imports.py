@@ -23,7 +23,7 @@ LAYERS = (
     ("callbacks",),
     ("training",),
     ("model",),
-    ("pickles", "preparation"),
+    ("many", "pickles", "preparation"),
     ("report",),
     ("estimators",),
     ("accel",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Unpack, cast
 
@@ -13,6 +14,7 @@ from fastmlp.checks import shown
 from fastmlp.data import targets
 from fastmlp.data.eval_sets import eval_parts
 from fastmlp.data.inputs import Dataset
+from fastmlp.engine.train_job import never
 from fastmlp.errors import OptionError
 from fastmlp.interrupts import held_back
 from fastmlp.model.datasets import dataset_for
@@ -72,6 +74,7 @@ class Fit:
     scoring: Scoring
     started_s: float
     resumed: Resumed | None = None
+    ended_outside: Callable[[], bool] = never
 
     @classmethod
     def make(
@@ -108,23 +111,27 @@ class Fit:
         return cls(model, options, data, scoring, started_s, resumed)
 
     def begin(self) -> Trainer:
-        """The trainer, ready to run; what refuses from its data and callbacks does so here.
+        """The trainer, ready to run; what refuses from its data and callbacks does so here."""
+        trainer = self.prepared()
+        self.start(trainer)
+        return trainer
 
-        The model has its classes, its history and its optimizer from here on.
-        """
-        model, data = self.model, self.data
+    def prepared(self) -> Trainer:
+        """The trainer, for `start`: what refuses has done so, and nothing is changed."""
         trainer = self._trainer()
-        resumed = self.resumed
-        if resumed is not None:
-            resumed.check(trainer, model)
+        if self.resumed is not None:
+            self.resumed.check(trainer, self.model)
         trainer.prepare()
-        # Nothing refuses from here on.
+        return trainer
+
+    def start(self, trainer: Trainer) -> None:
+        """The model has its classes, its history and its optimizer from here on."""
+        model, resumed = self.model, self.resumed
         with held_back():
             if resumed is not None:
                 resumed.carry_to(trainer, model)
-            model.classes_, model.history_ = data.classes, trainer.history
+            model.classes_, model.history_ = self.data.classes, trainer.history
             model.use_optimizer(self.options.optimizer)
-        return trainer
 
     def _trainer(self) -> Trainer:
         kind = FullBatch if isinstance(self.options.optimizer, LBFGS) else Minibatches
@@ -132,4 +139,5 @@ class Fit:
         return kind(
             cast(Trained, model), model.engine, model.counters, data.train, data.eval_sets,
             self.scoring, self.options, make_display(self.options.verbose), self.started_s,
+            self.ended_outside,
         )  # fmt: skip

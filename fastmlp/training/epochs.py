@@ -18,7 +18,7 @@ import numpy as np
 from fastmlp.data.inputs import Dataset
 from fastmlp.data.shuffle import Blocks
 from fastmlp.engine.results import TrainResult
-from fastmlp.engine.train_job import TrainJob
+from fastmlp.engine.train_job import TrainJob, never
 from fastmlp.interrupts import held_back
 from fastmlp.spec.conventions import FASTMLP, Conventions, LossPlateau
 from fastmlp.training.counters import Counters
@@ -126,6 +126,8 @@ class EpochLoop:
     intervals: a piece ends wherever the steps counted are a multiple of one of them, and the policy
         is asked after each piece.
     display: told of the steps while they are made.
+    ended_outside: asked between two calls of the engine, and within each some twenty times a
+        second; once it says so, the loop ends as "interrupted".
     """
 
     engine: Trains
@@ -141,6 +143,7 @@ class EpochLoop:
     by_function: bool = False
     intervals: Sequence[int] = ()
     display: Display | None = None
+    ended_outside: Callable[[], bool] = never
 
     def __post_init__(self) -> None:
         self.epoch_steps = -(-self.data.n_rows // self.batch_size)
@@ -164,6 +167,8 @@ class EpochLoop:
         if self._goes_on and self._stops_again(policy):
             return "stopped"
         while self.state.done < self.n_epochs:
+            if self.ended_outside():
+                return "interrupted"
             self.lay_out(policy)
             piece = self.last = self._train(policy)
             ending = self._ending(piece, policy)
@@ -195,6 +200,10 @@ class EpochLoop:
             )
         return stop
 
+    def rest(self) -> None:
+        """Give back what is laid out, as it may be long until `run`, which lays it out again."""
+        self._rates = None
+
     def lay_out(self, policy: Policy) -> None:
         """Have the learning rates of the next epochs, which the policy may refuse to give."""
         if self._rates is None:
@@ -224,7 +233,7 @@ class EpochLoop:
         # What was trained must be counted and recorded, whenever Ctrl-C comes.
         with held_back() as interrupts:
             until_s = self._call_until_s(policy)
-            job = self._job(self._rates[at : at + n], until_s, partial(bool, interrupts))
+            job = self._job(self._rates[at : at + n], until_s, self._asking(interrupts))
             result = self.engine.train(job)
             if result.status == "deadline" and result.n_steps_done == n:
                 result = replace(result, status="done")  # it came after the last step
@@ -256,6 +265,12 @@ class EpochLoop:
             on_poll=None if self.display is None else partial(self._show, self.display, state.done),
             interrupted=interrupted,
         )
+
+    def _asking(self, interrupts: list[object]) -> Callable[[], bool]:
+        if self.ended_outside is never:
+            return partial(bool, interrupts)
+        ended_outside = self.ended_outside
+        return lambda: bool(interrupts) or ended_outside()
 
     @staticmethod
     def _show(display: Display, done: int, progress: Progress) -> None:

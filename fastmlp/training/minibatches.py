@@ -74,7 +74,11 @@ class Minibatches(Trainer, Policy):
             by_function=not isinstance(options.schedule, Schedule),
             intervals=[c.every_n_steps for c in options.callbacks if c.every_n_steps],
             display=self._display,
+            ended_outside=self._ended_outside,
         )
+
+    def rest(self) -> None:
+        self._loop.rest()
 
     def pause_s(self) -> float | None:
         times = [c.due_s for c in self._checkpoints if c.due_s is not None]

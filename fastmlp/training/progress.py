@@ -120,7 +120,7 @@ class PlainLines:
     def epoch(self, epoch: int, logs: Mapping[str, Any]) -> None:
         seconds = logs.get("seconds", 0.0)
         line = f"epoch {epoch + 1}/{self._n_epochs} {epoch_text(logs)} {duration_text(seconds)}\n"
-        with _terminal_may_be_gone():
+        with terminal_may_be_gone():
             self._stream.write(line)
             self._stream.flush()
 
@@ -161,7 +161,7 @@ class LiveBar:
         self._task = self._progress.add_task(
             "", total=n_epochs * n_steps, epoch=0, n_epochs=n_epochs, text="", course=""
         )
-        with _terminal_may_be_gone():
+        with terminal_may_be_gone():
             self._progress.start()
 
     def step(self, epoch: int, step: int, loss: float) -> None:
@@ -178,7 +178,7 @@ class LiveBar:
             return
         if self._losses:
             self._draw(self._n_steps, self._text)
-        with _terminal_may_be_gone():
+        with terminal_may_be_gone():
             self._progress.stop()
         self._progress = None
 
@@ -190,7 +190,7 @@ class LiveBar:
         if self._progress is None:
             return
         self._drawn_s = time.perf_counter()
-        with _terminal_may_be_gone():
+        with terminal_may_be_gone():
             self._progress.update(
                 self._task,
                 completed=self._epoch * self._n_steps + step,
@@ -201,6 +201,6 @@ class LiveBar:
             self._progress.refresh()
 
 
-def _terminal_may_be_gone() -> contextlib.suppress:
+def terminal_may_be_gone() -> contextlib.suppress:
     """A closed terminal or pipe must not end a training."""
     return contextlib.suppress(OSError, ValueError)

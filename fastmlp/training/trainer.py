@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import numpy as np
 
 from fastmlp.callbacks import Callback, EarlyStopping, Run, asks_to_stop
 from fastmlp.data.inputs import Dataset
+from fastmlp.engine.train_job import never
 from fastmlp.errors import (
     MetricWarning,
     OptionError,
@@ -61,9 +62,13 @@ class Trainer(Standing):
         options: FitOptions,
         display: Display | None,
         started_s: float,
+        ended_outside: Callable[[], bool] = never,
     ) -> None:
+        """`ended_outside`: asked some twenty times a second; once it says so the fit ends as with
+        Ctrl-C, and who ended it says so to the user."""
         self._engine, self._counters, self._scoring = engine, counters, scoring
         self._data, self._options, self._display = data, options, display
+        self._ended_outside = ended_outside
         self._eval_sets = eval_sets
         self._deadline_s = None if options.max_time_s is None else started_s + options.max_time_s
         evaluated = [
@@ -108,6 +113,10 @@ class Trainer(Standing):
         for callback in self._options.callbacks:
             callback.on_fit_begin(self._run)
 
+    def rest(self) -> None:
+        """Give back memory that is made anew when it runs: between `prepare` and a later `run`."""
+        return
+
     def run(self) -> History:
         """Train; raises TrainingDivergedError, warns after Ctrl-C."""
         self.history.stopped_by = None
@@ -132,7 +141,7 @@ class Trainer(Standing):
             finally:
                 # Its traceback holds this frame: a cycle, in which the data would stay in memory.
                 del first_error
-        if self.history.stopped_by == "interrupt":
+        if self.history.stopped_by == "interrupt" and not self._ended_outside():
             self._warn(
                 f"training was interrupted in epoch {max(1, len(self.history))} of "
                 f"{self._options.epochs}; the network keeps {self._kept('its weights')} and can be "
@@ -226,7 +235,8 @@ class Trainer(Standing):
         warnings.warn(message, category, stacklevel=level)
 
     def _out_of_time(self) -> bool:
-        return self._deadline_s is not None and time.perf_counter() >= self._deadline_s
+        late = self._deadline_s is not None and time.perf_counter() >= self._deadline_s
+        return late or self._ended_outside()
 
     def _show_epoch(self, number: int) -> None:
         if self._display is not None:

@@ -48,6 +48,8 @@ class CpuEngine(ParameterStore):
         super().__init__(spec)
         self._grads: np.ndarray | None = None
         self.n_threads_used, self.n_steps_alone = 1, 0
+        # Asked at every job, where other networks share the processors; None: all are ours.
+        self.most_threads: Callable[[], int] | None = None
         self._last_grad_norms = np.zeros(len(self.plan.layers))
         self._spare: dict[str, Workspace] = {}
         self._few_rows = min(
@@ -64,6 +66,10 @@ class CpuEngine(ParameterStore):
         """Of `products` matrix products a layer: 3 for a training step, 1 for the forward pass."""
         return sum(2 * n_rows * a.n_in * a.n_out * products for a in self.plan.layers)
 
+    def work_of(self, n_rows: int) -> float:
+        """Operations of a training epoch over `n_rows` rows, for comparing networks."""
+        return float(self._flops(n_rows, 3))
+
     def _update_flops(self) -> int:
         """Of the products in the update of a training step: those of kernels/cpu/muon.py."""
         if not self._orthogonalises:
@@ -77,12 +83,10 @@ class CpuEngine(ParameterStore):
 
     def _n_threads(self, flops: int, of_job: int) -> int:
         """For a job of `of_job` operations, `flops` of them between two barriers."""
-        if self.spec.n_threads is not None:
-            return self.spec.n_threads
-        if of_job < FLOPS_WITHOUT_THREADS:
+        if self.spec.n_threads is None and of_job < FLOPS_WITHOUT_THREADS:
             return 1
-        useful = flops // FLOPS_PER_THREAD
-        return int(max(1, min(n_cores(), useful)))
+        n_threads = self.spec.n_threads or max(1, min(n_cores(), flops // FLOPS_PER_THREAD))
+        return int(n_threads if self.most_threads is None else min(n_threads, self.most_threads()))
 
     @contextmanager
     def _workspace(
@@ -116,13 +120,13 @@ class CpuEngine(ParameterStore):
         """Make the kernels ready: seconds for an element type that was never used before."""
         ensure_usable(self.dtype)
 
-    def release(self) -> None:
+    def release(self, kept_bytes: int = KEPT_BYTES) -> None:
         """Give large workspaces back, such as those of a fit with all rows in one minibatch."""
         for use, workspace in list(self._spare.items()):
-            if workspace.n_bytes > KEPT_BYTES:
+            if workspace.n_bytes > kept_bytes:
                 self._spare.pop(use, None)
-        self._spare_few = [few for few in self._spare_few if few.n_bytes <= KEPT_BYTES]
-        if self._grads is not None and self._grads.nbytes > KEPT_BYTES:
+        self._spare_few = [few for few in self._spare_few if few.n_bytes <= kept_bytes]
+        if self._grads is not None and self._grads.nbytes > kept_bytes:
             self._grads = None
 
     def _run(
