@@ -122,7 +122,6 @@ class Minimiser:
             "is_iterate": self.is_iterate,
             "iterations": int(self._isave[_ITERATIONS]),
             "updates": int(self._isave[_UPDATES]),
-            "is_updated": bool(self._lsave[3]),
             "evaluations": int(self._isave[_IN_SEARCH]),
             "is_bracketed": bool(self._isave[_IS_BRACKETED]),
             "stage": int(self._isave[_STAGE]),
@@ -145,7 +144,7 @@ class Minimiser:
             if given.shape != array.shape or given.dtype != array.dtype:
                 raise ValueError(f"{name} of {given.dtype} {given.shape}, not {array.shape}")
         most = {"iterations": _MOST, "updates": _MOST, "evaluations": self._max_evaluations}
-        most |= {"is_iterate": 1, "is_updated": 1, "is_bracketed": 1, "stage": 2}
+        most |= {"is_iterate": 1, "is_bracketed": 1, "stage": 2}
         for name, limit in most.items():
             if not isinstance(state[name], int) or not 0 <= state[name] <= limit:
                 raise ValueError(f"{name} is {state[name]!r}")
@@ -157,7 +156,6 @@ class Minimiser:
         is_iterate = state["is_iterate"]
         self._task[:] = (_NEW_X, 0) if is_iterate else (_VALUE, _ON_LINE)
         self._line_task[:] = (_CONVERGED, 0) if is_iterate else (_VALUE, 0)
-        self._lsave[3] = state["is_updated"]
         # Pairs are written one after the other, the (m + 1)th over the first.
         self._isave[_COL], self._isave[_TAIL] = min(updates, m), max(updates - 1, 0) % m
         self._isave[_HEAD] = max(updates - m, 0) % m

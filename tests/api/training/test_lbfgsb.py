@@ -135,7 +135,7 @@ def state_of(is_iterate):
     [
         {"updates": -1}, {"updates": 2**30 + 1}, {"updates": 2.0}, {"iterations": -1}, {"stage": 3},
         {"evaluations": 21}, {"evaluations": -1}, {"is_bracketed": 2}, {"is_iterate": None},
-        {"is_updated": "yes"}, {"value": "x"}, {"value": None}, {"x": np.zeros(3)},
+        {"is_bracketed": "yes"}, {"value": "x"}, {"value": None}, {"x": np.zeros(3)},
         {"x": np.zeros(4, np.float32)}, {"gradient": np.zeros((4, 1))}, {"work": np.zeros(5)},
         {"numbers": np.zeros(28)}, {"numbers": [0.0] * 29}, {"work": ...}, {"updates": ...},
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy
 
 import fastmlp
 from fastmlp import errors, optim
@@ -17,6 +18,14 @@ from tests.resuming import CLASSES, EVAL, ROWS, VALUES, end_of, network
 needs_steps = pytest.mark.skipif(
     lbfgsb.trouble() is not None, reason="this SciPy keeps to itself where it stands"
 )
+
+
+def test_scipy_is_driven_from_1_15_on():
+    """Else all of these tests would be left out, and nobody would hear of it."""
+    version = tuple(map(int, scipy.__version__.split(".")[:2]))
+    assert (lbfgsb.trouble() is None) == (version >= (1, 15))
+
+
 ALL = {"optimizer": optim.LBFGS(), "batch_size": None, "epochs": 25}
 EXACT = optim.LBFGS(gradient_tolerance=0.0, loss_tolerance=0.0)
 CASES = {
