@@ -54,7 +54,10 @@ def test_a_killed_fit_ends_with_the_same_bits(tmp_path, name, record_property):
         folder.mkdir()
         n_fits += 1
         for _ in range(4):
-            n_killed += killed(start(name, folder), draw.uniform(0.0, 0.6 * lasts_s))
+            if killed(start(name, folder), draw.uniform(0.0, 0.6 * lasts_s)):
+                n_killed += 1
+            else:  # the machine was busier when the time was taken
+                lasts_s *= 0.8
             if n_killed >= KILLS[name]:
                 break
         process = start(name, folder)
