@@ -7,5 +7,5 @@ MURMUR_0, MURMUR_1 = 0x85EBCA6B, 0xC2B2AE35
 MASK32 = 0xFFFFFFFF
 # Rounds of the Feistel network that shuffles.
 FEISTEL_ROUNDS = 6
-# What stands for the number of the layer in the counters of the inputs' own dropout masks.
-INPUT_LAYER = 255
+# What stands for the number of the layer where masks are those of the inputs: see cpu/random.py.
+INPUT_LAYER = -1

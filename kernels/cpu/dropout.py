@@ -3,7 +3,7 @@
 The mask is folded into the stored derivative, so the backward pass knows nothing of dropout.
 """
 
-from ..counters import MASK32
+from ..counters import MASK32, MURMUR_0
 from ..jit import njit
 from .random import keep_or_zero, philox_lanes
 from .simd import lanes_of, like, load, store
@@ -21,7 +21,7 @@ def drop(
     lanes = lanes_of(work)
     kept = like(load(work, act_at), scale)
     c3 = (epoch ^ (layer << 24)) & MASK32
-    key0, key1 = seed & MASK32, (seed >> 32) & MASK32
+    key0, key1 = seed & MASK32, ((seed >> 32) ^ ((layer + 1) >> 8) * MURMUR_0) & MASK32
     for r in range(r0, r1):
         act, dz = act_at + r * ld, dz_at + r * ld
         for block in range(0, n_columns, 64):

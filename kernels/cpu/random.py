@@ -5,7 +5,11 @@ on the vector width or on the device, and a resumed run needs no generator state
 
 Element (row, column) of a layer's mask takes word (column // 16) % 4 of the counter
     c0 = (column // 64) * 16 + column % 16,  c1 = row,  c2 = step,  c3 = epoch ^ (layer << 24)
-so that vectors of 4, 8 and 16 lanes all read whole words.
+under the key
+    k0 = low word of seed,  k1 = high word of seed ^ ((layer + 1) >> 8) * MURMUR_0
+so that vectors of 4, 8 and 16 lanes all read whole words. The counter has room for 8 bits of the
+layer: layers i and i + 256 differ in the key, whose factor of MURMUR_0 is 0 for the first 255
+layers and the inputs, -1, and 1 for layer 255, which would have the inputs' masks otherwise.
 """
 
 from __future__ import annotations

@@ -49,7 +49,8 @@ def dropout_mask(T):
         """The word (column // 16) % 4 of the counter of kernels/cpu/random.py, below threshold."""
         words = philox_rounds(
             word32((column // 64) * 16 + column % 16), word32(row), word32(step),
-            word32(epoch ^ (layer << 24)), word32(seed), word32(seed >> 32),
+            word32(epoch ^ (layer << 24)), word32(seed),
+            word32((seed >> 32) ^ ((layer + 1) >> 8) * MURMUR_0),
         )  # fmt: skip
         number = (column // 16) % 4
         word = words[0] if number == 0 else words[1]

@@ -258,10 +258,11 @@ def test_parts_are_added_in_their_order(dtype):
 def test_masks_are_those_of_the_counters():
     mask, rate, seed = dropout_mask(np.float32), 0.4, 2**40 + 5
     threshold = round((1.0 - rate) * 2**32)
-    found = [[mask(row, column, 1, 3, 7, np.int64(seed), threshold, np.float32(2.0)) > 0
-              for column in range(150)] for row in range(4)]  # fmt: skip
-    wanted = keep_mask(4, 150, rate=rate, layer=1, epoch=3, step=7, seed=seed)
-    np.testing.assert_array_equal(found, wanted)
+    for layer in (1, -1, 254, 255, 257, 513):
+        found = [[mask(row, column, layer, 3, 7, np.int64(seed), threshold, np.float32(2.0)) > 0
+                  for column in range(150)] for row in range(4)]  # fmt: skip
+        wanted = keep_mask(4, 150, rate=rate, layer=layer, epoch=3, step=7, seed=seed)
+        np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 17, 100])

@@ -52,7 +52,8 @@ def test_mask_is_the_one_written_down(n_columns, dtype):
     values[:, :n_columns] = 1.0
     for rate, layer, epoch, step, seed in (
         (0.5, 0, 0, 0, 0), (0.1, 2, 7, 3, 2**63 + 9), (0.9, 255, 2**24 - 1, 10**6, 2**64 - 1),
-        (0.3, 1, 2**33 + 5, 2**32 + 1, 77),
+        (0.3, 1, 2**33 + 5, 2**32 + 1, 77), (0.2, 254, 1, 2, 3), (0.2, -1, 1, 2, 3),
+        (0.3, 257, 2**33 + 5, 2**32 + 1, 77), (0.7, 1023, 5, 6, 2**63),
     ):  # fmt: skip
         where = {"rate": rate, "layer": layer, "epoch": epoch, "step": step, "seed": seed}
         act, dz = run_kernel(dtype, values, 3.0 * values, n_columns, rows, **where)
@@ -63,6 +64,18 @@ def test_mask_is_the_one_written_down(n_columns, dtype):
         assert (act[:, n_columns:] == 0.0).all()
         np.testing.assert_array_equal(act[[0, 4]], values[[0, 4]])
         np.testing.assert_array_equal(dz[[0, 4]], 3.0 * values[[0, 4]])
+
+
+@each_dtype
+def test_no_two_layers_have_the_same_mask(dtype):
+    """Nor a layer and the inputs, -1; the counter alone tells only 256 of them apart."""
+    ones, found = np.ones((2, 64)), {}
+    for layer in [*range(-1, 3), *range(253, 260), *range(509, 514), 768, 65536]:
+        act, _ = run_kernel(
+            dtype, ones, ones, 64, (0, 2), rate=0.5, layer=layer, epoch=4, step=3, seed=9
+        )
+        found[layer] = act.tobytes()
+    assert len(set(found.values())) == len(found)
 
 
 def after_a_step(dtype, rate) -> list[np.ndarray]:
@@ -118,27 +131,31 @@ def test_rate_is_met_and_units_rows_and_steps_are_independent(rate, dtype):
 
 
 @each_dtype
-@pytest.mark.parametrize("n_threads", [1, 2, 3, 8])
-def test_masks_of_a_training_step_do_not_depend_on_threads(n_threads, dtype):
+@pytest.mark.parametrize(
+    ("n_hidden", "n_threads"), [(2, 1), (2, 2), (2, 3), (2, 8), (256, 2), (257, 2), (258, 2)]
+)
+def test_masks_of_a_training_step_do_not_depend_on_threads(n_hidden, n_threads, dtype):
     """With an input of zeros and one step, dW of the output layer is made of kept units only."""
-    sizes, rates, batch, seed, epoch = [3, 70, 41, 70], (0.4, 0.25), 37, 2**63 + 1, 6
+    sizes, batch, seed, epoch = [3, *[70] * (n_hidden - 1), 41, 70], 37, 2**63 + 1, 6
+    rates = [0.4] * (n_hidden - 1) + [0.25]
     spec = make_spec(
         sizes, activation="identity", dropout=rates, dtype=dtype, seed=seed, n_threads=n_threads
     )
-    # Biases alone make the activations: 1 in every unit of both hidden layers, before the masks.
+    # Biases alone make the activations: 1 in every unit of all hidden layers, before the masks.
     weights = [np.zeros((i, o)) for i, o in pairwise(sizes)]
-    biases = [np.ones(n) for n in sizes[1:3]] + [np.zeros(sizes[3])]
+    biases = [np.ones(n) for n in sizes[1:-1]] + [np.zeros(70)]
     engine = make_engine_with(spec, weights, biases)
     engine.set_optimizer("sgd", ())
     # Row r misses its target in output r alone, so row r's mask stands in column r of dW.
-    targets = np.zeros((batch, sizes[3]))
+    targets = np.zeros((batch, 70))
     targets[np.arange(batch), np.arange(batch)] = -1.0
     data = dataset(np.zeros((batch, 3)), targets, dtype)
     train(engine, data, batch_size=batch, n_epochs=1, lr=1.0, first_epoch=epoch)
-    dweight = -engine.get_parameters()[0][2][:, :batch].T
-    kept = keep_mask(batch, sizes[2], rate=rates[1], layer=1, epoch=epoch, step=0, seed=seed)
+    dweight = -engine.get_parameters()[0][-1][:, :batch].T
+    layer = n_hidden - 1
+    kept = keep_mask(batch, 41, rate=rates[-1], layer=layer, epoch=epoch, step=0, seed=seed)
     np.testing.assert_array_equal(dweight != 0.0, kept)
-    wanted = kept / (1.0 - rates[1]) / batch / sizes[3]
+    wanted = kept / (1.0 - rates[-1]) / batch / 70
     np.testing.assert_allclose(dweight, wanted, rtol=20 * np.finfo(dtype).eps)
 
 
