@@ -127,6 +127,10 @@ class TrainingDivergedError(FastmlpError, ArithmeticError):
     history: History
 
 
+class RollbackWarning(UserWarning):
+    """A fit with on_divergence="rollback" went back to a good epoch, and goes on from there."""
+
+
 class TrainingInterruptedWarning(UserWarning):
     """Ctrl-C ended a fit early; the network can be used, and trained on."""
 

@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+# The name of the series that counts how often a fit has gone back.
+ROLLBACKS = "rollbacks"
+
 
 class History:
     """The series of one fit, one entry an epoch; ``history["loss"]`` is ``history.loss``.
@@ -31,6 +34,10 @@ class History:
         "epochs", "early_stopping", "callback", "max_time" or "interrupt", which is Ctrl-C, SIGTERM
         or SIGHUP; of LBFGS also "tolerance", at a minimum, or "line_search", which found no better
         point; "diverged" or "error" where fit raised; None while it runs.
+    rollbacks : list of int
+        With on_divergence="rollback": how often the fit had gone back by the end of the epoch.
+    diverged_epochs : list of int
+        The epochs in which the fit went back, which neither schedules nor callbacks were told of.
     best_epoch : int or None
         The epoch whose weights EarlyStopping kept.
     shuffle : str or None
@@ -62,6 +69,21 @@ class History:
         """Set values of the last epoch that were not known when it was added."""
         for name, value in logs.items():
             self._series[name][-1] = value
+
+    @property
+    def diverged_epochs(self) -> list[int]:
+        """The epochs in which the fit went back; [] where it never did.
+
+        >>> history = History()
+        >>> for epoch, n in enumerate([0, 1, 1, 2], 1):
+        ...     history.append(epoch, {"rollbacks": n})
+        >>> history.diverged_epochs
+        [2, 4]
+        """
+        counts = [0, *self._series.get(ROLLBACKS, [])]
+        return [
+            e for e, before, n in zip(self.epochs, counts, counts[1:], strict=False) if n > before
+        ]
 
     @property
     def names(self) -> list[str]:
@@ -112,6 +134,8 @@ class History:
         self.stopped_by, self.best_epoch = rest.pop("stopped_by"), rest.pop("best_epoch")
         self.shuffle = rest.pop("shuffle")
         self._series = {name: list(series) for name, series in rest.items()}
+        if ROLLBACKS in self._series:  # a file has numbers of one type
+            self._series[ROLLBACKS] = [int(n) if n == n else n for n in self._series[ROLLBACKS]]
 
     def take_series(self, names: Sequence[str]) -> None:
         """Have these series alone from now on; the values so far of a new one are nan."""

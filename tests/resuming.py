@@ -96,6 +96,11 @@ def killable(name: str, folder: Path) -> fastmlp.Network:
         settings |= {"optimizer": optim.LBFGS(loss_tolerance=0.0), "callbacks": [stopping, log]}
         settings |= {"epochs": 120}
         made |= {"sizes": [20, 24, 1], "norm": "layer", "l2": 1e-4}
+    elif name == "rollback":
+        settings |= {"epochs": 12, "on_divergence": "rollback", "batch_size": 200}
+        settings |= {"optimizer": optim.SGD(2.0, momentum=0.9), "verbose": True}
+        made |= {"sizes": [20, 100, 1]}
+        every = {"every_s": 0.02}
     else:
         settings |= {"schedule": SCHEDULES[name], "optimizer": optim.AdamW(0.01)}
     net = fastmlp.Network(**made, seed=11)

@@ -40,10 +40,11 @@ class NonFinite:
 class TrainResult:
     """What a call of `train` did.
 
-    status: "done", "plateau", "interrupted", "deadline" or "non_finite". The arrays have a row for
-    each epoch begun: mean loss, root mean square over the steps of each layer's gradient norm
-    (epochs, layers), seconds. seen: sums of the last one, with which another call may go on;
-    plateau: the one that was asked for, as it stands now.
+    status: "done", "plateau", "interrupted", "deadline" or "non_finite", of which `EpochLoop` makes
+    "went_back" where the fit goes on from a good epoch. The arrays have a row for each epoch begun:
+    mean loss, root mean square over the steps of each layer's gradient norm (epochs, layers),
+    seconds. seen: sums of the last one, with which another call may go on; plateau: the one that
+    was asked for, as it stands now.
     """
 
     status: str

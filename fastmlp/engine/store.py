@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -187,6 +188,47 @@ class ParameterStore:
                 value[:] = values
             setattr(self, name, value)
         self._version += 1
+
+    def training_arrays(self, kept: dict[str, Any]) -> dict[str, np.ndarray]:
+        """The arrays of a `training_state` in plain shapes, by name."""
+        arrays = {
+            f"{part}.{name}": array
+            for part, values in self._parts(kept)
+            for name, array in self.plan.unpack(values).named().items()
+        }
+        for i, views in _running_views(self.plan, kept["running"]):
+            for name, view in zip(RUNNING, views, strict=True):
+                arrays[f"{name}.{i}"] = view.copy()
+        return arrays
+
+    def training_state_of(
+        self, arrays: Mapping[str, np.ndarray], n_updates: int, last_rate: float
+    ) -> dict[str, Any]:
+        """The inverse of `training_arrays`, with the optimizer as it is now; ValueError for the
+        arrays of another network."""
+        kept = self.training_state() | {"n_updates": n_updates, "last_rate": last_rate}
+        own = self.training_arrays(kept)
+        shapes = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+        if shapes != {name: (array.shape, array.dtype) for name, array in own.items()}:
+            raise ValueError("the arrays of a training of another network")
+        for part, values in self._parts(kept):
+            named = {
+                name.removeprefix(f"{part}."): array
+                for name, array in arrays.items()
+                if name.startswith(f"{part}.")
+            }
+            self.plan.pack(values, Parameters.from_named(named, len(self.plan.layers)))
+        for i, views in _running_views(self.plan, kept["running"]):
+            for name, view in zip(RUNNING, views, strict=True):
+                view[...] = arrays[f"{name}.{i}"]
+        return kept
+
+    def _parts(self, kept: dict[str, Any]) -> list[tuple[str, np.ndarray]]:
+        """What a `training_state` has an array of the parameters' size of."""
+        n, state = self.plan.n_elems, kept["state"]
+        slots = [(f"slot{i}", state[i * n : (i + 1) * n]) for i in range(len(state) // n)]
+        average = [] if kept["average"] is None else [("average", kept["average"])]
+        return [("params", kept["params"]), *average, *slots]
 
     def fits(self, snapshot: Snapshot) -> bool:
         """Whether `restore` can put it back: layers and element type are those of this network."""

@@ -49,6 +49,11 @@ class MLPClassifier(EngineMLP, SklearnClassifier):
         Of `fastmlp.callbacks`, or functions called with the run after every epoch.
     max_time_s : float or None
         Seconds of training after which to stop.
+    on_divergence : "stop" or "rollback"
+        Where a loss or an update is nan or infinite: raise ValueError, or go back to the state with
+        which the last good epoch began and on at half the learning rate, as `fastmlp.Network.fit`
+        has it. Epochs gone back on do not count to max_iter, but stay in `loss_curve_` and
+        `n_iter_`.
     device : str
         Where the next fit trains: "cpu", "cuda" or "cuda:N" for an NVIDIA GPU, or "auto" for the
         one where it has been measured to be faster.
@@ -62,6 +67,8 @@ class MLPClassifier(EngineMLP, SklearnClassifier):
         The loss of the data that `validation_scores_` are of, after every epoch.
     evals_result_ : dict
         With data to score: {"validation_0": {"loss": [...], "score": [...]}, ...}.
+    n_rollbacks_ : int
+        With on_divergence="rollback": how often the fit went back.
     network_ : Network
         The `fastmlp.Network` behind.
 
@@ -116,6 +123,7 @@ class MLPClassifier(EngineMLP, SklearnClassifier):
         ema=None,
         callbacks=None,
         max_time_s=None,
+        on_divergence="stop",
         device="cpu",
         n_threads=None,
     ):
@@ -153,6 +161,7 @@ class MLPClassifier(EngineMLP, SklearnClassifier):
         self.ema = ema
         self.callbacks = callbacks
         self.max_time_s = max_time_s
+        self.on_divergence = on_divergence
         self.device = device
         self.n_threads = n_threads
 

@@ -100,8 +100,9 @@ class Listeners:
         if self._est._sklearn_callbacks is not None:
             self._est._sklearn_callbacks.begin_epoch()
 
-    def epoch(self, result: TrainResult) -> bool:
-        """After the epochs of a call; whether a callback ends the fit."""
+    def epoch(self, result: TrainResult, rate_factor: float) -> bool:
+        """After the epochs of a call, whose rates were times `rate_factor`; whether a callback
+        ends the fit."""
         est = self._est
         if not self.every_epoch:
             return False
@@ -109,7 +110,7 @@ class Listeners:
             print(f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
         logs = {
             "loss": est.loss_,
-            "lr": float(est._optimizer.learning_rate),
+            "lr": float(est._optimizer.learning_rate) * rate_factor,
             "seconds": float(result.seconds[0]),
         }
         logs |= self._scores()

@@ -78,6 +78,7 @@ class MLPRegressor(EngineMLP, SklearnRegressor):
         ema=None,
         callbacks=None,
         max_time_s=None,
+        on_divergence="stop",
         device="cpu",
         n_threads=None,
     ):
@@ -113,6 +114,7 @@ class MLPRegressor(EngineMLP, SklearnRegressor):
         self.ema = ema
         self.callbacks = callbacks
         self.max_time_s = max_time_s
+        self.on_divergence = on_divergence
         self.device = device
         self.n_threads = n_threads
 

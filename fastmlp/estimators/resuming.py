@@ -79,6 +79,8 @@ def state_of(fit: Fit) -> FitState:
     state.put("loop", {"done": loop.done, "step": loop.step})
     if loop.plateau is not None:
         state.put("plateau", {"best": loop.plateau.best, "n_bad": loop.plateau.n_bad})
+    if fit.loop.good is not None:
+        state.put("good_epochs", fit.loop.good.get_state())
     if listeners.best is not None:
         state.put("best", fit.network.snapshot_arrays(listeners.best))
     put_callbacks(state, listeners)
@@ -156,6 +158,9 @@ def go_on(fit: Fit, resumed: Resumed) -> None:
             est._no_improvement_count, est.best_loss_ = 0, math.inf
         done = min(loop["done"], fit.loop.n_epochs) if found else loop["done"]
         fit.loop.go_on_from(LoopState(network.counters, done, loop["step"], None, plateau))
+        if fit.loop.good is not None:
+            fit.loop.good.go_on(state.get("good_epochs"), found)
+            est.n_rollbacks_ = fit.loop.good.n_times
         told = Told.from_dict(state.values["told"], n_callbacks)
         if found:
             tell_others(found, told, len(state.values["settings"]["callbacks"]), n_callbacks)

@@ -21,7 +21,7 @@ from fastmlp.spec.loss_table import TABLE
 from fastmlp.spec.losses import Loss
 from fastmlp.spec.network import NETWORK_SETTINGS
 from fastmlp.training.lbfgsb import trouble
-from fastmlp.training.options import FIT_SETTINGS
+from fastmlp.training.options import FIT_SETTINGS, ON_DIVERGENCE, ROLLBACK
 
 # Scikit-learn's names for what has another one here.
 _ACTIVATIONS = {"logistic": "sigmoid"}
@@ -50,6 +50,7 @@ COMMON: dict[str, list[Any]] = {
     "ema": [Interval(Real, 0, 1, closed="neither"), None],
     "callbacks": [list, tuple, None],
     "max_time_s": [Interval(Real, 0, None, closed="neither"), None],
+    "on_divergence": [StrOptions(set(ON_DIVERGENCE))],
 }
 OF_CLASSES: dict[str, list[Any]] = {
     "loss": [StrOptions({_LOG_LOSS, *_LOSSES_OF_CLASSES}), Loss],
@@ -62,7 +63,7 @@ DEFAULTS: dict[str, Any] = {
     "dtype": None, "callbacks": None, "label_smoothing": 0.0, "class_weight": None,
     **{name: NETWORK_SETTINGS[name].default for name in ("device", "n_threads", "dropout")},
     **{name: OPTIMIZER_SETTINGS[name].default for name in ("clip_norm", "ema")},
-    "max_time_s": FIT_SETTINGS["max_time_s"].default,
+    **{name: FIT_SETTINGS[name].default for name in ("max_time_s", "on_divergence")},
 }  # fmt: skip
 
 
@@ -152,6 +153,7 @@ def check_for_lbfgs(estimator: Any, eval_sets: Any) -> None:
         "ema": estimator.ema,
         "callbacks": (trouble() and estimator.callbacks) or None,
         "max_time_s": estimator.max_time_s,
+        "on_divergence": ROLLBACK if estimator.on_divergence == ROLLBACK else None,
         "data to score": eval_sets and list(eval_sets.parts),
     }
     wrong = [f"{name}={value!r}" for name, value in given.items() if value is not None]

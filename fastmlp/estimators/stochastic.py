@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from fastmlp import schedules
-from fastmlp.errors import ResumedWarning
+from fastmlp.errors import ResumedWarning, RollbackWarning
 from fastmlp.estimators import resuming, settings
 from fastmlp.estimators.eval_sets import EvalSet
 from fastmlp.estimators.listeners import Listeners
@@ -27,10 +27,13 @@ from fastmlp.interrupts import held_back, let_through
 from fastmlp.schedules.base import learning_rates
 from fastmlp.spec.conventions import LossPlateau
 from fastmlp.training.differences import Differences
-from fastmlp.training.epochs import EpochLoop, LoopState, Piece, Policy
+from fastmlp.training.epochs import WENT_BACK, EpochLoop, LoopState, Piece, Policy
+from fastmlp.training.good_epochs import GoodEpochs
+from fastmlp.training.options import ROLLBACK
 from fastmlp.training.standing import without_circle
 
 if TYPE_CHECKING:
+    from fastmlp.engine import TrainResult
     from fastmlp.model.network import Network
 
 _NEVER = 1 << 60
@@ -169,6 +172,8 @@ class Stochastic(Policy):
         est = self.est
         est.n_iter_ = 0
         self.loop = self._make_loop()
+        if self.loop.good is not None:
+            est.n_rollbacks_ = 0
         if self.resumed is not None:
             resuming.go_on(self, self.resumed)
             self._asks_again = True
@@ -223,6 +228,7 @@ class Stochastic(Policy):
             every_epoch=self.listeners.every_epoch,
             by_function=not isinstance(est.learning_rate, str | schedules.Schedule),
             display=self.listeners.display,
+            good=GoodEpochs(self.network.engine) if est.on_divergence == ROLLBACK else None,
         )
 
     def next_epochs(self, done: int, n: int) -> np.ndarray:
@@ -274,10 +280,28 @@ class Stochastic(Policy):
 
     def after_epochs(self, piece: Piece) -> bool:
         """Tell the listeners; whether nothing improves any more, or one of them ends the fit."""
+        if piece.result.status == WENT_BACK:
+            self._say_went_back(piece)
+            return False
         if piece.result.status in ("non_finite", "interrupted") or not self._n_kept(piece):
             return False
-        stop = self.listeners.tell() if self._asks_again else self.listeners.epoch(piece.result)
+        stop = self.listeners.tell() if self._asks_again else self._tell(piece.result)
         return (self._is_level() and self._stops()) or stop
+
+    def _tell(self, result: TrainResult) -> bool:
+        good = self.loop.good
+        return self.listeners.epoch(result, 1.0 if good is None else good.factor)
+
+    def _say_went_back(self, piece: Piece) -> None:
+        good, seen, display = self.loop.good, piece.result.non_finite, self.listeners.display
+        assert good is not None
+        assert seen is not None
+        self.est.n_rollbacks_ = good.n_times
+        text = good.said(piece.first_epoch + seen.epoch + 1)
+        if display is None:
+            warnings.warn(text, RollbackWarning, stacklevel=13)
+        else:
+            display.note(text)
 
     def _is_level(self) -> bool:
         return self.est._no_improvement_count > self.est.n_iter_no_change

@@ -126,7 +126,8 @@ class Network(Model):
         NetworkBusyError
             Another thread, or the fit whose callback this is, trains the network.
         TrainingDivergedError
-            The loss became nan or infinite; the weights are the last finite ones.
+            The loss became nan or infinite; the weights are the last finite ones, or with
+            on_divergence="rollback" those with which the last good epoch began.
         SystemExit
             After SIGTERM (143) or SIGHUP (129) in the main thread, when all is recorded, weights
             are put back and callbacks have ended; code of ``finally`` can still save.

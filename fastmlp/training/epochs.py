@@ -2,7 +2,8 @@
 
 It lays out learning rates, lets the engine train as many epochs in one call as need no question in
 between, counts them, and ends at the last one, at a deadline, on Ctrl-C, or where the numbers are
-finite no longer. What a rate is, what is recorded, and what else ends a fit is up to its `Policy`.
+finite no longer, unless it goes back to a good epoch then. What a rate is, what is recorded, and
+what else ends a fit is up to its `Policy`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from fastmlp.engine.train_job import TrainJob, never
 from fastmlp.interrupts import held_back
 from fastmlp.spec.conventions import FASTMLP, Conventions, LossPlateau
 from fastmlp.training.counters import Counters
+from fastmlp.training.good_epochs import GoodEpochs
 from fastmlp.training.progress import Display
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ FUNCTION_STEPS = 65_536
 TABLE_EPOCHS = 10_000
 # A display is told of finished epochs about this often; shorter epochs are trained in groups.
 DISPLAY_S = 0.2
+# The status of a piece that was not finite, and after which the fit goes on from its good epoch.
+WENT_BACK = "went_back"
 
 
 @dataclass
@@ -128,6 +132,9 @@ class EpochLoop:
     display: told of the steps while they are made.
     ended_outside: asked between two calls of the engine, and within each some twenty times a
         second; once it says so, the loop ends as "interrupted".
+    good: where to go back to when the numbers are finite no longer; None: the fit ends then. Epochs
+        that are gone back on do not count as done, but keep their numbers: those that come after
+        have others, so that their rows come in another order.
     """
 
     engine: Trains
@@ -144,6 +151,7 @@ class EpochLoop:
     intervals: Sequence[int] = ()
     display: Display | None = None
     ended_outside: Callable[[], bool] = never
+    good: GoodEpochs | None = None
 
     def __post_init__(self) -> None:
         self.epoch_steps = -(-self.data.n_rows // self.batch_size)
@@ -209,10 +217,12 @@ class EpochLoop:
         if self._rates is None:
             self._first = self.state.done
             self._rates = policy.next_epochs(self._first, self._group())
+            if self.good is not None:
+                self._rates = self._rates * self.good.factor
 
     def _group(self) -> int:
         """How many epochs to lay out together."""
-        if self.every_epoch:
+        if self.every_epoch or self.good is not None:
             return 1
         n_steps = FUNCTION_STEPS if self.by_function else TABLE_STEPS
         n = min(max(1, n_steps // self.epoch_steps), TABLE_EPOCHS, self.n_epochs - self.state.done)
@@ -232,6 +242,8 @@ class EpochLoop:
             n = 1
         # What was trained must be counted and recorded, whenever Ctrl-C comes.
         with held_back() as interrupts:
+            if self.good is not None and (state.step == 0 or not self.good.has_begun):
+                self.good.begin_epoch(state.done, state.counters.n_epochs)
             until_s = self._call_until_s(policy)
             job = self._job(self._rates[at : at + n], until_s, self._asking(interrupts))
             result = self.engine.train(job)
@@ -240,8 +252,26 @@ class EpochLoop:
             piece = self._count(result, self._rates[at - state.step :])
             if result.status == "plateau" or at + result.n_steps_done == len(self._rates):
                 self._rates = None
+            if self.good is not None:
+                piece = self._judged(piece, self.good)
             policy.record(piece)
         return piece
+
+    def _judged(self, piece: Piece, good: GoodEpochs) -> Piece:
+        """Keep good epochs, and go back to the last one where a piece was not finite."""
+        state, result = self.state, piece.result
+        if result.status != "non_finite":
+            if state.step == 0 and piece.n_begun:
+                good.end_epoch(float(result.loss[-1]))
+            return piece
+        done = good.go_back(piece.step + result.n_steps_done)
+        if done is None:
+            return piece
+        if not piece.n_begun:  # its first step counts: the rows must come in another order
+            state.counters.n_epochs += 1
+        state.done, state.step, state.seen, self._rates = done, 0, None, None
+        result = replace(result, status=WENT_BACK)
+        return replace(piece, n_begun=max(1, piece.n_begun), result=result)
 
     def _job(
         self, rates: np.ndarray, until_s: float | None, interrupted: Callable[[], bool]
@@ -307,7 +337,7 @@ class EpochLoop:
             if not (stop or self._rates is None or self._out_of_time()):
                 return None
         stop |= policy.after_epochs(piece)
-        if status not in ("done", "plateau"):
+        if status not in ("done", "plateau", WENT_BACK):
             return status
         if stop:
             return "stopped"

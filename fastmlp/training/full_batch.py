@@ -120,6 +120,10 @@ class FullBatch(Trainer):
             )
         if options.schedule != Constant():
             raise _refusal("schedule=None, as it has no learning rate", "a schedule")
+        if options.goes_back:
+            raise _refusal(
+                "on_divergence='stop', as it has no learning rate to lower", "'rollback'"
+            )
         if options.resume and trouble() is not None:
             raise _no_resume()
         self._n_done = 0

@@ -8,15 +8,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp.data.shuffle import AUTO, Blocks, in_file, name_of, resolved
-from fastmlp.errors import GradientFlowWarning, OptionError, TrainingDivergedError
+from fastmlp.errors import (
+    GradientFlowWarning,
+    OptionError,
+    RollbackWarning,
+    TrainingDivergedError,
+)
+from fastmlp.history import ROLLBACKS
 from fastmlp.interrupts import held_back
 from fastmlp.schedules.base import Schedule, learning_rates
 from fastmlp.schedules.plateau import ReduceOnPlateau
 from fastmlp.spec.layers import kinds_of, of_any_rows
 from fastmlp.training.differences import Difference, Differences, shortened
-from fastmlp.training.epochs import EpochLoop, LoopState, Piece, Policy
+from fastmlp.training.epochs import WENT_BACK, EpochLoop, LoopState, Piece, Policy
 from fastmlp.training.fit_state import FitState, Told, described
+from fastmlp.training.good_epochs import GoodEpochs
 from fastmlp.training.gradient_flow import gradient_trouble
+from fastmlp.training.options import ROLLBACK
 from fastmlp.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -75,6 +83,7 @@ class Minibatches(Trainer, Policy):
             intervals=[c.every_n_steps for c in options.callbacks if c.every_n_steps],
             display=self._display,
             ended_outside=self._ended_outside,
+            good=GoodEpochs(self._engine) if self._options.goes_back else None,
         )
 
     def rest(self) -> None:
@@ -94,6 +103,8 @@ class Minibatches(Trainer, Policy):
         of_loop = {"done": loop.done, "step": loop.step}
         state.put("loop", of_loop if loop.seen is None else of_loop | {"seen": loop.seen})
         state.put("schedule", {} if self._plateau is None else self._plateau.get_state())
+        if self._loop.good is not None:
+            state.put("good_epochs", self._loop.good.get_state())
         return state
 
     def check_state(self, state: FitState) -> None:
@@ -105,6 +116,11 @@ class Minibatches(Trainer, Policy):
                 f"got {seen.size} sums of the epoch where this one keeps {self._engine.n_sums}; go "
                 "on from a file that was written after an epoch, or on such a device"
             )
+
+    def _settings(self) -> dict[str, Any]:
+        settings = super()._settings()
+        # Files of fits without it, some of them older than it, say nothing of it.
+        return {"on_divergence": ROLLBACK} | settings if self._options.goes_back else settings
 
     def _can_continue(self, seen: np.ndarray | None) -> bool:
         """Whether these are sums of an epoch here; None are none."""
@@ -142,6 +158,8 @@ class Minibatches(Trainer, Policy):
             if described(possible) == shuffle:
                 self._loop.shuffle = possible
         self._loop.go_on_from(LoopState(self._counters, done, step, seen))
+        if self._loop.good is not None:
+            self._loop.good.go_on(state.get("good_epochs"), found)
         super().go_on(state, history)
 
     def _goes_on_within(self, done: int, seen: np.ndarray | None) -> bool:
@@ -177,10 +195,11 @@ class Minibatches(Trainer, Policy):
 
         The display is told of all epochs but the last.
         """
-        result, epoch_steps = piece.result, self._epoch_steps
+        result, epoch_steps, good = piece.result, self._epoch_steps, self._loop.good
         if result.n_steps_done:
             self._told = Told()
-        n_made = piece.step + result.n_steps_done
+        n_times = {} if good is None else {ROLLBACKS: good.n_times}
+        n_made = max(1, piece.step + result.n_steps_done)
         self._run.step = self._counters.n_steps
         for i in range(piece.n_begun):
             last_step = min((i + 1) * epoch_steps, n_made) - 1
@@ -189,6 +208,7 @@ class Minibatches(Trainer, Policy):
                 "lr": float(piece.rates[last_step]),
                 "seconds": float(result.seconds[i]),
                 "grad_norm": [float(norm) for norm in result.grad_norm[i]],
+                **n_times,
                 **dict.fromkeys(self._eval_names, math.nan),
             }
             epoch = piece.first_epoch + i + 1
@@ -200,6 +220,9 @@ class Minibatches(Trainer, Policy):
             self._run.epoch, self._run.logs = epoch, logs
             if i + 1 < piece.n_begun:
                 self._show_epoch(piece.done + i)
+        if result.status == WENT_BACK:
+            n_callbacks = len(self._options.callbacks)
+            self._told = Told(n_callbacks, True, True, n_callbacks)  # there is nothing to tell
 
     def after_steps(self) -> bool:
         """Call back; whether a callback ends the fit."""
@@ -208,7 +231,11 @@ class Minibatches(Trainer, Policy):
     def after_epochs(self, piece: Piece) -> bool:
         """Evaluate, show and call back; of an epoch cut short only what can be said of it."""
         result = piece.result
-        if piece.done == 0 and piece.n_begun:
+        if result.status == WENT_BACK:
+            self._say_went_back(piece)
+            return False
+        good = self._loop.good
+        if piece.done == 0 and piece.n_begun and not (good and good.n_times):
             self._warn_of_gradients()
         is_measured = not result.n_epochs_done or self._evaluate()
         if piece.n_begun:
@@ -227,6 +254,18 @@ class Minibatches(Trainer, Policy):
         if trouble is not None:
             self._warn(trouble, GradientFlowWarning)
 
+    def _say_went_back(self, piece: Piece) -> None:
+        """Where to, in one line: of the display, or of a warning where there is none."""
+        good, seen = self._loop.good, piece.result.non_finite
+        assert good is not None
+        assert seen is not None
+        self._show_epoch(piece.done + piece.n_begun - 1)
+        text = good.said(piece.first_epoch + seen.epoch + 1)
+        if self._display is None:
+            self._warn(text, RollbackWarning)
+        else:
+            self._display.note(text)
+
     def _non_finite(self, seen: NonFinite, piece: Piece) -> TrainingDivergedError:
         """The error for the `piece` in which it was seen."""
         return self._diverged(
@@ -236,5 +275,19 @@ class Minibatches(Trainer, Policy):
             seen.layer,
             seen.weight_norms,
             seen.grad_norms,
-            f"lower the learning rate (lr={self._options.optimizer.lr:g}) or scale the inputs",
+            f"{self._went_back_until_now()}lower the learning rate "
+            f"(lr={self._options.optimizer.lr:g}) or scale the inputs",
+            self._finite_weights,
+        )
+
+    def _went_back_until_now(self) -> str:
+        good = self._loop.good
+        if good is None or not good.n_times:
+            return ""
+        return f"it had gone back {good.n_times} times, to {good.factor:g} times its rate; "
+
+    @property
+    def _finite_weights(self) -> str:
+        return (
+            "its last finite weights" if self._loop.good is None else "those of its last good epoch"
         )

@@ -17,6 +17,9 @@ from fastmlp.optim import LBFGS, Adam, Optimizer, as_optimizer
 from fastmlp.schedules import as_schedule
 from fastmlp.setting import Option, Setting, alone, made_by, settings_in, with_defaults
 
+ROLLBACK = "rollback"
+ON_DIVERGENCE = ("stop", ROLLBACK)
+
 
 def _optimizer(given: Any) -> Optimizer:
     optimizer = as_optimizer(given)
@@ -174,6 +177,27 @@ class FitSettings(TypedDict, total=False):
             option=Option("number", "Stop after this time.", "SECONDS", name="max_time"),
         ),
     ]
+    on_divergence: Annotated[
+        str,
+        Setting(
+            "stop",
+            alone(name_among, ON_DIVERGENCE),
+            "str",
+            'What to do where a loss or an update is nan or infinite: "stop" raises '
+            '`TrainingDivergedError`. "rollback" goes back to the state with which the last good '
+            "epoch began (weights, optimizer, running statistics), and on from there at half the "
+            "learning rate; after ten times it stops, in that state. Good is an epoch whose loss "
+            "is finite and at most |lowest| above the lowest until then. Epochs gone back on do "
+            "not count to `epochs`, but stay in the history, whose `rollbacks` counts. Takes the "
+            "room of two more copies of weights and optimizer state. Not for LBFGS.",
+            option=Option(
+                "choice",
+                "What to do where the loss becomes nan or infinite: stop, or go back to the last "
+                "good epoch and on at half the learning rate.",
+                choices=ON_DIVERGENCE,
+            ),
+        ),
+    ]
     verbose: Annotated[
         bool | str,
         Setting(
@@ -202,7 +226,13 @@ class FitOptions:
     force: bool
     shuffle: bool | str
     max_time_s: float | None
+    on_divergence: str
     verbose: bool | str
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether the fit goes on from a good epoch where its numbers are not finite."""
+        return self.on_divergence == ROLLBACK
 
     @classmethod
     def make(cls, last: Optimizer | None = None, **settings: object) -> FitOptions:

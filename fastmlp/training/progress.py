@@ -1,6 +1,6 @@
 """The display of a fit: a live bar on a terminal, one plain line an epoch elsewhere.
 
-`Network.fit` hands one to the trainer, which knows the four calls of a `Display` and nothing of
+`Network.fit` hands one to the trainer, which knows the five calls of a `Display` and nothing of
 terminals.
 """
 
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-# Left out of a line: they are lists, or the same in every epoch, or shown otherwise.
-_NOT_SHOWN = ("grad_norm", "lr", "seconds")
+# Left out of a line: they are lists, or the same in nearly every epoch, or shown otherwise.
+_NOT_SHOWN = ("grad_norm", "lr", "seconds", "rollbacks")
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARK_WIDTH = 16
@@ -35,6 +35,7 @@ class Display(Protocol):
     def begin(self, n_epochs: int, n_steps: int) -> None: ...
     def step(self, epoch: int, step: int, loss: float) -> None: ...
     def epoch(self, epoch: int, logs: dict[str, Any]) -> None: ...
+    def note(self, text: str) -> None: ...
     def end(self, stopped_by: str) -> None: ...
 
 
@@ -124,6 +125,11 @@ class PlainLines:
             self._stream.write(line)
             self._stream.flush()
 
+    def note(self, text: str) -> None:
+        with terminal_may_be_gone():
+            self._stream.write(f"{text}\n")
+            self._stream.flush()
+
     def end(self, stopped_by: str) -> None:
         """Nothing: every line was written when its epoch ended."""
 
@@ -172,6 +178,12 @@ class LiveBar:
         self._epoch, self._text = epoch, epoch_text(logs)
         self._losses.append(logs["loss"])
         self._draw_at_times(self._n_steps, self._text)
+
+    def note(self, text: str) -> None:
+        if self._progress is None:
+            return
+        with terminal_may_be_gone():  # above the bar
+            self._progress.console.print(text, markup=False, highlight=False)
 
     def end(self, stopped_by: str) -> None:
         if self._progress is None:

@@ -25,7 +25,7 @@ from fastmlp.errors import (
     TrainingDivergedError,
     TrainingInterruptedWarning,
 )
-from fastmlp.history import History
+from fastmlp.history import ROLLBACKS, History
 from fastmlp.interrupts import held_back, let_through
 from fastmlp.training import metrics
 from fastmlp.training.counters import Counters
@@ -78,7 +78,7 @@ class Trainer(Standing):
         ]
         self._eval_names = [name for name, _ in evaluated]
         self.history = History()
-        names = (*self.series, *self._eval_names)
+        names = (*self.series, *((ROLLBACKS,) if options.goes_back else ()), *self._eval_names)
         for i, name in enumerate(names):
             if name in names[:i]:
                 raise OptionError(
@@ -290,6 +290,7 @@ class Trainer(Standing):
         weight_norms: list[float],
         grad_norms: list[float],
         remedy: str,
+        weights: str = "its last finite weights",
     ) -> TrainingDivergedError:
         """The error for a `step` of this fit, in an `epoch` over all fits, both from 1."""
         sizes = self._engine.spec.layer_sizes
@@ -302,7 +303,7 @@ class Trainer(Standing):
             f"training must stay finite, but diverged at step {step} (epoch {epoch}): "
             f"{where}, loss {loss:g}, norms by layer: weights {_listed(weight_norms)}, "
             f"gradients {_listed(grad_norms)}; the network keeps "
-            f"{self._kept('its last finite weights')}; {remedy}"
+            f"{self._kept(weights)}; {remedy}"
         )
         error.step, error.epoch, error.layer, error.loss = step, epoch, layer, loss
         error.weight_norms, error.grad_norms = weight_norms, grad_norms

@@ -28,7 +28,7 @@ FIT_SIGNATURE = {
     "eval_set": None, "metrics": None, "sample_weight": None, "class_weight": None,
     "optimizer": None, "epochs": 10, "batch_size": None, "schedule": None, "callbacks": (),
     "checkpoint": None, "resume": False, "force": False, "shuffle": "auto", "max_time_s": None,
-    "verbose": "auto",
+    "on_divergence": "stop", "verbose": "auto",
 }  # fmt: skip
 OPTIMIZER_SIGNATURE = {
     "weight_decay": 0.0, "decay_biases": False, "clip_norm": None, "clip_value": None,

@@ -100,6 +100,45 @@ def test_a_diverged_training_is_told_as_on_the_cpu():
     assert (cpu.step, cpu.epoch, cpu.layer) == (gpu.step, gpu.epoch, gpu.layer)
 
 
+@pytest.mark.filterwarnings("ignore:.*(encountered in|overflow)")
+@pytest.mark.filterwarnings("ignore::fastmlp.errors.RollbackWarning")
+def test_it_goes_back_as_on_the_cpu(tmp_path):
+    """And another device goes on with what it keeps of its good epoch."""
+
+    class Kill(callbacks.Callback):
+        def __init__(self, epoch):
+            self.epoch = epoch
+
+        def on_epoch_end(self, run):
+            if run.epoch == self.epoch:
+                run.save(tmp_path / "fit")
+                raise ZeroDivisionError
+
+    def fit(device, kill=0, **settings):
+        net = fastmlp.Network([4, 8, 1], dtype="float64", seed=2, device=device)
+        net.fit(
+            X, VALUES, optimizer=optim.SGD(10.0, momentum=0.9, ema=0.9), epochs=6, batch_size=20,
+            on_divergence="rollback", callbacks=[Kill(kill)], **settings,
+        )  # fmt: skip
+        return net
+
+    cpu, gpu = both(fit)
+    history = cpu.history_
+    assert history.rollbacks == gpu.history_.rollbacks
+    assert history.rollbacks[-1] > 0
+    assert_series_alike(history, gpu.history_, 1e-6)
+    np.testing.assert_allclose(cpu.predict(X), gpu.predict(X), rtol=1e-6)
+    # The last epoch that is good before one that is not: with it the fit goes back once more.
+    kill = max(e for e in history.epochs[:-1] if e not in history.diverged_epochs
+               and e < history.diverged_epochs[-1])  # fmt: skip
+    for device, other in (("cpu", "cuda"), ("cuda", "cpu")):
+        with pytest.raises(ZeroDivisionError):
+            fit(device, kill)
+        resumed = fit(other, resume=tmp_path / "fit")
+        assert resumed.history_.rollbacks == history.rollbacks
+        np.testing.assert_allclose(cpu.predict(X), resumed.predict(X), rtol=1e-6)
+
+
 @pytest.mark.parametrize("code", [p for p in blocks("python") if 'device="cuda"' in p.values[0]])
 def test_documents_about_gpus_run_as_they_stand(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -16,7 +16,8 @@ from fastmlp.spec.network import NETWORK_SETTINGS
 from fastmlp.training.options import FIT_SETTINGS
 
 SETTINGS = {**NETWORK_SETTINGS, **OPTIMIZER_SETTINGS, **FIT_SETTINGS}
-SHARED = ("dtype", "device", "n_threads", "dropout", "clip_norm", "ema", "max_time_s")
+SHARED = ("dtype", "device", "n_threads", "dropout", "clip_norm", "ema", "max_time_s",
+          "on_divergence")  # fmt: skip
 # dtype=None is that of X.
 OWN_DEFAULTS = {"dtype": None}
 
@@ -39,7 +40,7 @@ def refuses(call, *errors):
     return False
 
 
-VALUES = (-1, 0, 0.5, 1, 1.0, 3, "float32", "float16", "much", None, [0.5])
+VALUES = (-1, 0, 0.5, "rollback", 1, 1.0, 3, "float32", "float16", "much", None, [0.5])
 
 
 @pytest.mark.parametrize("value", VALUES, ids=str)

@@ -16,9 +16,9 @@ from tests.conftest import LONG, ROOT
 from tests.figures import Count
 from tests.resuming import SCHEDULES, end_of, killable
 
-KILLS = {"stopping": 3, "plateau": 2, "mid-epoch": 3, "lbfgs": 2}
+KILLS = {"stopping": 3, "plateau": 2, "mid-epoch": 3, "rollback": 2, "lbfgs": 2}
 if LONG:
-    KILLS = {"stopping": 45, "plateau": 40, "mid-epoch": 45, "lbfgs": 40}
+    KILLS = {"stopping": 45, "plateau": 40, "mid-epoch": 45, "rollback": 30, "lbfgs": 40}
     KILLS |= dict.fromkeys(SCHEDULES, 5)
 if trouble() is not None:
     del KILLS["lbfgs"]
