@@ -137,11 +137,11 @@ class NetworkBehind(CallbackSupport):
     def _raw(self, X: Any, network: Network) -> np.ndarray:
         """Raw outputs (n, n_outputs); a sparse X a block of rows at a time."""
         if not scipy.sparse.issparse(X):
-            return network.engine.predict(np.asarray(X))
+            return _predicted(network, np.asarray(X), 0)
         rows = X.tocsr()
         n = max(1, _BLOCK_ELEMS // max(X.shape[1], 1))
-        blocks = [rows[i : i + n].toarray() for i in range(0, X.shape[0], n)]
-        return np.concatenate([network.engine.predict(block) for block in blocks])
+        starts = range(0, X.shape[0], n)
+        return np.concatenate([_predicted(network, rows[i : i + n].toarray(), i) for i in starts])
 
     def _activated(self, z: np.ndarray) -> np.ndarray:
         if self.out_activation_ == "softmax":
@@ -179,6 +179,12 @@ class NetworkBehind(CallbackSupport):
         coefs, intercepts = network.get_parameters()
         self.coefs_, self.intercepts_ = list(coefs), list(intercepts)
         self._hold()
+
+
+def _predicted(network: Network, X: np.ndarray, first_row: int) -> np.ndarray:
+    z = network.engine.predict(X)
+    predictions.check_outputs(z, X, first_row)
+    return z
 
 
 def _lasting(state: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Each function is the method of `Network` of its name, where shapes and errors ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from fastmlp.data import predictions
 from fastmlp.data.gpu_arrays import is_on_gpu, like, refuse_out
-from fastmlp.data.inputs import as_inputs
+from fastmlp.data.inputs import Dataset, as_inputs
 from fastmlp.errors import OptionError
 from fastmlp.layout.parameters import Parameters
 from fastmlp.model.datasets import dataset_for, gpu_engine, in_place
@@ -55,6 +56,8 @@ def evaluate(
     data, classes = dataset_for(model, X, y, sample_weight, model.classes_)
     found = scores.evaluate(model.engine, data, scoring_of(model, metrics, classes))
     assert found is not None  # only a time limit gives None
+    if not math.isfinite(found["loss"]):
+        _check_size(model, data)
     return found
 
 
@@ -68,8 +71,8 @@ def loss_and_gradients(
     model: Model, X: Any, y: Any, sample_weight: Any = None
 ) -> tuple[float, list[np.ndarray], list[np.ndarray]]:
     """Mean loss and penalty, and the gradients of weights and biases."""
-    data, _ = dataset_for(model, X, y, sample_weight, model.classes_)
-    return model.engine.loss_and_gradients(data)
+    loss, gradients = loss_and_all_gradients(model, X, y, sample_weight)
+    return loss, gradients.weights, gradients.biases
 
 
 def loss_and_all_gradients(
@@ -77,7 +80,16 @@ def loss_and_all_gradients(
 ) -> tuple[float, Parameters]:
     """Mean loss and penalty, and the gradients of all parameters."""
     data, _ = dataset_for(model, X, y, sample_weight, model.classes_)
-    return model.engine.loss_and_all_gradients(data)
+    found = model.engine.loss_and_all_gradients(data)
+    if not math.isfinite(found[0]):
+        _check_size(model, data)
+    return found
+
+
+def _check_size(model: Model, data: Dataset) -> None:
+    """Raise DataError where inputs so large that outputs are not finite spoilt a loss."""
+    if isinstance(data.X, np.ndarray):
+        converted_outputs(model.engine, data.X, lambda z: z[:, 0])
 
 
 def trace(model: Model, X: Any) -> list[np.ndarray]:
@@ -94,5 +106,8 @@ def _converted(
     if not is_on_gpu(X):
         return converted_outputs(model.engine, X, convert, out)
     refuse_out(out)
-    table = gpu_engine(model, X, "X").table_on_gpu(X)
-    return like(X, convert(model.engine.predict(table)))
+    engine = gpu_engine(model, X, "X")
+    z = engine.predict(engine.table_on_gpu(X))
+    if not predictions.is_finite(z):
+        predictions.check_outputs(z, engine.to_host(X, "X"))
+    return like(X, convert(z))

@@ -10,6 +10,7 @@ import numpy as np
 from fastmlp.checks import shown
 from fastmlp.data.inputs import as_table, check_inputs
 from fastmlp.data.mapped import in_order
+from fastmlp.data.predictions import check_outputs
 from fastmlp.errors import OptionError, OptionTypeError, ShapeError
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def converted_outputs(
     """convert(z) of the raw outputs z (n, n_outputs) for the rows of X, in `out` if given.
 
     `convert` takes each row by itself. Beside X and the result there is memory of a block only. A
-    bad value of X is found when its block comes: then `out` holds what was predicted before.
+    bad value of X is found when its block comes, and one too large for the network behind it: then
+    `out` holds what was predicted before.
     """
     spec = engine.spec
     array, columns = as_table(X, spec.sizes[0])
@@ -34,14 +36,18 @@ def converted_outputs(
     step = max(_BLOCK_BYTES // (array.shape[1] * array.itemsize), _MIN_ROWS)
     if n_rows <= step and out is None:
         check_inputs(array, spec.dtype, "X", spec.embeddings, columns)
-        return convert(engine.predict(array))
+        z = engine.predict(array)
+        check_outputs(z, array)
+        return convert(z)
     like = convert(np.zeros((1, spec.sizes[-1]), spec.dtype))
     shape = (n_rows, *like.shape[1:])
     result = np.empty(shape, like.dtype) if out is None else _checked_out(out, shape, like.dtype)
     for start in in_order([array], n_rows, step):
         block = array[start : start + step]
         check_inputs(block, spec.dtype, "X", spec.embeddings, columns, start)
-        result[start : start + step] = convert(engine.predict(block))
+        z = engine.predict(block)
+        check_outputs(z, block, start)
+        result[start : start + step] = convert(z)
     return result
 
 

@@ -88,10 +88,14 @@ class Inputs:
         at = len(self.numbers)
         missing = np.zeros((0, 0), dtype=bool)
         if at:
-            standard = (rows.numbers - np.array(self.mean)) / np.array(self.scale)
-            missing = np.isnan(standard)
-            standard[missing] = 0.0  # the mean, standardised
-            out[:, :at] = standard
+            try:
+                with np.errstate(over="raise"):
+                    standard = (rows.numbers - np.array(self.mean)) / np.array(self.scale)
+                    missing = np.isnan(standard)
+                    standard[missing] = 0.0  # the mean, standardised
+                    out[:, :at] = standard
+            except FloatingPointError:
+                raise self._too_large(rows, dtype, where) from None
         for name in self.indicators:
             out[:, at] = missing[:, self.numbers.index(name)]
             at += 1
@@ -104,6 +108,17 @@ class Inputs:
             out[:, at] = _codes(rows, name, column.categories, where, unknown) + 1
             at += 1
         return out
+
+    def _too_large(self, rows: Rows, dtype: str, where: str) -> TableError:
+        """The error for the first number that overflows when it is standardised."""
+        with np.errstate(over="ignore"):
+            sizes = np.abs((rows.numbers - np.array(self.mean)) / np.array(self.scale))
+        i, column = map(int, np.argwhere(sizes > float(np.finfo(dtype).max))[0])
+        return TableError(
+            f"column {self.numbers[column]!r} of {where} must have numbers that are finite in "
+            f"{dtype} when they are standardised, got {rows.numbers[i, column]:g} in row "
+            f"{rows.first + i + 1}; mend it, or train with a column that is scaled down"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a model file."""

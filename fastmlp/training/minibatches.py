@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastmlp.data.mapped import is_mapped
+from fastmlp.data.predictions import first_large
 from fastmlp.data.shuffle import AUTO, Blocks, in_file, name_of, resolved
 from fastmlp.errors import (
     GradientFlowWarning,
@@ -276,7 +278,7 @@ class Minibatches(Trainer, Policy):
             seen.weight_norms,
             seen.grad_norms,
             f"{self._went_back_until_now()}lower the learning rate "
-            f"(lr={self._options.optimizer.lr:g}) or scale the inputs",
+            f"(lr={self._options.optimizer.lr:g}) or scale the inputs{self._large_input()}",
             self._finite_weights,
         )
 
@@ -285,6 +287,17 @@ class Minibatches(Trainer, Policy):
         if good is None or not good.n_times:
             return ""
         return f"it had gone back {good.n_times} times, to {good.factor:g} times its rate; "
+
+    def _large_input(self) -> str:
+        """The first input that is too large for any rate, where all can be looked at in memory."""
+        X, dtype = self._data.X, self._engine.spec.dtype
+        found, is_whole = None, self._data.chosen is None
+        if isinstance(X, np.ndarray) and is_whole and not is_mapped(X):
+            found = first_large(X, dtype)
+        if found is None:
+            return ""
+        row, column, value = found
+        return f", of which row {row}, column {column} is {value:g}: its square overflows {dtype}"
 
     @property
     def _finite_weights(self) -> str:

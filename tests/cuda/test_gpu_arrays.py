@@ -99,6 +99,16 @@ def test_nothing_is_copied():
     assert not np.array_equal(before, net.predict_proba(on_gpu))
 
 
+@pytest.mark.filterwarnings("ignore:.*(encountered in|overflow)")
+def test_a_value_too_large_for_the_network_is_named():
+    values, net = X.copy(), network()
+    values[31, 2] = 1e308
+    net.weights = [9.0 * w for w in net.weights]
+    for given in (values, CudaArray(values)):
+        with pytest.raises(DataError, match=r"got 1e\+308 at row 31, column 2"):
+            net.predict_proba(given)
+
+
 def test_answers_are_arrays_of_the_same_library(monkeypatch):
     class Torch(CudaArray):
         device = "cuda:0"
