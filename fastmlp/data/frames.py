@@ -24,16 +24,28 @@ def is_sparse(data: object) -> bool:
     return scipy_sparse is not None and bool(scipy_sparse.issparse(data))
 
 
-def frame_to_array(frame: Any, name: str) -> tuple[np.ndarray, list[str]]:
+def frame_to_array(frame: Any, name: str, dtype: str | None = None) -> tuple[np.ndarray, list[str]]:
     """A frame of numbers as a 2-D array, and its column names.
 
-    No copy is made where the library holds the columns as one block. Missing values become nan.
-    Raises DataTypeError that names the first column that holds no numbers.
+    No copy is made where the library holds the columns as one block. Else all are copied, as the
+    kernels reach every element by two strides: of polars' floats, into `dtype` if they fit it.
+    Missing values become nan. Raises DataTypeError that names the first column without numbers.
     """
     columns = [str(column) for column in frame.columns]
     if _is(frame, "pandas", "DataFrame"):
         return _from_pandas(frame, columns, name), columns
+    if dtype is not None:
+        narrow = _narrowed(frame, dtype)
+        if narrow is not None:
+            return narrow, columns
     return _from_polars(frame, columns, name), columns
+
+
+def rows_of_frame(frame: Any, start: int, stop: int) -> Any:
+    """These rows, as a frame that shares the memory."""
+    if _is(frame, "pandas", "DataFrame"):
+        return frame.iloc[start:stop]
+    return frame[start:stop]
 
 
 def column_to_array(data: Any) -> np.ndarray | None:
@@ -78,6 +90,30 @@ def _from_pandas(frame: Any, columns: list[str], name: str) -> np.ndarray:
         return np.empty((len(frame), 0))
     # Left alone, pandas makes objects of bool beside numbers.
     return np.asarray(frame.to_numpy(dtype=np.result_type(*frame.dtypes)))
+
+
+def _narrowed(frame: Any, dtype: str) -> np.ndarray | None:
+    """Columns of floats, some wider than `dtype`, as an array of it, one after the other.
+
+    None for other frames, and where a number overflows, which the checks then report.
+    """
+    polars = sys.modules["polars"]
+    kinds = set(frame.dtypes)
+    if polars.Float64 not in kinds or kinds - {polars.Float32, polars.Float64}:
+        return None
+    if np.dtype(dtype).itemsize >= 8:
+        return None
+    array = np.empty(frame.shape, dtype, order="F")
+    try:
+        with np.errstate(over="raise"):
+            for i, column in enumerate(frame.iter_columns()):
+                at = 0
+                for part in column.get_chunks():
+                    array[at : at + len(part), i] = part.to_numpy()
+                    at += len(part)
+    except FloatingPointError:
+        return None
+    return array
 
 
 def _from_polars(frame: Any, columns: list[str], name: str) -> np.ndarray:

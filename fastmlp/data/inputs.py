@@ -98,14 +98,20 @@ def as_inputs(
     """
     if is_gpu_array(X):
         return X  # type: ignore[return-value]  # checked by the engine of its device
-    array, columns = as_table(X, n_features, name)
+    # Categories beyond 2^24 would be others in float32.
+    array, columns = as_table(X, n_features, name, None if embeddings else dtype)
     check_inputs(array, dtype, name, embeddings, columns)
     return array
 
 
-def as_table(X: Any, n_features: int, name: str = "X") -> tuple[np.ndarray, list[str] | None]:
-    """`X` as `as_inputs` returns it, its values not looked at, and its column names if any."""
-    array, columns = as_matrix(X, name)
+def as_table(
+    X: Any, n_features: int, name: str = "X", dtype: str | None = None
+) -> tuple[np.ndarray, list[str] | None]:
+    """`X` as `as_inputs` returns it, its values not looked at, and its column names if any.
+
+    dtype: what to copy wider floats into, where they must be copied.
+    """
+    array, columns = as_matrix(X, name, dtype)
     if array.shape[1] != n_features:
         raise ShapeError(
             f"{name} must have {n_features} columns, the number of inputs of this network, "
@@ -159,11 +165,11 @@ def _check_categories(
         )
 
 
-def as_matrix(X: Any, name: str) -> tuple[np.ndarray, list[str] | None]:
+def as_matrix(X: Any, name: str, dtype: str | None = None) -> tuple[np.ndarray, list[str] | None]:
     """`X` as a 2-D array of numbers with rows and columns, and its column names if it has any."""
     columns = None
     if type(X) is not np.ndarray and is_frame(X):
-        X, columns = frame_to_array(X, name)
+        X, columns = frame_to_array(X, name, dtype)
     array = as_numbers(X, name)
     if array.ndim != 2:
         raise ShapeError(_not_2d(array.shape, name))

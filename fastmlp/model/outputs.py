@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp.checks import shown
+from fastmlp.data.frames import is_frame, rows_of_frame
 from fastmlp.data.inputs import as_table, check_inputs
 from fastmlp.data.mapped import in_order
 from fastmlp.data.predictions import check_outputs
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # Of the table: enough work for threads to start, and a small part of any memory.
 _BLOCK_BYTES = 64 * 1024 * 1024
+# Of a frame, whose blocks are copies: two of them are there at a time.
+_COPIED_BYTES = 16 * 1024 * 1024
 _MIN_ROWS = 512
 
 
@@ -31,10 +34,14 @@ def converted_outputs(
     `out` holds what was predicted before.
     """
     spec = engine.spec
-    array, columns = as_table(X, spec.sizes[0])
-    n_rows = len(array)
-    step = max(_BLOCK_BYTES // (array.shape[1] * array.itemsize), _MIN_ROWS)
-    if n_rows <= step and out is None:
+    n_inputs = spec.sizes[0]
+    is_of_parts = type(X) is not np.ndarray and is_frame(X) and _bytes(X) > _COPIED_BYTES
+    # Of a frame that would be copied, one row: what refuses all of it refuses that.
+    array, columns = as_table(rows_of_frame(X, 0, 1) if is_of_parts else X, n_inputs)
+    n_rows = len(X) if is_of_parts else len(array)
+    n_bytes = _COPIED_BYTES if is_of_parts else _BLOCK_BYTES
+    step = max(n_bytes // (array.shape[1] * array.itemsize), _MIN_ROWS)
+    if n_rows <= step and out is None and not is_of_parts:
         check_inputs(array, spec.dtype, "X", spec.embeddings, columns)
         z = engine.predict(array)
         check_outputs(z, array)
@@ -43,12 +50,20 @@ def converted_outputs(
     shape = (n_rows, *like.shape[1:])
     result = np.empty(shape, like.dtype) if out is None else _checked_out(out, shape, like.dtype)
     for start in in_order([array], n_rows, step):
-        block = array[start : start + step]
+        if is_of_parts:
+            block, _ = as_table(rows_of_frame(X, start, start + step), n_inputs)
+        else:
+            block = array[start : start + step]
         check_inputs(block, spec.dtype, "X", spec.embeddings, columns, start)
         z = engine.predict(block)
         check_outputs(z, block, start)
         result[start : start + step] = convert(z)
     return result
+
+
+def _bytes(frame: Any) -> int:
+    """About as many as an array of its numbers takes."""
+    return 8 * int(frame.shape[0]) * int(frame.shape[1])
 
 
 def _checked_out(out: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
