@@ -28,7 +28,7 @@ from .gemm import (
     transpose_rows,
     weight_gradient,
 )
-from .muon import momentum_block, orthogonal_steps, orthogonalises
+from .muon import orthogonal_factors, orthogonalises, update_task
 from .norms import CHUNK
 from .records import embedding_at, layer_at, panel_vectors, task_at, vector_at
 from .shuffle import next_rows_at
@@ -176,7 +176,7 @@ def apply_block(p, at, n_elems, factor, decay, averaged, h, layer):
 
 
 @njit
-def apply_task(p, number, factor, decay, h):
+def apply_task(p, number, factor, decay, step, h):
     """The second pass over one task."""
     task, averaging = task_at(p, number), p.job[Job.HAS_AVERAGE] != 0
     if number >= p.job[Job.N_WEIGHT_TASKS]:
@@ -189,18 +189,16 @@ def apply_task(p, number, factor, decay, h):
     width = panel_vectors(layer, column, lanes) * lanes
     block = layer.weight + column * layer.in_pad + task.i0 * width
     n_elems = (task.i1 - task.i0) * width
-    moves_later = orthogonalises(p, task.layer)
-    if moves_later:
-        p.momentum_squares[number] = momentum_block(p, block, n_elems, factor, task.layer)
+    if orthogonalises(p, task.layer):
+        update_task(p, number, factor, step)
     else:
         apply_block(p, block, n_elems, factor, decay, averages_weights(p), h, task.layer)
+        transpose_rows(p, layer, column, task.i0, task.i1)
     if task.i0 == 0:
         rest = bias_decay(p, decay)
         for part in range(1 + layer.n_vectors):
             at = vector_at(layer, part) + column
             apply_block(p, at, width, factor, rest, averaging, h, task.layer)
-    if not moves_later:
-        transpose_rows(p, layer, column, task.i0, task.i1)
 
 
 @njit
@@ -333,13 +331,13 @@ def tiles_phase(p, thread, n_threads, n_rows, ahead0, ahead1, weight_sum, step, 
         if atomic_load(p.sync, Sync.LEFT_TILES) != 0:
             return True
         factor = clip_factor(p)
+        if p.job[Job.RULE] == MUON and orthogonal_factors(p, thread, first, last, factor):
+            return True
         for number in range(first, last):
             p.seen[2 + number] += p.momentum_squares[number]
             lr = learning_rate_at(p, rate_layer(p, number), step)
             h = hyper_at(p, lr, step, t, product)
-            apply_task(p, number, factor, 1.0 - lr * p.floats[Float.DECAY], h)
-    if p.job[Job.RULE] == MUON:
-        orthogonal_steps(p, thread, step)
+            apply_task(p, number, factor, 1.0 - lr * p.floats[Float.DECAY], step, h)
     if p.floats[Float.MAX_NORM] > 0.0:
         barrier(p.sync, n_threads)
         for number in range(first, last):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from operator import attrgetter
 
 import numpy as np
 import pytest
 
+from fastmlp import optim
 from fastmlp.engine.cpu import crew
 from fastmlp.engine.cpu import engine as cpu
 from fastmlp.engine.train_job import TrainJob
@@ -15,6 +17,7 @@ from tests.conftest import LONG
 from .tools import DTYPES, dataset, make_engine_with, make_spec, random_parameters, run_alone, train
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+RULE = attrgetter("rule")
 N_EPOCHS = 500_000  # of 5 steps: a minute or more
 
 
@@ -100,9 +103,10 @@ def test_threads_agree_on_the_step_that_they_stop_after(n_threads):
 @each_dtype
 @pytest.mark.parametrize("norm", [None, "batch"])
 @pytest.mark.parametrize("n_threads", [1, 3])
-def test_a_step_that_is_left_changes_nothing(n_threads, norm, dtype, monkeypatch):
-    """Wherever it is left: the rows phase, where threads meet, the sums of dW. Another job goes on
-    with the bits of a training that nothing has stopped."""
+@pytest.mark.parametrize("optimizer", [optim.Adam(), optim.Muon(clip_norm=0.1, ema=0.9)], ids=RULE)
+def test_a_step_that_is_left_changes_nothing(optimizer, n_threads, norm, dtype, monkeypatch):
+    """Wherever it is left: the rows phase, where threads meet, the sums of dW, the iterations of
+    Muon. Another job goes on with the bits of a training that nothing has stopped."""
     monkeypatch.setattr(cpu, "LEAVING_FLOPS", 0)
     monkeypatch.setattr(cpu, "LEAVING_ROWS", 0)
     sizes, n_steps, rng = (20, 150, 90, 3), 4, np.random.default_rng(7)
@@ -113,16 +117,20 @@ def test_a_step_that_is_left_changes_nothing(n_threads, norm, dtype, monkeypatch
 
     def fresh():
         engine = make_engine_with(spec, *parameters)
-        engine.set_optimizer("adam", (0.9, 0.999, 1e-8))
+        engine.set_optimizer(optimizer.rule, optimizer.hyper, optimizer.options)
         return engine
 
     fresh().train(TrainJob(data, batch_size=300, n_epochs=1, learning_rates=rates))
-    whole = fresh()
-    began_s = time.perf_counter()
-    wanted = whole.train(TrainJob(data, batch_size=300, n_epochs=1, learning_rates=rates))
-    step_s = (time.perf_counter() - began_s) / n_steps
-    n_left = 0
-    for _ in range(60 if LONG else 12):
+    lasts_s = []
+    for _ in range(3):  # what else the machine does makes some of them long
+        whole, began_s = fresh(), time.perf_counter()
+        wanted = whole.train(TrainJob(data, batch_size=300, n_epochs=1, learning_rates=rates))
+        lasts_s.append(time.perf_counter() - began_s)
+    step_s = min(lasts_s) / n_steps
+    n_left, least = 0, 60 if LONG else 12
+    for trial in range(600):  # a busy machine may not let the caller look in time
+        if trial >= least and n_left:
+            break
         engine, done, seen, until_s = fresh(), 0, None, 0.0
         # The first job is told to end when its caller looks for the first time.
         monkeypatch.setattr(crew, "POLL_S", rng.uniform(0.0, 1.2 * n_steps * step_s))
