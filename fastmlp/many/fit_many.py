@@ -55,6 +55,7 @@ def fit_many(
     early_stopping: Any = None,
     sample_weight: Any = None,
     shuffle: Any = "auto",
+    on_divergence: Any = "stop",
     n_threads: int | None = None,
     max_time_s: float | None = None,
     verbose: bool | str = "auto",
@@ -89,7 +90,7 @@ def fit_many(
         As in `Network.fit`, for all networks, in place of `eval_rows`.
     metrics : list of str and functions
         As in `Network.fit`, for all networks.
-    optimizer, epochs, batch_size, schedule, shuffle
+    optimizer, epochs, batch_size, schedule, shuffle, on_divergence
         As in `Network.fit`, or lists with one for each network.
     early_stopping : callbacks.EarlyStopping, or list of them
         As among the callbacks of `Network.fit`; each network has its own copy of it.
@@ -151,7 +152,7 @@ def fit_many(
             name: arguments.spread(name, value, n)
             for name, value in (
                 ("optimizer", optimizer), ("epochs", epochs), ("batch_size", batch_size),
-                ("schedule", schedule), ("shuffle", shuffle),
+                ("schedule", schedule), ("shuffle", shuffle), ("on_divergence", on_divergence),
             )
         }  # fmt: skip
         if eval_set is not None and eval_rows is not None:

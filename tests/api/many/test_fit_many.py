@@ -194,6 +194,20 @@ def test_one_that_diverges_holds_up_nobody():
     np.testing.assert_array_equal(learnt(alone)["params"], learnt(nets[1])["params"])
 
 
+def test_one_that_goes_back_to_a_good_epoch_does_so_as_alone():
+    X, values, _ = table()
+    settings = {"optimizer": optim.SGD(lr=3.0), "epochs": 6, "on_divergence": "rollback"}
+    nets = [Network([N_COLUMNS, 8, 1], seed=seed, activation="identity") for seed in range(2)]
+    alone = Network([N_COLUMNS, 8, 1], seed=1, activation="identity")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        history = fastmlp.fit_many(nets, X, values, **settings)[1]
+        wanted = alone.fit(X, values, **settings)
+    assert max(history.rollbacks) > 0
+    np.testing.assert_equal(recorded(history), recorded(wanted))
+    np.testing.assert_array_equal(learnt(nets[1])["params"], learnt(alone)["params"])
+
+
 def test_time_ends_all_and_those_whose_turn_did_not_come_are_untouched():
     X = np.random.default_rng(0).standard_normal((20000, N_COLUMNS)).astype("float32")
     nets = [Network([N_COLUMNS, 256, 256, 1], seed=seed) for seed in range(5)]
