@@ -19,7 +19,7 @@ CUDA_TESTS := NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest tests/cuda
 FIGURES := build/figures
 
 .DEFAULT_GOAL := help
-.PHONY: help train test trust lint types format bench gpu gpu-smoke gpu-kit sklearn asv defaults functions pictures clean
+.PHONY: help train test trust coverage mutants lint types format bench gpu gpu-smoke gpu-kit sklearn asv defaults functions pictures clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,20 @@ trust: $(TEST)  ## the test suite in its long forms, its figures into docs/guara
 	FASTMLP_FIGURES=$(FIGURES)/tests.json $(BIN)/python -m pytest $(TESTS) || status=1; \
 	$(BIN)/python -m tests.guarantees_page $(if $(TESTS),,$(FIGURES)/simulator.json) \
 		$(FIGURES)/tests.json || status=1; exit $$status
+
+# Tests of interrupts at every call would interrupt what counts the lines.
+COVERAGE := $(BIN)/python -m coverage
+coverage: $(TEST)  ## how much of fastmlp/ the tests reach; fails below 95 % of lines (1 hour)
+	@rm -rf build/coverage; mkdir -p build/coverage; status=0; \
+	NUMBA_ENABLE_CUDASIM=1 $(COVERAGE) run -m pytest tests/cuda || status=1; \
+	$(COVERAGE) run -m pytest tests/api tests/fuzz tests/golden tests/kernels \
+		--ignore tests/api/model/test_interrupted_calls.py \
+		--ignore tests/api/engine/test_interrupted_loading.py || status=1; \
+	$(COVERAGE) combine --quiet && $(COVERAGE) json --quiet && \
+	$(BIN)/python -m tests.coverage_bounds build/coverage/report.json || status=1; exit $$status
+
+mutants: $(TEST)  ## do the tests notice 300 small wrong changes of kernels and checks? (hours)
+	$(BIN)/python -m tests.mutants --json build/mutants.jsonl
 
 lint: $(DEV)  ## ruff: style and formatting
 	$(BIN)/ruff check .

@@ -1,0 +1,153 @@
+"""The mutator: which changes it makes, and that a trial tells noticed mutants from others."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.mutants import __main__ as command
+from tests.mutants import trial
+from tests.mutants.covered_by import GROUPS, ROOT
+from tests.mutants.equivalent import EQUIVALENT
+from tests.mutants.operators import mutants_of
+
+
+@pytest.mark.parametrize(
+    ("source", "changes"),
+    [
+        ("a + b", {"a + b -> (a - b)"}),
+        ("a << b", {"a << b -> (a >> b)"}),
+        ("a < b", {"a < b -> (a <= b)"}),
+        ("a is not b", {"a is not b -> (a is b)"}),
+        ("a and b", {"a and b -> (a or b)"}),
+        ("not a", {"not a -> (a)"}),
+        ("-a", {"-a -> (a)"}),
+        ("3", {"3 -> (4)"}),
+        ("0.0", {"0.0 -> (1.0)"}),
+        ("2.5", {"2.5 -> (5.0)"}),
+        ("True", {"True -> (False)"}),
+        ("'text'", set()),
+        ("a += b", {"a += b -> a -= b", "a += b -> pass"}),
+        ("f(a)", {"f(a) -> pass"}),
+        ("x = f(a, b)", {"f(a, b) -> (f(b, a))"}),
+        ("x = f(a, a)", set()),
+        ("x = isinstance(a, b | c)", set()),
+        ("a.b = c", {"a.b = c -> pass"}),
+        ("a = c", set()),
+        ("raise E(1 + 2)", {"raise E(1 + 2) -> pass"}),
+        ("for i in range(n): f[i]", {"range(n) -> (range(n + 1))", "range(n) -> (range(n - 1))"}),
+        ("if a: b", {"a -> (not a)"}),
+        ("if a == b: c", {"a == b -> (a != b)"}),
+        ("if a < b: c", {"a < b -> (a <= b)", "a < b -> (not a < b)"}),
+        ("x = [i for i in a if b]", {"b -> (not b)"}),
+        ("def f(a: 3 = 4) -> 5: 'x'", {"4 -> (5)"}),
+        ("x = f'{a + 1}'", set()),
+        ("'ä'; a + b", {"a + b -> (a - b)"}),
+    ],
+)
+def test_every_change(source, changes):
+    found = mutants_of("x.py", source)
+    assert {mutant.name.partition(": ")[2] for mutant in found} == changes
+    for mutant in found:
+        assert mutant.of(source) == source.replace(mutant.old, mutant.new, 1)
+
+
+def test_a_mutant_is_named_by_the_function_around_it():
+    source = "class A:\n    def b(self):\n        def c():\n            return 1\n"
+    assert [m.name for m in mutants_of("x.py", source)] == ["x.py::A.b.c: 1 -> (2)"]
+    # What binds less than its surroundings keeps its meaning.
+    (mutant,) = [m for m in mutants_of("x.py", "y = a * b * 3") if m.old == "a * b"]
+    assert mutant.of("y = a * b * 3") == "y = (a / b) * 3"
+
+
+def test_the_same_seed_draws_the_same():
+    drawn = command.drawn(20, 7)
+    assert drawn == command.drawn(20, 7)
+    assert drawn != command.drawn(20, 8)
+    assert [m.path.startswith("kernels") for m, _ in drawn] == [True] * 10 + [False] * 10
+    assert command.drawn(10, 7, "fastmlp") == drawn[10:]
+
+
+def test_the_files_of_the_table_are_there():
+    for group in GROUPS.values():
+        for path, tests in group.items():
+            assert (ROOT / path).exists()
+            assert all((ROOT / test).exists() for test in tests)
+    mutated = {path for group in GROUPS.values() for path in group}
+    here = {str(path.relative_to(ROOT)) for path in (ROOT / "kernels" / "cpu").glob("*.py")}
+    here |= {str(path.relative_to(ROOT)) for path in (ROOT / "fastmlp" / "spec").glob("*.py")}
+    assert here - mutated == {"kernels/cpu/__init__.py", "fastmlp/spec/__init__.py"}
+
+
+def test_mutants_that_nothing_can_notice_are_mutants_of_this_tree():
+    """A list that has grown old would hide others of the same name."""
+    paths = {name.partition("::")[0] for name in EQUIVALENT}
+    names = {m.name for path in paths for m in mutants_of(path, (ROOT / path).read_text())}
+    assert set(EQUIVALENT) <= names
+    assert all(EQUIVALENT.values())
+
+
+SOURCE = """
+import os
+
+def f(a, b):
+    if a < 0:
+        return a * 0 == 5
+    while a == 3:
+        a = 4
+    if b == 1:
+        os._exit(0)
+    return a + b
+"""
+TESTS = """
+from x import f
+
+def test_f():
+    assert f(1, 2) == 3
+    assert f(3, 2) == 6
+"""
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A copy of a small repository, and the mutants of its one file by what they change."""
+    root = tmp_path / "root"
+    root.mkdir()
+    for name, text in {"x.py": SOURCE, "test_x.py": TESTS, "pytest.ini": "[pytest]"}.items():
+        (root / name).write_text(text)
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    monkeypatch.setattr(trial, "ROOT", root)
+    monkeypatch.setattr(trial, "_TIMES", 0.0)
+    monkeypatch.setattr(trial, "_MORE_S", 5.0)
+    made = trial.Tree(tmp_path / "copy", [("test_x.py",)])
+    return made, {m.name.partition(": ")[2]: m for m in mutants_of("x.py", SOURCE)}
+
+
+def test_a_trial_tells_what_became_of_a_mutant(tree, tmp_path):
+    made, mutants = tree
+
+    def fate(change):
+        return made.try_(mutants[change], ("test_x.py",))[0]
+
+    assert fate("a + b -> (a - b)").startswith("test: FAILED test_x.py::test_f")
+    assert fate("a < 0 -> (a <= 0)") == trial.SURVIVED
+    assert fate("4 -> (5)").startswith("test: FAILED")
+    assert fate("a == 3 -> (a != 3)") == "time: no test ended in time"
+    assert fate("a < 0 -> (not a < 0)").startswith("test: FAILED")
+    assert fate("0 -> (1)") == trial.SURVIVED
+    # The copy is as it was.
+    assert (tmp_path / "copy" / "tree" / "x.py").read_text() == SOURCE
+    assert (tmp_path / "root" / "x.py").read_text() == SOURCE
+
+
+def test_a_mutant_that_crashes_is_noticed(tree):
+    made, mutants = tree
+    crashes = mutants["a + b -> (a - b)"]._replace(new="__import__('ctypes').string_at(0)")
+    assert made.try_(crashes, ("test_x.py",))[0] == "crash: SIGSEGV"
+
+
+def test_tests_that_fail_without_a_mutant_try_nothing(tree, tmp_path):
+    (tmp_path / "root" / "test_y.py").write_text("def test_y():\n    assert 0\n")
+    with pytest.raises(RuntimeError, match=r"test_y.py must pass without a mutant"):
+        trial.Tree(tmp_path / "copy2", [("test_y.py",)])
