@@ -50,6 +50,7 @@ coverage: $(TEST)  ## how much of fastmlp/ the tests reach; fails below 95 % of 
 	$(BIN)/python -m tests.coverage_bounds build/coverage/report.json || status=1; exit $$status
 
 mutants: $(TEST)  ## do the tests notice 300 small wrong changes of kernels and checks? (hours)
+	@rm -f build/mutants.jsonl
 	$(BIN)/python -m tests.mutants --json build/mutants.jsonl
 
 lint: $(DEV)  ## ruff: style and formatting

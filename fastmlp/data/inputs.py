@@ -248,7 +248,9 @@ def as_weights(weights: Any, n_rows: int, dtype: str, name: str = "sample_weight
         row = int(np.argmax(array < 0))
         raise DataError(f"{name} must be >= 0, got {shown(array[row])} at row {row}")
     converted = np.ascontiguousarray(array, dtype=dtype)
-    if not np.isfinite(converted.sum()):
+    with np.errstate(over="ignore"):
+        total = converted.sum()
+    if not np.isfinite(total):
         raise DataError(
             f"{name} must have a sum that is finite in {dtype}, got {array.sum(dtype=float):g}; "
             f"divide them by their mean"

@@ -45,8 +45,8 @@ def content_of(
 
 
 def counters_in(content: ModelState) -> Counters:
-    """How far the model had been trained; ValueError where an engine could not count on."""
-    return Counters(_count(content, "n_epochs"), _count(content, "n_steps"))
+    """How far the model had been trained."""
+    return Counters(content.values["n_epochs"], content.values["n_steps"])
 
 
 def classes_in(content: ModelState, n_classes: int) -> np.ndarray | None:
@@ -78,7 +78,7 @@ def carry(content: ModelState, engine: Engine) -> Optimizer | None:
         checked_parameters(spec, slot, prefix=f"optimizer.slot{i}.")
         for i, slot in enumerate(content.slots)
     ]
-    n_steps = _count(content, "optimizer_steps")
+    n_steps = content.values["optimizer_steps"]
     training = slots.pop() if averaged else None
     # Files written before do not have it.
     last_rate = float(values.get("optimizer_rate", 0.0))
@@ -87,11 +87,3 @@ def carry(content: ModelState, engine: Engine) -> Optimizer | None:
     if training is not None:
         engine.set_training_parameters(training)
     return optimizer
-
-
-def _count(content: ModelState, name: str) -> int:
-    """A counter of a model file; ValueError where the engine could not count on from it."""
-    count = int(content.values[name])
-    if not 0 <= count < 2**62:
-        raise ValueError(f"{name} is {count}")
-    return count

@@ -1,15 +1,19 @@
 """Files that are replaced as a whole, whatever call of the system fails and whenever a process is
 killed."""
 
+import contextlib
+import errno
 import os
 import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
+from fastmlp import whole_files
 from fastmlp.whole_files import replaced
 from tests.figures import Count
 
@@ -175,3 +179,104 @@ def test_many_writers_of_one_name(tmp_path):
             assert content in (b"x" * 1000, b"y" * 1000, b"z" * 1000)
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_writer_that_lost_its_file_before_it_was_locked_makes_another(tmp_path, monkeypatch):
+    """Another process may take an unlocked file for one of a dead writer, and remove it."""
+    lock, removed = whole_files._lock, []
+
+    def late(handle, waits=False):
+        if not removed:
+            (path,) = tmp_path.iterdir()
+            path.unlink()
+            removed.append(path)
+        return lock(handle, waits)
+
+    monkeypatch.setattr(whole_files, "_lock", late)
+    write(tmp_path / "a")
+    assert len(removed) == 1
+    assert os.listdir(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("missing", ["module", "call"])
+def test_without_locks_nothing_of_others_is_removed(tmp_path, monkeypatch, missing):
+    def refused(handle, how):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    if missing == "module":
+        monkeypatch.setattr(whole_files, "fcntl", None)
+    else:
+        monkeypatch.setattr("fcntl.flock", refused)
+    (tmp_path / ".a.x.unfinished").write_bytes(b"perhaps somebody's")
+    write(tmp_path / "a")
+    assert sorted(os.listdir(tmp_path)) == [".a.x.unfinished", "a"]
+
+
+def test_a_folder_that_cannot_be_listed_is_written_to(tmp_path, monkeypatch):
+    def refused(folder):
+        raise PermissionError(13, "no")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "listdir", refused)
+        write(tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(("number", "counts"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_a_file_system_that_cannot_sync_folders(tmp_path, monkeypatch, number, counts):
+    """Has names on the disk in its own time; an error of the disk is an error."""
+    fsync = os.fsync
+
+    def sync(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, "not done")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with pytest.raises(OSError, match="not done") if counts else contextlib.nullcontext():
+        write(tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+def test_a_text_goes_to_a_file_or_into_a_pipe(tmp_path):
+    path, pipe, texts = tmp_path / "a", tmp_path / "pipe", []
+    path.write_text("old")
+    whole_files.write_text(path, "ä")
+    assert path.read_bytes() == "ä".encode()
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: texts.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    whole_files.write_text(pipe, "ä")
+    reader.join(60)
+    assert texts == ["ä".encode()]
+    assert pipe.is_fifo()
+
+
+def n_descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+def test_no_descriptor_stays_open(tmp_path):
+    (tmp_path / ".a.x.unfinished").write_bytes(b"of a dead process")
+    before = n_descriptors()
+    write(tmp_path / "a")
+
+    def fails():
+        with replaced(tmp_path / "a"):
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fails()
+    assert n_descriptors() == before
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0, 0o666), (0o077, 0o600), (0o022, 0o644)])
+def test_what_the_umask_leaves_a_new_file(tmp_path, mask, mode):
+    old = os.umask(mask)
+    try:
+        write(tmp_path / "a")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode

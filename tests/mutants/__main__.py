@@ -48,29 +48,38 @@ def drawn(n: int, seed: int, only: str = "") -> list[tuple[Mutant, tuple[str, ..
     return found
 
 
+def _fates_in(path: Path) -> dict[str, str]:
+    lines = map(json.loads, path.read_text().splitlines())
+    return {line["mutant"]: line["fate"] for line in lines}
+
+
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tests.mutants", description=__doc__)
     parser.add_argument("--n", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", metavar="PATH", help="files whose path begins so")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="a line for each mutant")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE",
+        help="a line for each mutant; those that have theirs already are not tried again",
+    )  # fmt: skip
     parser.add_argument("--again", type=Path, metavar="FILE", help="those that survived there")
     options = parser.parse_args(words)
     trials = drawn(options.n, options.seed, options.only)
     if options.again:
-        lines = [json.loads(line) for line in options.again.read_text().splitlines()]
-        names = {line["mutant"] for line in lines if line["fate"] == SURVIVED}
-        trials = [trial for trial in trials if trial[0].name in names]
+        survived = {name for name, fate in _fates_in(options.again).items() if fate == SURVIVED}
+        trials = [trial for trial in trials if trial[0].name in survived]
     fates: collections.Counter[str] = collections.Counter()
+    known = _fates_in(options.json) if options.json and options.json.exists() else {}
     with tempfile.TemporaryDirectory(prefix="fastmlp-mutants-") as folder:
-        tree = Tree(Path(folder), {tests for _, tests in trials})
+        tree = Tree(Path(folder))
         for number, (mutant, tests) in enumerate(trials, 1):
-            fate, took_s = tree.try_(mutant, tests)
+            tried = mutant.name not in known
+            fate, took_s = tree.try_(mutant, tests) if tried else (known[mutant.name], 0.0)
             fates[fate.partition(":")[0]] += 1
             if fate == SURVIVED:
                 at = (ROOT / mutant.path).read_bytes()[: mutant.start].count(b"\n") + 1
                 print(f"survived, line {at}: {mutant.name}", flush=True)
-            if options.json:
+            if options.json and tried:
                 line = {"mutant": mutant.name, "fate": fate, "took_s": round(took_s, 1)}
                 with options.json.open("a") as file:
                     file.write(json.dumps(line) + "\n")

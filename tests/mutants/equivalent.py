@@ -2,4 +2,9 @@
 
 from __future__ import annotations
 
-EQUIVALENT: dict[str, str] = {}
+EQUIVALENT: dict[str, str] = {
+    "fastmlp/checks.py::suggestion: 1 -> (2)": "the nearest of the names comes first, and is all "
+    "that is looked at",
+    "fastmlp/spec/devices.py::_package_trouble: 3 -> (4)": "a fourth part of a version decides "
+    "nothing beside limits of three",
+}

@@ -17,8 +17,11 @@ COMPARISONS: dict[type, type] = {
     ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
 }  # fmt: skip
 OPPOSITES = {ast.Eq, ast.NotEq, ast.Is, ast.IsNot, ast.In, ast.NotIn}
-# Arguments that are of different kinds, so that any call would notice their exchange.
-UNMISTAKABLE = {"isinstance", "issubclass", "getattr", "setattr", "hasattr", "map", "filter"}
+# Arguments of different kinds, so that any call would notice their exchange, or of no order.
+NOT_SWAPPED = {
+    *("isinstance", "issubclass", "getattr", "setattr", "hasattr", "map", "filter"),
+    *("max", "min"),
+}
 
 
 class Mutant(NamedTuple):
@@ -84,6 +87,8 @@ def _walked(node: ast.AST) -> Iterator[ast.AST]:
             and field == "args"
         ):
             value = value[:1]  # the rest are types
+        if isinstance(node, ast.keyword) and node.arg == "strict":
+            continue  # of zip: an assertion
         if field == "exc":  # which sentence an error has; dropping the raise is another mutant
             continue
         for child in value if isinstance(value, list) else [value]:
@@ -120,7 +125,7 @@ def _in_place_of(node: ast.AST) -> Iterator[ast.AST]:
             for op in (ast.Add(), ast.Sub()):
                 ends = ast.BinOp(last, op, ast.Constant(1))
                 yield _with(node, args=[*before, ends])
-        case ast.Call(func=ast.Name(id=name)) if name in UNMISTAKABLE:
+        case ast.Call(func=ast.Name(id=name)) if name in NOT_SWAPPED:
             pass
         case ast.Call(args=[first, second, *rest]) if ast.dump(first) != ast.dump(second):
             yield _with(node, args=[second, first, *rest])

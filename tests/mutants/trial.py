@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterable
 from pathlib import Path
 
 from tests.mutants.covered_by import ROOT
@@ -24,18 +23,21 @@ _TIMES, _MORE_S = 4.0, 60.0
 # What every run of the tests imports, and no mutant changes.
 _PRELOADED = ("numpy", "numba", "pytest", "sklearn", "scipy.optimize", "pandas")
 _OF_PYTEST = ("-x", "-q", "-p", "no:cacheprovider")
+_NOTHING_COLLECTED = 5
+# Of kernels, double precision first: the other loop need not be compiled where that is enough.
+_STAGES = (("-k", "not float32"), ("-k", "float32"))
 
 
 class Tree:
     """A copy of the files that git knows or would add, in `folder`.
 
-    Tests run in children of this process, which has imported what they all import. Raises
-    RuntimeError where some of `suites` fail without a mutant.
+    Files of tests run one after the other, in children of this process, which has imported what
+    they all import.
     """
 
-    def __init__(self, folder: Path, suites: Iterable[tuple[str, ...]]) -> None:
+    def __init__(self, folder: Path) -> None:
         self._root, self._log = folder / "tree", folder / "log"
-        self._cache, self._writes_bytecode = folder / "cache", True
+        self._cache = folder / "cache"
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             cwd=ROOT, capture_output=True, text=True, check=True,
@@ -46,49 +48,79 @@ class Tree:
                 shutil.copy2(ROOT / name, self._root / name, follow_symlinks=False)
         for name in _PRELOADED:
             importlib.import_module(name)
-        self._limits_s: dict[tuple[str, ...], float] = {}
-        for tests in sorted(suites):
-            status, took_s = self._run(tests, 3600.0)
+        self._limits_s: dict[str, float] = {}
+
+    def time_of(self, tests: str) -> float:
+        """Seconds that a file of tests may take, measured without a mutant the first time.
+
+        RuntimeError where one of them fails.
+        """
+        if tests not in self._limits_s:
+            began_s = time.monotonic()
+            status = self._run(tests, 3600.0, self._cache, writes_bytecode=True)
             if status != 0:
                 text = self._log.read_text()[-3000:]
-                raise RuntimeError(f"{' '.join(tests)} must pass without a mutant:\n{text}")
+                raise RuntimeError(f"{tests} must pass without a mutant:\n{text}")
+            took_s = time.monotonic() - began_s
             self._limits_s[tests] = _TIMES * took_s + _MORE_S
-            print(f"{took_s:.0f} s for {' '.join(tests)}", flush=True)
-        self._writes_bytecode = False
+            print(f"{took_s:.0f} s for {tests}", flush=True)
+        return self._limits_s[tests]
 
     def try_(self, mutant: Mutant, tests: tuple[str, ...]) -> tuple[str, float]:
         """What became of a mutant: SURVIVED, or how it was noticed; and seconds."""
+        limits_s = [self.time_of(name) for name in tests]
         path = self._root / mutant.path
         source = path.read_text()
         for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
             compiled.unlink()  # it might have the size and the second of the mutant
         path.write_text(mutant.of(source))
-        whole = self._cache
-        if mutant.path.startswith("kernels/"):  # whose code would push that of the tree out
-            self._cache = whole.with_name("cache of mutants")
+        # Code of mutated kernels would push that of the others out of the cache.
+        of_kernels = mutant.path.startswith("kernels/")
+        cache = self._cache.with_name("cache of mutants") if of_kernels else self._cache
+        began_s, status = time.monotonic(), 0
         try:
-            status, took_s = self._run(tests, self._limits_s[tests])
+            for name, limit_s in zip(tests, limits_s, strict=True):
+                status = self._run(name, limit_s, cache, writes_bytecode=False)
+                if status != 0:
+                    break
         finally:
             path.write_text(source)
-            self._cache = whole
-        if status == 0:
-            return SURVIVED, took_s
-        if status is None:
-            return "time: no test ended in time", took_s
-        if status < 0:
-            return f"crash: {signal.Signals(-status).name}", took_s
-        failed = [line for line in self._log.read_text().splitlines()
-                  if line.startswith(("FAILED", "ERROR"))]  # fmt: skip
-        return f"test: {failed[0][:200] if failed else f'status {status}'}", took_s
+        return self._fate(status), time.monotonic() - began_s
 
-    def _run(self, tests: tuple[str, ...], limit_s: float) -> tuple[int | None, float]:
-        """Exit status of pytest, negative for a signal, None where it took too long; seconds."""
-        began_s = time.monotonic()
+    def _fate(self, status: int | None) -> str:
+        if status == 0:
+            return SURVIVED
+        if status is None:
+            return "time: no test ended in time"
+        if status < 0:
+            return f"crash: {signal.Signals(-status).name}"
+        failed = [
+            line
+            for line in self._log.read_text().splitlines()
+            if line.startswith(("FAILED", "ERROR"))
+        ]
+        return f"test: {failed[0][:200] if failed else f'status {status}'}"
+
+    def _run(self, tests: str, limit_s: float, cache: Path, *, writes_bytecode: bool) -> int | None:
+        """Exit status of pytest, negative for a signal, None where it took too long."""
+        deadline_s = time.monotonic() + limit_s
+        more = {"FASTMLP_CACHE_DIR": str(cache)}
+        if not writes_bytecode:
+            more["PYTHONDONTWRITEBYTECODE"] = "1"
+        for options in _STAGES if tests.startswith("tests/kernels") else ((),):
+            status = self._run_stage((*options, tests), deadline_s, more)
+            if status not in (0, _NOTHING_COLLECTED):
+                return status
+        return 0
+
+    def _run_stage(
+        self, words: tuple[str, ...], deadline_s: float, environment: dict[str, str]
+    ) -> int | None:
         child = os.fork()
         if child == 0:
-            self._be_pytest(tests)
+            self._be_pytest(words, environment)
         status: int | None = None
-        while time.monotonic() - began_s < limit_s:
+        while time.monotonic() < deadline_s:
             ended, code = os.waitpid(child, os.WNOHANG)
             if ended:
                 status = os.waitstatus_to_exitcode(code)
@@ -99,9 +131,9 @@ class Tree:
             os.killpg(child, signal.SIGKILL)
         if status is None:
             os.waitpid(child, 0)
-        return status, time.monotonic() - began_s
+        return status
 
-    def _be_pytest(self, tests: tuple[str, ...]) -> None:
+    def _be_pytest(self, words: tuple[str, ...], environment: dict[str, str]) -> None:
         status = 70
         try:
             os.setsid()
@@ -113,15 +145,11 @@ class Tree:
             for name in [n for n in sys.modules if n.split(".")[0] in ("tests", "fastmlp")]:
                 del sys.modules[name]
             sys.path[:] = [str(self._root), *(p for p in sys.path if Path(p or ".") != ROOT)]
-            os.environ |= {
-                "PYTHONPATH": str(self._root), "FASTMLP_CACHE_DIR": str(self._cache),
-            }  # fmt: skip
-            if not self._writes_bytecode:
-                os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-                sys.dont_write_bytecode = True
+            os.environ |= {"PYTHONPATH": str(self._root), **environment}
+            sys.dont_write_bytecode = "PYTHONDONTWRITEBYTECODE" in environment
             import pytest
 
-            status = int(pytest.main([*_OF_PYTEST, *tests]))
+            status = int(pytest.main([*_OF_PYTEST, *words]))
         except BaseException:
             traceback.print_exc()
         finally:

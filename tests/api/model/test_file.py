@@ -238,6 +238,12 @@ DAMAGES = {
     "huge labels": lambda content, tensors: content["classes"].update(
         dtype="<U500000000", labels=["a", "b", "c"]
     ),
+    "labels with a little too much room": lambda content, tensors: content["classes"].update(
+        dtype="<U6", labels=["a", "b", "ccccc"]
+    ),
+    "empty labels with room": lambda content, tensors: content["classes"].update(
+        dtype="<U2", labels=["", "", ""]
+    ),
     "a label twice": lambda content, tensors: content["classes"].update(labels=[0, 1, 1]),
     "labels of another kind": lambda content, tensors: content["classes"].update(
         labels=[0, 1, "2"]
@@ -251,6 +257,31 @@ def test_damaged_content(path, damage, version):
     rewrite(path, DAMAGES[damage], version)
     with pytest.raises(errors.ModelFileError, match="got a damaged one"):
         fastmlp.Network.load(path)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "labels", "words"),
+    [
+        ("<U1", [""], None),
+        ("<U2", [""], "at most 0 characters"),
+        ("<U5", ["a", "bcdef"], None),
+        ("<U6", ["a", "bcdef"], "at most 5 characters"),
+        ("<U2", ["a", "bcdef"], "none of dtype <U2"),
+        ("|i1", [1, 127], None),
+        ("|i1", [1, [2]], "inhomogeneous"),
+        ("|i1", [[1], [2]], "none of dtype int8"),
+        ("|u1", [3, 3], "there twice"),
+        ("|O", [3], "labels of dtype object"),
+    ],
+)
+def test_labels_of_classes_and_their_room(dtype, labels, words):
+    content = {"dtype": dtype, "labels": labels}
+    if words is None:
+        found = model_file._classes_from_json(content)
+        assert (found.dtype, found.tolist()) == (np.dtype(dtype), labels)
+        return
+    with pytest.raises(ValueError, match=words):
+        model_file._classes_from_json(content)
 
 
 def test_any_changed_bit_is_found(path, net):

@@ -126,3 +126,28 @@ def test_cosine_restarts_are_those_of_pytorch(growth):
         restarts.step()
     ours = schedules.CosineRestarts(5, growth).factors(np.arange(80.0), 80)
     np.testing.assert_allclose(ours, wanted, atol=1e-12)
+
+
+class Odd(schedules.Schedule):
+    """Factors of any kind."""
+
+    def __init__(self, factors):
+        self.given = factors
+
+    def factors(self, steps, n_steps):
+        return self.given
+
+
+@pytest.mark.parametrize("factors", [1.0, np.ones(3), np.ones((4, 1)), np.array(["a"] * 4)])
+def test_factors_must_be_a_number_for_each_step(factors):
+    with pytest.raises(errors.OptionTypeError, match="a number for each of the 4 steps, got dtype"):
+        learning_rates(Odd(factors), 0.1, 0, 4, 4)
+    assert learning_rates(Odd(np.array([1, 0, 1, 2])), 0.5, 0, 4, 4).tolist() == [0.5, 0, 0.5, 1]
+
+
+def test_a_schedule_must_say_its_factors():
+    class Says(schedules.Schedule):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"Says must define factors\(steps, n_steps\)"):
+        Says()(0, 10)

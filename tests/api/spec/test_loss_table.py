@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import errors
+from fastmlp import errors, losses
 from fastmlp.data.targets import as_targets
 from fastmlp.spec.loss_table import TABLE, kind_of
 from fastmlp.spec.losses import Loss
@@ -28,6 +28,26 @@ def test_examples_are_taken_and_are_not_the_defaults(kind):
         assert parameter.example != parameter.default, parameter.name
     assert kind.from_named(kind.named(loss.parameters)) == loss.parameters
     assert len(kind.named(loss.parameters)) == len(kind.parameters)
+
+
+@pytest.mark.parametrize("kind", [k for k in TABLE.values() if k.parameters], ids=lambda k: k.name)
+def test_functions_have_the_defaults_of_the_records(kind):
+    """`losses.quantiles()` is `Loss("quantiles")`."""
+    assert getattr(losses, kind.name)() == Loss(kind.name)
+
+
+@each_kind
+def test_a_kernel_reads_the_length_of_a_list_first(kind):
+    numbers = example_of(kind.name).parameters
+    wanted = (len(numbers), *numbers) if kind.has_list else numbers or (0.0,)
+    assert kind.kernel_parameters(numbers) == wanted
+
+
+def test_what_stands_for_a_parameter_in_help_texts():
+    shown = {kind.name: [p.shown for p in kind.parameters] for kind in TABLE.values()}
+    assert shown["quantiles"] == ["Q,Q,..."]
+    assert shown["cross_entropy"] == ["SMOOTHING"]
+    assert shown["huber"] == ["DELTA"]
 
 
 @each_kind
@@ -107,3 +127,34 @@ def test_a_name_without_a_record_is_that_of_a_loss_of_values():
     """Such as a registered one: tests/api/user_functions tries these."""
     kind = kind_of("nobody's")
     assert (kind.targets, kind.is_limited, kind.parameters) == ("values", False, ())
+
+
+# The ends of what each parameter may be, and whether it may be that.
+ENDS = [
+    ("huber", 0.0, False), ("huber", 1e-9, True), ("huber", 1e9, True),
+    ("quantile", 0.0, False), ("quantile", 1e-9, True),
+    ("quantile", 1.0, False), ("quantile", 0.999, True), ("quantile", 1.5, False),
+    ("quantiles", [1e-9, 0.999], True), ("quantiles", [0.0, 0.5], False),
+    ("quantiles", [0.5, 1.0], False), ("quantiles", [0.5, 0.5], False),
+    ("quantiles", [0.5], True), ("quantiles", [0.6, 0.5], False),
+    ("cross_entropy", 0.0, True), ("cross_entropy", 0.999, True), ("cross_entropy", 1.0, False),
+    ("cross_entropy", -1e-9, False),
+    ("focal", 0.0, True), ("focal", -1e-9, False), ("focal", 1e9, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value", "taken"), ENDS)
+def test_the_ends_of_what_a_parameter_may_be(name, value, taken):
+    if taken:
+        found = getattr(losses, name)(value).parameters
+        assert found == (tuple(value) if isinstance(value, list) else (value,))
+        return
+    with pytest.raises(errors.OptionError, match=f"of the {name} loss|{name}"):
+        getattr(losses, name)(value)
+
+
+def test_a_default_is_hidden_in_one_text():
+    """Of cross-entropy, which nearly nobody smooths."""
+    assert str(losses.cross_entropy()) == "cross_entropy"
+    assert str(losses.cross_entropy(0.1)) == "cross_entropy(0.1)"
+    assert str(losses.huber()) == "huber(1)"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import fastmlp
+from fastmlp import errors
 from fastmlp.callbacks import Checkpoint, EarlyStopping
 from fastmlp.model.file import read_model, write_model
 from fastmlp.training import trainer
@@ -198,3 +199,17 @@ def test_a_history_of_many_epochs_fits_a_file(tmp_path):
     content.values["history"] = long
     write_model(tmp_path / "long", content)
     assert read_model(tmp_path / "long").values["history"] == long
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"every_s": 1.0, "every_n_epochs": 2}, "after seconds and every_n_epochs after epochs"),
+        ({"every_s": 1.0, "save_best_only": True}, "and save_best_only after epochs that were"),
+        ({"every_s": 0.0}, "every_s of Checkpoint must be > 0"),
+    ],
+)
+def test_two_times_to_save_are_refused(tmp_path, settings, words):
+    with pytest.raises(errors.OptionError, match=words):
+        Checkpoint(tmp_path / "c", **settings)
+    Checkpoint(tmp_path / "c", every_s=1.0, every_n_epochs=1)

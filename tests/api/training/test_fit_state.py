@@ -7,7 +7,7 @@ import pytest
 
 from fastmlp.errors import OptionError
 from fastmlp.training.differences import check_same
-from fastmlp.training.fit_state import FitState, described, fingerprint
+from fastmlp.training.fit_state import FitState, Told, described, fingerprint
 
 SMALL = np.arange(12.0).reshape(4, 3)
 
@@ -69,3 +69,19 @@ def test_parts_come_back():
     assert (found["n"], found["x"].tolist(), len(found)) == (1, [0, 1, 2], 2)
     assert list(state.get("callback10")) == ["x"]
     assert state.get("callback2") == {}
+
+
+@pytest.mark.parametrize("counter", ["n_of_steps", "n_of_epoch"])
+def test_what_was_told_of_an_epoch(counter):
+    """A call that is under way counts as made; a fit without its last callbacks has told all."""
+    told = Told(n_of_steps=2, is_evaluated=True, n_of_epoch=3, stopped_by="callback")
+    plain = told.to_dict(None)
+    assert Told.from_dict(plain, 3) == told
+    assert told.to_dict(counter) == {**plain, counter: plain[counter] + 1}
+    assert getattr(Told.from_dict(plain, 1), counter) == 1
+    assert Told.from_dict(plain, 1).is_evaluated
+    for wrong in ("interrupt", "", 1):
+        with pytest.raises(ValueError, match="a fit stopped by"):
+            Told.from_dict({**plain, "stopped_by": wrong}, 3)
+    with pytest.raises(TypeError):
+        Told.from_dict({**plain, "more": 1}, 3)

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import errors
+from fastmlp import errors, registered
+from fastmlp.names import LOSSES
 from fastmlp.spec.network import NetworkSpec
 from tests.conftest import ROOT
 from tests.user_functions import log_cosh, log_cosh_derivative, softsign, softsign_derivative
@@ -230,3 +231,26 @@ def test_the_message_for_an_unknown_name_lists_own_ones():
     fastmlp.register_activation("softsign", softsign, softsign_derivative)
     with pytest.raises(errors.OptionError, match="got 'softsing'; did you mean 'softsign'\\?"):
         fastmlp.Network([4, 3, 1], activation="softsing")
+
+
+def test_only_registered_functions_have_a_code():
+    fastmlp.register_loss("log_cosh", log_cosh, log_cosh_derivative)
+    assert registered.losses.code("huber", "float32") == list(LOSSES).index("huber")
+    found = {registered.losses.code("log_cosh", dtype) for dtype in ("float32", "float64")}
+    assert len(found) == 2
+    assert min(found) > len(LOSSES)
+    with pytest.raises(errors.NotRegisteredError, match="the loss 'log_sinh' of a network must be"):
+        registered.losses.code("log_sinh", "float32")
+
+
+def test_a_network_is_moved_with_its_own_functions_alone():
+    fastmlp.register_loss("log_cosh", log_cosh, log_cosh_derivative)
+    own = registered.losses.get("log_cosh")
+    registered.losses.check_same("log_cosh", own)
+    registered.losses.check_same("huber", None)  # built in: every engine has it
+    registered.losses.remove("log_cosh")
+    with pytest.raises(errors.NotRegisteredError, match="got none of that name"):
+        registered.losses.check_same("log_cosh", own)
+    fastmlp.register_loss("log_cosh", log_cosh, log_cosh_derivative)
+    with pytest.raises(errors.NotRegisteredError, match="got another function of that name"):
+        registered.losses.check_same("log_cosh", own)
