@@ -280,3 +280,17 @@ def test_what_the_umask_leaves_a_new_file(tmp_path, mask, mode):
     finally:
         os.umask(old)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
+
+
+def test_the_new_form_of_a_private_file_is_private_from_the_first_byte_on(tmp_path, monkeypatch):
+    path, fchmod, seen = tmp_path / "a", os.fchmod, []
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+
+    def watched(handle, mode):
+        seen.append((stat.S_IMODE(os.fstat(handle).st_mode), mode))
+        fchmod(handle, mode)
+
+    monkeypatch.setattr(os, "fchmod", watched)
+    write(path)
+    assert seen == [(0o600, 0o640)]

@@ -64,10 +64,11 @@ def main(words: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--again", type=Path, metavar="FILE", help="those that survived there")
     options = parser.parse_args(words)
-    trials = drawn(options.n, options.seed, options.only)
     if options.again:
         survived = {name for name, fate in _fates_in(options.again).items() if fate == SURVIVED}
-        trials = [trial for trial in trials if trial[0].name in survived]
+        trials = [trial for trial in drawn(sys.maxsize, 0) if trial[0].name in survived]
+    else:
+        trials = drawn(options.n, options.seed, options.only)
     fates: collections.Counter[str] = collections.Counter()
     known = _fates_in(options.json) if options.json and options.json.exists() else {}
     with tempfile.TemporaryDirectory(prefix="fastmlp-mutants-") as folder:

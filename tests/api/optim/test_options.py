@@ -1,6 +1,7 @@
 """Clipping, averages and the other options of optimizers in fits, files and copies."""
 
 import copy
+import dataclasses
 import pickle
 
 import numpy as np
@@ -136,3 +137,46 @@ def test_options_serve_networks_without_hidden_layers(X, y):
         if not optimizer.layer_lr:
             history = net.fit(X, y, epochs=3, optimizer=optimizer)
             assert np.isfinite(history.loss).all()
+
+
+def test_no_option_is_on_unless_it_is_asked_for():
+    off = optim.UpdateOptions(0.0, False, 0.0, 0.0, 0.0, 0.0, ())
+    assert off == optim.UpdateOptions()
+    for name, kind in optim.BY_NAME.items():
+        if kind is not optim.LBFGS:
+            decay = kind().weight_decay  # of AdamW and Muon it is a part
+            assert kind().options == dataclasses.replace(off, weight_decay=decay), name
+            assert bool(decay) == (kind in (optim.AdamW, optim.Muon)), name
+
+
+@pytest.mark.parametrize(
+    ("option", "taken", "refused"),
+    [
+        ("weight_decay", [0.0, 0.1, 3.0], [-0.1, float("inf")]),
+        ("decay_biases", [True, False], []),
+        ("clip_norm", [None, 0.1, 5.0], [0.0, -1.0]),
+        ("clip_value", [None, 0.1, 5.0], [0.0, -1.0]),
+        ("max_norm", [None, 0.1, 5.0], [0.0, -1.0]),
+        ("ema", [None, 0.001, 0.999], [0.0, 1.0, 1.5]),
+        ("layer_lr", [(), (0.0, 2.0)], [(-0.1, 1.0)]),
+    ],
+)
+def test_the_ends_of_every_option(option, taken, refused):
+    for value in taken:
+        kept = getattr(optim.SGD(**{option: value}).options, option)
+        assert kept == (0.0 if value is None else value)
+    for value in refused:
+        with pytest.raises(errors.OptionError, match=rf"^{option}(\[0\])? of SGD must be"):
+            optim.SGD(**{option: value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(optim.SGD, "momentum"), (optim.Adam, "beta1"), (optim.Adam, "beta2")],
+)
+def test_the_ends_of_a_rate(kind, name):
+    for value in (0.0, 0.999):
+        assert getattr(kind(**{name: value}), name) == value
+    for value in (-0.001, 1.0, 1.5):
+        with pytest.raises(errors.OptionError, match=f"^{name} of {kind.__name__} must be >= 0"):
+            kind(**{name: value})

@@ -225,3 +225,17 @@ def test_doctor_says_what_a_gpu_lacks(machine, monkeypatch):
     machine()
     assert not [p for p in doctor.examine()["problems"] if "cuda" in p["problem"]]
     assert "device='cuda': can be used" in doctor.as_text(doctor.examine())
+
+
+def test_compiling_for_a_gpu_needs_less_than_using_it(monkeypatch):
+    monkeypatch.setattr(devices, "compiling_trouble", lambda: "")
+    monkeypatch.setattr(devices, "trouble", lambda number: f"there is no GPU number {number}")
+    assert devices.checked_number("cuda:3", compiles_only=True) == 3
+    assert devices.checked_number("cuda", compiles_only=True) == 0
+    with pytest.raises(DeviceError, match="'cuda:3' cannot be used: there is no GPU numb"):
+        devices.checked_number("cuda:3", compiles_only=False)
+    monkeypatch.setattr(devices, "compiling_trouble", lambda: "no compiler is there")
+    with pytest.raises(DeviceError, match="no compiler is there"):
+        devices.checked_number("cuda:3", compiles_only=True)
+    with pytest.raises(DeviceError, match="must be 'cpu', 'cuda' or 'cuda:N'"):
+        devices.checked_number("cuda:x", compiles_only=True)
