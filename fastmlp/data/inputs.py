@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,21 +128,23 @@ def check_inputs(
     embeddings: tuple[tuple[int, int, int], ...] = (),
     columns: list[str] | None = None,
     first_row: int = 0,
-) -> None:
+) -> bool:
     """Raise DataError for the first value that `as_inputs` does not take, in one pass.
 
-    `first_row`: the number of the first of these rows in the table, for messages.
+    `first_row`: the number of the first of these rows in the table, for messages. Returns whether
+    some are so large that their squares are infinite in `dtype`.
     """
     if array.dtype.kind != "f" and not embeddings:
-        return  # the largest integer, 1.8e19, fits float32
+        return False  # the largest integer, 1.8e19, fits float32
     # Of one row to predict, the loop over blocks would be much of the time.
-    is_block = array.size <= _BLOCK_ELEMS
+    is_block, are_large = array.size <= _BLOCK_ELEMS, False
     n_rows = len(array) if is_block else rows_of_block(array.shape[1])
     for start in (0,) if is_block else in_order([array], len(array), n_rows):
         block = array if is_block else array[start : start + n_rows]
-        check_finite(block, dtype, name, columns, first_row + start)
+        are_large |= check_finite(block, dtype, name, columns, first_row + start)
         for column, n_categories, _ in embeddings:
             _check_categories(block[:, column], column, n_categories, name, first_row + start)
+    return are_large
 
 
 def rows_of_block(n_columns: int) -> int:
@@ -280,24 +283,27 @@ def check_finite(
     name: str,
     columns: list[str] | None = None,
     first_row: int = 0,
-) -> None:
+) -> bool:
     """Raise DataError that names the first value that is nan, infinite, or so in `dtype`.
 
     `array` is 1-D or 2-D; it is read in blocks of rows, so nothing of its size is allocated. Its
-    rows are counted from `first_row` on.
+    rows are counted from `first_row` on. Returns whether the square of some is infinite in `dtype`.
     """
     if array.dtype.kind != "f":
-        return  # the largest integer, 1.8e19, fits float32
-    limit = _LIMITS[dtype]
-    if array.size <= _FEW_ELEMS and array.dtype.itemsize > 2 and _squares(array) < limit * limit:
-        return
+        return False  # the largest integer, 1.8e19, fits float32
+    limit, largest = _LIMITS[dtype], 0.0
+    if array.size <= _FEW_ELEMS and array.dtype.itemsize > 2 and _squares(array) <= limit:
+        return False
     n_rows = max(1, _BLOCK_ELEMS // max(1, array[0].size))
     with np.errstate(invalid="ignore"):
         for start in range(0, len(array), n_rows):
             block = array[start : start + n_rows]
-            if not _within(block, limit):
+            size = _largest(block)
+            if not size <= limit:
                 block = block.astype(np.float64)
                 raise _not_finite(block, first_row + start, dtype, name, columns)
+            largest = max(largest, size)
+    return largest > math.sqrt(limit)
 
 
 def _squares(array: np.ndarray) -> float:
@@ -309,14 +315,15 @@ def _squares(array: np.ndarray) -> float:
     return float(np.vdot(array, array))
 
 
-def _within(block: np.ndarray, limit: float) -> bool:
-    """Whether all of a block is within -limit and limit, which nan is not."""
+def _largest(block: np.ndarray) -> float:
+    """The largest size of a block's elements; nan or infinite where one of them is."""
     if block.dtype == np.float16:
         # NumPy compares halves one by one in software. Their finite values fit any limit, and
         # the others are those with all bits of the exponent set.
-        return bool((block.view(np.uint16) & 0x7FFF).max() < 0x7C00)
-    # A nan makes both comparisons false, so two reductions find all three kinds.
-    return -limit <= float(block.min()) and float(block.max()) <= limit
+        is_finite = (block.view(np.uint16) & 0x7FFF).max() < 0x7C00
+        return float(np.finfo(np.float16).max) if is_finite else math.inf
+    # A nan is the result of both reductions.
+    return max(-float(block.min()), float(block.max()))
 
 
 def _not_finite(

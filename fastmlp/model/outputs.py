@@ -42,9 +42,10 @@ def converted_outputs(
     n_bytes = _COPIED_BYTES if is_of_parts else _BLOCK_BYTES
     step = max(n_bytes // (array.shape[1] * array.itemsize), _MIN_ROWS)
     if n_rows <= step and out is None and not is_of_parts:
-        check_inputs(array, spec.dtype, "X", spec.embeddings, columns)
+        are_large = check_inputs(array, spec.dtype, "X", spec.embeddings, columns)
         z = engine.predict(array)
-        check_outputs(z, array)
+        if are_large:
+            check_outputs(z, array)
         return convert(z)
     like = convert(np.zeros((1, spec.sizes[-1]), spec.dtype))
     shape = (n_rows, *like.shape[1:])
@@ -54,9 +55,10 @@ def converted_outputs(
             block, _ = as_table(rows_of_frame(X, start, start + step), n_inputs)
         else:
             block = array[start : start + step]
-        check_inputs(block, spec.dtype, "X", spec.embeddings, columns, start)
+        are_large = check_inputs(block, spec.dtype, "X", spec.embeddings, columns, start)
         z = engine.predict(block)
-        check_outputs(z, block, start)
+        if are_large:
+            check_outputs(z, block, start)
         result[start : start + step] = convert(z)
     return result
 
