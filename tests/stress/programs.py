@@ -20,4 +20,6 @@ def run(module: str, *arguments: Any, timeout_s: float = 300.0, **variables: str
         env=os.environ | variables,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    # Shown where a test fails: what children said.
+    sys.stderr.write(done.stderr)
     return json.loads(done.stdout)

@@ -25,9 +25,7 @@ def alone():
 
 def test_children_fit_also_where_a_thread_of_their_parent_does(record_property):
     found = run("forks", N_QUIET, N_MEANWHILE, timeout_s=600.0)
-    assert found == {
-        "quiet": [0] * N_QUIET, "meanwhile": [0] * N_MEANWHILE, "different": [], "went_on": True,
-    }  # fmt: skip
+    assert found == {"quiet": {}, "meanwhile": {}, "different": [], "went_on": True}
     record_property("forks while another thread is within a fit", Count(N_MEANWHILE))
 
 
