@@ -38,14 +38,20 @@ trust: $(TEST)  ## the test suite in its long forms, its figures into docs/guara
 	$(BIN)/python -m tests.guarantees_page $(if $(TESTS),,$(FIGURES)/simulator.json) \
 		$(FIGURES)/tests.json || status=1; exit $$status
 
-# Tests of interrupts at every call would interrupt what counts the lines.
+# Tests of interrupts at every call would interrupt what counts the lines; a light import is none
+# with it. Of the simulator, the tests that go through engine/cuda.
 COVERAGE := $(BIN)/python -m coverage
+SIMULATED := $(addprefix tests/cuda/test_,jobs.py gpu_arrays.py memory.py network.py \
+	user_functions.py)
+COUNTED := tests/api tests/fuzz tests/golden tests/test_cuda_launches.py tests/test_gpu_launches.py \
+	tests/kernels/test_block_shuffle.py \
+	--ignore tests/api/model/test_interrupted_calls.py \
+	--ignore tests/api/engine/test_interrupted_loading.py \
+	--deselect tests/api/data/test_inputs.py::test_import_is_light
 coverage: $(TEST)  ## how much of fastmlp/ the tests reach; fails below 95 % of lines (1 hour)
 	@rm -rf build/coverage; mkdir -p build/coverage; status=0; \
-	NUMBA_ENABLE_CUDASIM=1 $(COVERAGE) run -m pytest tests/cuda || status=1; \
-	$(COVERAGE) run -m pytest tests/api tests/fuzz tests/golden tests/kernels \
-		--ignore tests/api/model/test_interrupted_calls.py \
-		--ignore tests/api/engine/test_interrupted_loading.py || status=1; \
+	NUMBA_ENABLE_CUDASIM=1 $(COVERAGE) run -m pytest $(SIMULATED) || status=1; \
+	$(COVERAGE) run -m pytest $(COUNTED) || status=1; \
 	$(COVERAGE) combine --quiet && $(COVERAGE) json --quiet && \
 	$(BIN)/python -m tests.coverage_bounds build/coverage/report.json || status=1; exit $$status
 

@@ -65,6 +65,12 @@ def test_a_mutant_is_named_by_the_function_around_it():
     assert mutant.of("y = a * b * 3") == "y = (a / b) * 3"
 
 
+def test_mutants_of_the_same_words_have_numbers():
+    found = mutants_of("x.py", "def f():\n    return [1, 1]\n")
+    assert [m.name for m in found] == ["x.py::f: 1 -> (2)", "x.py::f: 1 -> (2) #2"]
+    assert found[1].of("def f():\n    return [1, 1]\n") == "def f():\n    return [1, (2)]\n"
+
+
 def test_the_same_seed_draws_the_same():
     drawn = command.drawn(20, 7)
     assert drawn == command.drawn(20, 7)

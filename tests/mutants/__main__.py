@@ -53,6 +53,12 @@ def _fates_in(path: Path) -> dict[str, str]:
     return {line["mutant"]: line["fate"] for line in lines}
 
 
+def _times_in(path: Path | None) -> dict[str, float]:
+    """Seconds of files of tests, from the last line."""
+    lines = path.read_text().splitlines() if path and path.exists() else []
+    return dict(json.loads(lines[-1]).get("tests", {})) if lines else {}
+
+
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tests.mutants", description=__doc__)
     parser.add_argument("--n", type=int, default=300)
@@ -72,7 +78,7 @@ def main(words: list[str] | None = None) -> int:
     fates: collections.Counter[str] = collections.Counter()
     known = _fates_in(options.json) if options.json and options.json.exists() else {}
     with tempfile.TemporaryDirectory(prefix="fastmlp-mutants-") as folder:
-        tree = Tree(Path(folder))
+        tree = Tree(Path(folder), _times_in(options.json))
         for number, (mutant, tests) in enumerate(trials, 1):
             tried = mutant.name not in known
             fate, took_s = tree.try_(mutant, tests) if tried else (known[mutant.name], 0.0)
@@ -81,7 +87,9 @@ def main(words: list[str] | None = None) -> int:
                 at = (ROOT / mutant.path).read_bytes()[: mutant.start].count(b"\n") + 1
                 print(f"survived, line {at}: {mutant.name}", flush=True)
             if options.json and tried:
-                line = {"mutant": mutant.name, "fate": fate, "took_s": round(took_s, 1)}
+                times = {name: round(took_s, 1) for name, took_s in tree.took_s.items()}
+                line = {"mutant": mutant.name, "fate": fate, "took_s": round(took_s, 1),
+                        "tests": times}  # fmt: skip
                 with options.json.open("a") as file:
                     file.write(json.dumps(line) + "\n")
             if number % 20 == 0:

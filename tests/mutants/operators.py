@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import collections
 import copy
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -33,11 +34,13 @@ class Mutant(NamedTuple):
     end: int
     old: str
     new: str
+    number: int = 1  # among those of the same function and the same words
 
     @property
     def name(self) -> str:
         """What it is called in reports and lists, whatever stands above it in the file."""
-        return f"{self.path}::{self.function}: {_line(self.old)} -> {_line(self.new)}"
+        which = f" #{self.number}" if self.number > 1 else ""
+        return f"{self.path}::{self.function}: {_line(self.old)} -> {_line(self.new)}{which}"
 
     def of(self, source: str) -> str:
         """The file with the change."""
@@ -59,7 +62,12 @@ def mutants_of(path: str, source: str) -> list[Mutant]:
         # In brackets, as an operator of the new one may bind less than those around it.
         text = f"({ast.unparse(new)})" if isinstance(new, ast.expr) else ast.unparse(new)
         found.setdefault((start, end, text), Mutant(path, function, start, end, old, text))
-    return sorted(found.values(), key=lambda mutant: (mutant.start, mutant.end, mutant.new))
+    n_of: collections.Counter[str] = collections.Counter()
+    mutants = []
+    for mutant in sorted(found.values(), key=lambda mutant: (mutant.start, mutant.end, mutant.new)):
+        n_of[mutant.name] += 1
+        mutants.append(mutant._replace(number=n_of[mutant.name]))
+    return mutants
 
 
 def _changes(node: ast.AST, function: str) -> Iterator[tuple[ast.AST, ast.AST, str]]:

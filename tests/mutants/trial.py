@@ -32,10 +32,10 @@ class Tree:
     """A copy of the files that git knows or would add, in `folder`.
 
     Files of tests run one after the other, in children of this process, which has imported what
-    they all import.
+    they all import. `known_s`: how long files of tests took, where that has been measured.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, known_s: dict[str, float] | None = None) -> None:
         self._root, self._log = folder / "tree", folder / "log"
         self._cache = folder / "cache"
         listed = subprocess.run(
@@ -48,27 +48,26 @@ class Tree:
                 shutil.copy2(ROOT / name, self._root / name, follow_symlinks=False)
         for name in _PRELOADED:
             importlib.import_module(name)
-        self._limits_s: dict[str, float] = {}
+        self.took_s = known_s or {}
 
-    def time_of(self, tests: str) -> float:
+    def limit_of(self, tests: str) -> float:
         """Seconds that a file of tests may take, measured without a mutant the first time.
 
         RuntimeError where one of them fails.
         """
-        if tests not in self._limits_s:
+        if tests not in self.took_s:
             began_s = time.monotonic()
             status = self._run(tests, 3600.0, self._cache, writes_bytecode=True)
             if status != 0:
                 text = self._log.read_text()[-3000:]
                 raise RuntimeError(f"{tests} must pass without a mutant:\n{text}")
-            took_s = time.monotonic() - began_s
-            self._limits_s[tests] = _TIMES * took_s + _MORE_S
-            print(f"{took_s:.0f} s for {tests}", flush=True)
-        return self._limits_s[tests]
+            self.took_s[tests] = time.monotonic() - began_s
+            print(f"{self.took_s[tests]:.0f} s for {tests}", flush=True)
+        return _TIMES * self.took_s[tests] + _MORE_S
 
     def try_(self, mutant: Mutant, tests: tuple[str, ...]) -> tuple[str, float]:
         """What became of a mutant: SURVIVED, or how it was noticed; and seconds."""
-        limits_s = [self.time_of(name) for name in tests]
+        limits_s = [self.limit_of(name) for name in tests]
         path = self._root / mutant.path
         source = path.read_text()
         for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
