@@ -180,3 +180,13 @@ def test_the_ends_of_a_rate(kind, name):
     for value in (-0.001, 1.0, 1.5):
         with pytest.raises(errors.OptionError, match=f"^{name} of {kind.__name__} must be >= 0"):
             kind(**{name: value})
+
+
+@pytest.mark.parametrize("kind", [kind for kind in optim.BY_NAME.values() if kind != optim.LBFGS])
+def test_the_ends_of_the_learning_rate(kind):
+    assert kind(lr=1e-30).lr == 1e-30
+    for value in (0.0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(errors.OptionError, match=f"^lr of {kind.__name__} must be"):
+            kind(lr=value)
+    with pytest.raises(errors.OptionTypeError, match=f"^lr of {kind.__name__} must be"):
+        kind(lr=None)

@@ -158,3 +158,19 @@ def test_a_default_is_hidden_in_one_text():
     assert str(losses.cross_entropy()) == "cross_entropy"
     assert str(losses.cross_entropy(0.1)) == "cross_entropy(0.1)"
     assert str(losses.huber()) == "huber(1)"
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "refused"),
+    [
+        ("squared_error", [-1e30, 1e30], []),
+        ("poisson", [0.0, 1e30], [-1e-30]),
+        ("binary_cross_entropy", [0.0, 1.0], [-1e-30, 1.0 + 1e-9, 2.0]),
+    ],
+)
+def test_the_ends_of_what_a_target_may_be(name, taken, refused):
+    loss = Loss(name)
+    np.testing.assert_array_equal(as_targets(np.array(taken), loss, 2, 1, "float64")[:, 0], taken)
+    for value in refused:
+        with pytest.raises(errors.DataError, match=r"^y must be .* at row 1$"):
+            as_targets(np.array([taken[0], value]), loss, 2, 1, "float64")
