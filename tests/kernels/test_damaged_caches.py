@@ -202,3 +202,14 @@ def test_switched_off_it_says_nothing(start):
 def test_a_new_cache_is_the_users_alone(filled):
     assert (filled / "cache").stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in files(filled / "cache")} == {0o600}
+
+
+def test_a_function_that_is_compiled_anew_on_purpose_loses_its_files_alone(tmp_path):
+    """What `recompile` of numba's dispatcher asks of a cache."""
+    own, other = cache._Files(str(tmp_path), "own"), cache._Files(str(tmp_path), "other")
+    for key in (1, 2):
+        own.save(key, "code")
+        other.save(key, "code")
+    own.flush()
+    assert [own.load(key) for key in (1, 2)] == [None, None]
+    assert [other.load(key) for key in (1, 2)] == ["code", "code"]

@@ -19,7 +19,7 @@ _KERNELS = {
     "loop": "engine training conventions team block_shuffle",
     "losses": "losses gradients non_finite user_functions",
     "muon": "muon",
-    "norms": "norm_values norms training",
+    "norms": "norm_values norms training stopping",
     "optimizers": "optimizers update_options torch_parity",
     "random": "random block_shuffle dropout",
     "records": "engine training",
@@ -82,7 +82,7 @@ _CHECKS = {
                      f"{_API}/model/test_bad_input.py"),
 }  # fmt: skip
 _SHARED = {
-    "cache": "cache cache_at_once stamp",
+    "cache": "cache damaged_caches cache_at_once stamp",
     "compiler": "compiler cache engine",
     "rules": "rules optimizers",
 }
