@@ -76,7 +76,7 @@ _CHECKS = {
                            f"{_API}/training/test_resume_refusals.py",
                            f"{_API}/training/test_resume.py"),
     "optim/base": (f"{_API}/optim/test_options.py", f"{_API}/cli/test_setting_options.py",
-                   f"{_API}/model/test_file.py",
+                   f"{_API}/cli/test_run_files.py", f"{_API}/model/test_file.py",
                    "tests/kernels/test_rules.py"),
     "data/targets": (f"{_API}/data/test_targets.py", f"{_API}/data/test_class_targets.py",
                      f"{_API}/model/test_bad_input.py"),

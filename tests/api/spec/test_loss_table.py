@@ -50,6 +50,18 @@ def test_what_stands_for_a_parameter_in_help_texts():
     assert shown["huber"] == ["DELTA"]
 
 
+def test_what_few_losses_have():
+    def those(has):
+        return {kind.name for kind in TABLE.values() if has(kind)}
+
+    assert those(lambda kind: kind.are_rates) == {"poisson"}
+    assert those(lambda kind: kind.hides_defaults) == {"cross_entropy"}
+    assert those(lambda kind: kind.deviations is not None) == {"gaussian_nll"}
+    assert those(lambda kind: kind.has_list) == {"quantiles"}
+    assert those(lambda kind: kind.targets == "yes_no") == {"binary_cross_entropy"}
+    assert those(lambda kind: kind.targets == "classes") == {"cross_entropy", "focal"}
+
+
 @each_kind
 def test_a_list_is_the_only_parameter(kind):
     assert not kind.has_list or len(kind.parameters) == 1
