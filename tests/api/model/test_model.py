@@ -106,9 +106,6 @@ def test_a_content_gives_another_engine_all_of_it():
     assert classes_in(content, 3) is labels
     with pytest.raises(ValueError, match="for 2"):
         classes_in(content, 2)
-    content.values["n_steps"] = -1
-    with pytest.raises(ValueError, match="n_steps is -1"):
-        counters_in(content)
     content.slots.pop()
     with pytest.raises(ValueError, match="2 state arrays of adam"):
         carry(content, other.engine)
