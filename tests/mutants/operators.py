@@ -21,7 +21,7 @@ OPPOSITES = {ast.Eq, ast.NotEq, ast.Is, ast.IsNot, ast.In, ast.NotIn}
 # Arguments of different kinds, so that any call would notice their exchange, or of no order.
 NOT_SWAPPED = {
     *("isinstance", "issubclass", "getattr", "setattr", "hasattr", "map", "filter"),
-    *("max", "min"),
+    *("max", "min", "maximum", "minimum"),
 }
 
 
@@ -133,7 +133,7 @@ def _in_place_of(node: ast.AST) -> Iterator[ast.AST]:
             for op in (ast.Add(), ast.Sub()):
                 ends = ast.BinOp(last, op, ast.Constant(1))
                 yield _with(node, args=[*before, ends])
-        case ast.Call(func=ast.Name(id=name)) if name in NOT_SWAPPED:
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in NOT_SWAPPED:
             pass
         case ast.Call(args=[first, second, *rest]) if ast.dump(first) != ast.dump(second):
             yield _with(node, args=[second, first, *rest])
