@@ -92,6 +92,8 @@ KINDS = {
 }
 
 
+# Between `open` and the block that would close the file: Python closes it then, and says so.
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 @each_signal
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_signal_at_a_random_instant(kind, number, begun, X, y, tmp_path, record_property):
