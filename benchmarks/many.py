@@ -1,14 +1,14 @@
 """Many small networks at once: `fit_many` beside one fit after another, and beside other libraries.
 
-    python -m benchmarks.many [--networks 64] [--threads 2] [--rounds 5] [--with all]
+    python -m benchmarks.many [--networks 64] [--threads 2] [--repeats 5] [--with all]
 
 The same networks, first weights, data, rates and number of steps for each, in turn in one run:
 
-- in turn: `fit` of one after another, one thread
+- in_turn: `fit` of one after another, one thread
 - fit_many: all in one call
-- joblib: `fit` in processes, and in threads, that are started before
-- torch vmap: stacked modules, `torch.func.vmap` of the gradient, Adam by hand on the stacks
-- torch bmm: the same networks as batched products, written by hand
+- joblib_processes, joblib_threads: `fit` in processes and in threads that are started before
+- torch_vmap: stacked modules, `torch.func.vmap` of the gradient, Adam by hand on the stacks
+- torch_bmm: the same networks as batched products, written by hand
 - jax: `vmap` of a scanned step, compiled
 
 Each reaches its mean loss of the last epoch, which must be within 5 % of the first one's before
@@ -18,6 +18,7 @@ its time counts: shuffles differ, the problem does not.
 from __future__ import annotations
 
 import functools
+import json
 import os
 import statistics
 import time
@@ -242,22 +243,23 @@ def jax_vmap(problem: Problem) -> list[float]:
 
 
 PEERS: dict[str, Callable[[Problem], list[float]]] = {
-    "in turn": in_turn,
+    "in_turn": in_turn,
     "fit_many": many,
-    "joblib processes": processes,
-    "joblib threads": threads,
-    "torch vmap": torch_vmap,
-    "torch bmm": torch_bmm,
+    "joblib_processes": processes,
+    "joblib_threads": threads,
+    "torch_vmap": torch_vmap,
+    "torch_bmm": torch_bmm,
     "jax": jax_vmap,
 }
 
 
-@click.command(help=__doc__)
-@click.option("--networks", "n", default=64, show_default=True)
-@click.option("--threads", "n_threads", default=2, show_default=True)
-@click.option("--rounds", default=5, show_default=True)
+@click.command("benchmarks.many")
+@click.option("--networks", "n", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--threads", "n_threads", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--with", "names", type=Names(list(PEERS)), default="all", show_default=True)
-def main(n: int, n_threads: int, rounds: int, names: list[str]) -> None:
+def many_networks(n: int, n_threads: int, repeats: int, names: tuple[str, ...]) -> None:
+    """Seconds for many small networks, a JSON record for each way to train them."""
     problem = Problem(n, n_threads)
     wanted = float(np.mean(in_turn(problem)))
     for name in names:
@@ -265,20 +267,19 @@ def main(n: int, n_threads: int, rounds: int, names: list[str]) -> None:
         if abs(found - wanted) > TOLERANCE * wanted:
             raise Failed(f"{name} ends at a mean loss of {found:.4g}, not {wanted:.4g}")
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(rounds):
+    for _ in range(repeats):
         for name in names:
             start_s = time.perf_counter()
             PEERS[name](problem)
             seconds[name].append(time.perf_counter() - start_s)
-    click.echo(
-        f"{n} networks {'-'.join(map(str, SIZES))}, {N_ROWS} rows, batch {BATCH_ROWS}, "
-        f"{N_EPOCHS} epochs, {n_threads} threads; seconds, best and median of {rounds}"
-    )
-    base = min(seconds[names[0]])
     for name, times in seconds.items():
-        best, median = min(times), statistics.median(times)
-        click.echo(f"{name:18} {best:8.3f} {median:8.3f}   {base / best:5.2f} x {names[0]}")
+        record = {
+            "way": name, "networks": n, "sizes": list(SIZES), "rows": N_ROWS, "batch": BATCH_ROWS,
+            "epochs": N_EPOCHS, "threads": n_threads, "s_best": round(min(times), 4),
+            "s_median": round(statistics.median(times), 4),
+        }  # fmt: skip
+        click.echo(json.dumps(record))
 
 
 if __name__ == "__main__":
-    run(main)
+    run(many_networks)

@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import busy, curve, first_fit, full_batch, latency, memory, share, sklearn_fits
+from benchmarks import (
+    busy,
+    curve,
+    first_fit,
+    full_batch,
+    latency,
+    many,
+    memory,
+    share,
+    sklearn_fits,
+)
 from benchmarks.command import run
 
 FRACTIONS = ("fraction_of_peak_best", "fraction_of_peak_median")
@@ -26,8 +36,13 @@ PROGRAMS = {
     "first_fit": (first_fit.first_fit, "--repeats 1",
                   ("cold_s_best", "warm_s_best", "compile_s_best", "import_beyond_numba_s_best")),
 }  # fmt: skip
+PROGRAMS["many"] = (
+    many.many_networks,
+    "--networks 2 --repeats 1 --with in_turn,fit_many,joblib_threads",
+    ("s_best", "s_median"),
+)
 PROGRAMS["sklearn_fits"] = (sklearn_fits.sklearn_fits, "--case diabetes --repeats 1", ())
-N_RECORDS = {"curve": 4, "latency": 2}
+N_RECORDS = {"curve": 4, "latency": 2, "many": 3}
 
 
 @pytest.fixture(autouse=True)
