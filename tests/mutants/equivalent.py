@@ -7,6 +7,8 @@ EQUIVALENT: dict[str, str] = {
     "that is looked at",
     "fastmlp/spec/devices.py::_package_trouble: 3 -> (4)": "a fourth part of a version decides "
     "nothing beside limits of three",
+    "fastmlp/data/targets.py::_distinct: 0 -> (1) #2": "a first value that is counted before "
+    "the others is among them",
     "kernels/cpu/tiles.py::constrain_panel: faults + fault -> (faults - fault)": "a fault is 0 or "
     "NaN",
     "kernels/cpu/tiles.py::clip_factor: factor + (squares - squares) -> (factor - (squares - "

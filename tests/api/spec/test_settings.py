@@ -8,6 +8,7 @@ import pytest
 
 import fastmlp
 from fastmlp import errors, losses, optim
+from fastmlp.spec import allowed
 from fastmlp.spec.network import NetworkSpec
 
 BAD_SPECS = [
@@ -232,3 +233,15 @@ def test_settings_cannot_be_changed_afterwards():
         optim.Adam().lr = 5
     with pytest.raises(AttributeError):
         fastmlp.Network([4, 3]).sizes = [4, 2]
+
+
+def test_a_device_is_chosen_for_all_the_weights(monkeypatch):
+    asked = []
+
+    def checked(device, n_weights, dtype):
+        asked.append((device, n_weights, dtype))
+        return "cpu"
+
+    monkeypatch.setattr(allowed.devices, "checked", checked)
+    NetworkSpec.make(sizes=[4, 8, 3], device="auto", dtype="float64")
+    assert asked == [("auto", (4 + 1) * 8 + (8 + 1) * 3, "float64")]

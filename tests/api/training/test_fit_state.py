@@ -85,3 +85,18 @@ def test_what_was_told_of_an_epoch(counter):
             Told.from_dict({**plain, "stopped_by": wrong}, 3)
     with pytest.raises(TypeError):
         Told.from_dict({**plain, "more": 1}, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "digits"),
+    [
+        ((3, 4), "4c844a780e771f2d"),
+        ((90_000_000,), "0c8f337ddc99c3fd"),
+        ((3, 30_000_000), "88aa16edd6684522"),
+        ((30_000_000, 3), "3094ffcb312003c0"),
+    ],
+)
+def test_fingerprints_are_those_of_files_written_before(shape, digits):
+    """With others, a checkpoint would be refused as one of other data."""
+    whole = np.resize(np.arange(251, dtype=np.uint8), 90_000_000)
+    assert fingerprint(whole[: np.prod(shape)].reshape(shape)).startswith(digits)
