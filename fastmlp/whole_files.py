@@ -67,7 +67,7 @@ def replaced(path: Path) -> Iterator[Path]:
                 os.close(handle)
         except BaseException:
             with contextlib.suppress(OSError):
-                unfinished.unlink(missing_ok=True)
+                unfinished.unlink()
             raise
     with held_back():
         _sync_folder(target.parent)

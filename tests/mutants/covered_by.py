@@ -79,8 +79,8 @@ _CHECKS = {
                    f"{_API}/cli/test_setting_options.py",
                    f"{_API}/cli/test_run_files.py", f"{_API}/model/test_file.py",
                    "tests/kernels/test_rules.py"),
-    "data/targets": (f"{_API}/data/test_targets.py", f"{_API}/data/test_class_targets.py",
-                     f"{_API}/model/test_bad_input.py"),
+    "data/targets": (f"{_API}/data/test_extremes.py", f"{_API}/data/test_targets.py",
+                     f"{_API}/data/test_class_targets.py", f"{_API}/model/test_bad_input.py"),
 }  # fmt: skip
 _SHARED = {
     "cache": "cache damaged_caches cache_at_once stamp",

@@ -8,7 +8,7 @@ import pytest
 from fastmlp import errors
 from fastmlp.data import memory
 from fastmlp.data.inputs import as_inputs, as_weights
-from fastmlp.data.targets import _BLOCK_ROWS, _distinct
+from fastmlp.data.targets import _BLOCK_ROWS, _distinct, as_probabilities
 
 
 def test_more_rows_than_their_numbers_have_bits():
@@ -71,3 +71,24 @@ def test_a_file_of_another_system_is_empty(tmp_path):
     assert memory._text(str(tmp_path / "none")) == ""
     (tmp_path / "some").write_text("12")
     assert memory._text(str(tmp_path / "some")) == "12"
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([[1.0, 0.0], [0.0, 1.0]], None),
+        ([[1.0, 0.0], [0.5, 0.5009]], None),
+        ([[1.0, 0.0], [0.5, 0.5011]], r"sum to 1 in each row, got 1\.0011 at row 1"),
+        ([[1.0, 0.0], [0.5, 0.4989]], r"sum to 1 in each row, got 0\.9989 at row 1"),
+        ([[1.0, 0.0], [1.5, -0.5]], r"within 0 and 1, got 1\.5 at row 1, column 0"),
+        ([[0.0, 1.0], [0.0, -0.1]], r"within 0 and 1, got -0\.1 at row 1, column 1"),
+        ([[1.0, 0.0, 0.0]] * 2, r"probabilities \(rows, 2\), got shape \(2, 3\)"),
+    ],
+)
+def test_probabilities_of_classes(rows, words):
+    if words is None:
+        found = as_probabilities(np.array(rows), 2, 2, "float32", "y")
+        np.testing.assert_array_equal(found, np.float32(rows))
+        return
+    with pytest.raises(errors.FastmlpError, match=words):
+        as_probabilities(np.array(rows), 2, 2, "float32", "y")

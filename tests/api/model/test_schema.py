@@ -78,6 +78,32 @@ def test_a_name_is_not_another(place):
         check_content(changed(CHECKPOINT, place, rename))
 
 
+# What files of an older version, or of another kind of fit, need not have.
+MAY_BE_MISSING = {
+    *(("spec", name) for name in ("dropout", "input_dropout", "norm", "residual", "embeddings")),
+    *(("spec", name) for name in ("l1", "l2", "init", "dtype", "seed", "device", "n_threads")),
+    *((name,) for name in ("optimizer_steps", "optimizer_rate", "history", "fit")),
+}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        place
+        for place in NAMES
+        if place[:1] != ("fit",) or place[-1] in ("settings", "told", "data")
+    ],
+    ids=lambda place: ".".join(map(str, place)),
+)
+def test_what_may_be_missing(place):
+    content = changed(CHECKPOINT, place, lambda within, key: within.pop(key))
+    if place in MAY_BE_MISSING:
+        check_content(content)
+        return
+    with pytest.raises(ValueError, match=f"must have '{place[-1]}'"):
+        check_content(content)
+
+
 @pytest.mark.parametrize(
     ("embeddings", "words"),
     [
