@@ -81,6 +81,8 @@ def recorded(history) -> dict[str, object]:
                      "best_epoch": history.best_epoch, "shuffle": history.shuffle}  # fmt: skip
 
 
+# Some of the random networks hardly learn, and say so.
+@pytest.mark.filterwarnings("ignore::fastmlp.errors.GradientFlowWarning")
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 8])
 def test_each_is_bitwise_what_its_fit_alone_gives(n_threads):
     rng = np.random.default_rng(5)
