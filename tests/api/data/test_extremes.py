@@ -8,7 +8,14 @@ import pytest
 from fastmlp import errors
 from fastmlp.data import memory
 from fastmlp.data.inputs import as_inputs, as_weights
-from fastmlp.data.targets import _BLOCK_ROWS, _distinct, as_probabilities
+from fastmlp.data.targets import (
+    _BLOCK_ROWS,
+    _distinct,
+    as_probabilities,
+    make_dataset,
+    task_of,
+)
+from fastmlp.spec.network import NetworkSpec
 
 
 def test_more_rows_than_their_numbers_have_bits():
@@ -81,6 +88,7 @@ def test_a_file_of_another_system_is_empty(tmp_path):
         ([[1.0, 0.0], [0.5, 0.5011]], r"sum to 1 in each row, got 1\.0011 at row 1"),
         ([[1.0, 0.0], [0.5, 0.4989]], r"sum to 1 in each row, got 0\.9989 at row 1"),
         ([[1.0, 0.0], [1.5, -0.5]], r"within 0 and 1, got 1\.5 at row 1, column 0"),
+        ([[1.0, 0.0], [1.5, 0.0]], r"within 0 and 1, got 1\.5 at row 1, column 0"),
         ([[0.0, 1.0], [0.0, -0.1]], r"within 0 and 1, got -0\.1 at row 1, column 1"),
         ([[1.0, 0.0, 0.0]] * 2, r"probabilities \(rows, 2\), got shape \(2, 3\)"),
     ],
@@ -92,3 +100,15 @@ def test_probabilities_of_classes(rows, words):
         return
     with pytest.raises(errors.FastmlpError, match=words):
         as_probabilities(np.array(rows), 2, 2, "float32", "y")
+
+
+@pytest.mark.parametrize("sample_weight", [None, [1.0, 2.0, 4.0, 8.0]])
+def test_weights_of_classes_are_those_of_their_rows(sample_weight):
+    spec = NetworkSpec.make(sizes=[1, 3], loss="cross_entropy")
+    data, classes = make_dataset(
+        spec, task_of(spec.loss, 3), np.zeros((4, 1)), np.array([7, 9, 8, 9]), sample_weight, None,
+        class_weight={7: 3.0, 9: 0.5},
+    )  # fmt: skip
+    assert classes.tolist() == [7, 8, 9]
+    wanted = np.array([3.0, 0.5, 1.0, 0.5]) * (sample_weight or 1.0)
+    assert data.weights.tolist() == wanted.tolist()

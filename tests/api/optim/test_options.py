@@ -190,3 +190,11 @@ def test_the_ends_of_the_learning_rate(kind):
             kind(lr=value)
     with pytest.raises(errors.OptionTypeError, match=f"^lr of {kind.__name__} must be"):
         kind(lr=None)
+
+
+def test_an_optimizer_of_ones_own_names_its_rule():
+    class Own(optim.Optimizer):
+        pass
+
+    with pytest.raises(NotImplementedError):
+        Own(lr=0.1).rule  # noqa: B018

@@ -186,3 +186,15 @@ def test_the_ends_of_what_a_target_may_be(name, taken, refused):
     for value in refused:
         with pytest.raises(errors.DataError, match=r"^y must be .* at row 1$"):
             as_targets(np.array([taken[0], value]), loss, 2, 1, "float64")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_smoothed_probabilities(dtype):
+    """(1 - s) y + s / K, in the type of y."""
+    soften = kind_of("cross_entropy").probabilities.soften
+    y = np.array([[1.0, 0.0, 0.0, 0.0], [0.5, 0.25, 0.25, 0.0]], dtype)
+    np.testing.assert_array_equal(soften(y, (0.0,)), y)
+    found = soften(y, (0.5,))
+    assert found.dtype == dtype
+    wanted = [[0.625, 0.125, 0.125, 0.125], [0.375, 0.25, 0.25, 0.125]]
+    np.testing.assert_array_equal(found, wanted)

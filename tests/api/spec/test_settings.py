@@ -245,3 +245,10 @@ def test_a_device_is_chosen_for_all_the_weights(monkeypatch):
     monkeypatch.setattr(allowed.devices, "checked", checked)
     NetworkSpec.make(sizes=[4, 8, 3], device="auto", dtype="float64")
     assert asked == [("auto", (4 + 1) * 8 + (8 + 1) * 3, "float64")]
+
+
+def test_the_most_parameters():
+    assert NetworkSpec.make(sizes=[2**20 - 1, 2**20]).n_parameters == 2**40
+    for sizes in ([2**20, 2**20], [2**20 - 1, 2**20, 1]):
+        with pytest.raises(errors.OptionError, match="at most 1,099,511,627,776 weights and bias"):
+            NetworkSpec.make(sizes=sizes)
