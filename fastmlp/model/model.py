@@ -364,7 +364,7 @@ class Model:
             model._restore(content, device)
         except (DeviceError, NotRegisteredError):
             raise
-        except (FastmlpError, KeyError, TypeError, ValueError) as error:
+        except (FastmlpError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise damaged(path, error) from error
         return model
 

@@ -50,7 +50,7 @@ class Resumed:
         """Within it, errors of values that make no sense say that the file is damaged."""
         try:
             yield
-        except (FastmlpError, KeyError, TypeError, ValueError) as error:
+        except (FastmlpError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise damaged(self.path, error) from error
 
 

@@ -8,6 +8,9 @@ from fastmlp.checks import integer, real, shown
 from fastmlp.errors import OptionError
 from fastmlp.optim.base import Optimizer
 
+# More of them than anybody uses: a number in a file must not ask for all memory that there is.
+_MOST_PAIRS = 1000
+
 
 @dataclass(frozen=True)
 class LBFGS(Optimizer):
@@ -24,7 +27,8 @@ class LBFGS(Optimizer):
     Parameters
     ----------
     memory : int
-        Pairs of steps and changes of the gradient to remember, >= 1.
+        Pairs of steps and changes of the gradient to remember, from 1 to 1,000; some 16 bytes a
+        parameter for each.
     gradient_tolerance : float
         Stop where no element of the gradient is larger, >= 0.
     loss_tolerance : float
@@ -56,7 +60,7 @@ class LBFGS(Optimizer):
                     f"LBFGS finds its steps by a line search: {given.name} must be left at "
                     f"{default}, got {shown(value)}; leave it out, or use another optimizer"
                 )
-        integer(self._called("memory"), self.memory, 1)
+        integer(self._called("memory"), self.memory, 1, _MOST_PAIRS)
         integer(self._called("max_evaluations"), self.max_evaluations, 1)
         for name in ("gradient_tolerance", "loss_tolerance"):
             self._set(name, real(self._called(name), getattr(self, name), 0.0))

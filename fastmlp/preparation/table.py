@@ -235,7 +235,7 @@ class TablePreparation:
             )
         try:
             return cls._of_version(version, {k: v for k, v in found.items() if k != "version"})
-        except (TypeError, KeyError, AttributeError, ValueError) as error:
+        except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
             raise _damaged(path, error) from error
 
     @classmethod

@@ -79,7 +79,8 @@ def other_arrays(tensors: dict[str, np.ndarray], draw: random.Random) -> dict[st
         case 4:
             changed[draw.choice(["weights.9", "x", "fit.x", "optimizer.slot7.weights.0"])] = array
         case 5:
-            changed[name] = np.full_like(array, draw.choice([np.nan, np.inf, 1e38, -1e38, 0.0]))
+            with np.errstate(invalid="ignore"):  # values that no integer has
+                changed[name] = np.full_like(array, draw.choice([np.nan, np.inf, 1e38, -1e38, 0.0]))
         case 6:
             changed[name] = changed[draw.choice(sorted(tensors))]
     return changed

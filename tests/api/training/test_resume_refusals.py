@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -143,6 +144,7 @@ def test_another_version(path):
         lambda content: content.fit.values.pop("loop"),
         lambda content: content.fit.values["told"].update(stopped_by="nobody"),
         lambda content: content.fit.values["callback0"].pop("n_waited"),
+        lambda content: content.fit.values["callback0"].update(n_waited=math.inf),
         lambda content: content.fit.arrays.pop("callback0.weights.0"),
         lambda content: content.fit.arrays.update({"callback0.weights.0": np.zeros((1, 1))}),
         lambda content: content.fit.values["callback1"].update(n_bytes="x"),

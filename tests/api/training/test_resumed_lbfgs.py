@@ -185,6 +185,7 @@ def time_passes():
         lambda fit: fit.values.pop("loop"),
         lambda fit: fit.values["lbfgs"].update(updates=-1),
         lambda fit: fit.values["lbfgs"].update(updates=None),
+        lambda fit: fit.values["lbfgs"].update(value=10**400),
         lambda fit: fit.values["lbfgs"].pop("stage"),
         lambda fit: fit.arrays.pop("lbfgs.work"),
         lambda fit: fit.arrays.update({"lbfgs.work": np.zeros(5)}),
