@@ -80,8 +80,13 @@ class BestSoFar:
 
     def __init__(self, series: str, sign: float, min_delta: float) -> None:
         self.series = series
-        self._sign, self._min_delta = sign, min_delta
+        self._sign, self.min_delta = sign, min_delta
         self.lowest = math.inf
+
+    @property
+    def is_least(self) -> bool:
+        """Whether the least value is the best."""
+        return self._sign > 0
 
     @property
     def best(self) -> float:
@@ -94,7 +99,7 @@ class BestSoFar:
         A nan never is.
         """
         signed = self._sign * float(value)
-        if signed < self.lowest - self._min_delta:
+        if signed < self.lowest - self.min_delta:
             self.lowest = signed
             return True
         return False

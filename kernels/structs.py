@@ -50,7 +50,11 @@ class Program(NamedTuple):
     losses: np.ndarray  # float64 (epochs,): written
     grad_norms: np.ndarray  # float64 (epochs, L): written
     seconds: np.ndarray  # float64 (epochs,): written
-    outputs: np.ndarray  # T (n_rows * n_outputs,) in the predict job, else (1,): written
+    outputs: np.ndarray  # T (epochs * n_rows * n_outputs,) where Job.KEEPS_OUTPUTS: written
+    # After each whole epoch, where Job.EVALUATION or Job.WATCHED says so:
+    eval_losses: np.ndarray  # float64 (epochs,): mean loss of the rows to evaluate; written
+    watch: np.ndarray  # float64 (Watch.N_FIELDS,)
+    best: np.ndarray  # T (P,): what predicts, as it was after the best epoch; written
 
 
 # Element types of the arrays that are not of T, and which of all are read alone: a load from these
@@ -62,7 +66,7 @@ ELEMENT_TYPES = {
     ),
     **dict.fromkeys(("gradient_squares", "momentum_squares", "weight_squares"), "float64"),
     **dict.fromkeys(("floats", "seen", "loss_parameters", "learning_rates"), "float64"),
-    **dict.fromkeys(("losses", "grad_norms", "seconds"), "float64"),
+    **dict.fromkeys(("losses", "grad_norms", "seconds", "eval_losses", "watch"), "float64"),
     "labels": "int32",
 }
 READ_ONLY = frozenset(
@@ -198,7 +202,10 @@ class _Job(NamedTuple):
     BY_COLUMNS: int = 61
     STORES_GRADIENT: int = 62  # 1: updates are a second pass, once all of dW is stored
     HAS_CHOSEN: int = 63  # 1: row i of the job is row p.chosen[i] of the table
-    N_FIELDS: int = 64
+    KEEPS_OUTPUTS: int = 64  # 1: Z of the output layer goes to `outputs`
+    EVALUATION: int = 65  # addresses of the program that evaluates after each epoch; 0: none does
+    WATCHED: int = 66  # a WATCHED_* below
+    N_FIELDS: int = 67
 
 
 Job = _Job()
@@ -208,6 +215,9 @@ KIND_TRAIN, KIND_GRADIENTS, KIND_EVALUATE, KIND_PREDICT = 0, 1, 2, 3
 TARGET_NONE, TARGET_LABELS, TARGET_VALUES = 0, 1, 2
 
 SHUFFLE_NONE, SHUFFLE_ROWS, SHUFFLE_BLOCKS = 0, 1, 2
+
+# Which mean loss of an epoch `Program.watch` is about: none, that of training or of evaluation.
+WATCHED_NONE, WATCHED_LOSS, WATCHED_EVAL_LOSS = 0, 1, 2
 
 
 class _Float(NamedTuple):
@@ -240,6 +250,22 @@ class _Float(NamedTuple):
 Float = _Float()
 
 
+class _Watch(NamedTuple):
+    """Fields of `Program.watch`; those but the first three are written, by thread 0."""
+
+    EVAL_WEIGHT: int = 0  # sum of the weights of the rows to evaluate
+    MIN_DELTA: int = 1  # an epoch improves whose loss is below the lowest by more than this
+    PATIENCE: int = 2  # epochs in a row without that after which a training ends
+    LOWEST: int = 3
+    N_WAITED: int = 4  # such epochs in a row up to now
+    BEST_EPOCH: int = 5  # of this job, from 0; -1: none has improved
+    N_EVALUATED: int = 6  # epochs of this job
+    N_FIELDS: int = 7
+
+
+Watch = _Watch()
+
+
 class _Sync(NamedTuple):
     """Fields of `Program.sync`, each word on a cache line of its own where threads meet."""
 
@@ -251,10 +277,10 @@ class _Sync(NamedTuple):
     STEP: int = 32
     EPOCH: int = 33
     STATUS: int = 34
-    ABORTED: int = 36  # 1: a thread left its rows phase for the stop word, or the loss is level
+    ABORTED: int = 36  # 1: a thread left its rows phase for the stop word, or training ends
     SPIN_NS: int = 35  # how long a thread spins at a barrier before it sleeps
-    LEVEL: int = 38  # 1: the loss has not improved for more epochs than PATIENCE
-    N_BAD: int = 39  # epochs in a row up to now in which it has not
+    LEVEL: int = 38  # 1: a loss has not improved for long enough, which ends the training
+    N_BAD: int = 39  # epochs in a row up to now in which that of training has not
     ALONE_UNTIL: int = 37  # thread 0 takes the steps before this one of the job alone
     # Of thread 0, which decides that: see kernels/cpu/team.py.
     WINDOW_NS: int = 40  # how long it measures all threads before it decides; 0: it never does

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastmlp.callbacks.base import Callback, Run
 from fastmlp.checks import integer
-from fastmlp.monitor import Monitor
+from fastmlp.monitor import BestSoFar, Monitor
 
 
 class EarlyStopping(Callback):
@@ -64,6 +64,20 @@ class EarlyStopping(Callback):
         else:
             self._n_waited += 1
         return self._n_waited >= self.patience
+
+    @property
+    def standing(self) -> tuple[BestSoFar, int]:
+        """What is watched, and how many epochs it has waited; in a fit."""
+        return self._watch, self._n_waited
+
+    def catch_up(
+        self, run: Run, lowest: float, n_waited: int, best_epoch: int | None, best: Any
+    ) -> None:
+        """Be as after epochs that were watched elsewhere: `best` is a snapshot of `best_epoch`,
+        both None where none of them was better."""
+        self._watch.lowest, self._n_waited = lowest, n_waited
+        if best_epoch is not None:
+            self._best, run.history.best_epoch = best, best_epoch
 
     def described(self) -> Any:
         settings = {

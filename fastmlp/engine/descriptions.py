@@ -10,13 +10,23 @@ import numpy as np
 from fastmlp import names
 from fastmlp.data.shuffle import Blocks
 from fastmlp.kernels.rules import N_PLAIN, number_at
-from fastmlp.kernels.structs import SHUFFLE_BLOCKS, SHUFFLE_NONE, SHUFFLE_ROWS, Float, Job
+from fastmlp.kernels.structs import (
+    SHUFFLE_BLOCKS,
+    SHUFFLE_NONE,
+    SHUFFLE_ROWS,
+    WATCHED_EVAL_LOSS,
+    WATCHED_LOSS,
+    WATCHED_NONE,
+    Float,
+    Job,
+    Watch,
+)
 from fastmlp.spec.conventions import Conventions, LossPlateau
 from fastmlp.spec.network import NetworkSpec
 
 if TYPE_CHECKING:
     from fastmlp.engine.store import ParameterStore
-    from fastmlp.engine.train_job import TrainJob
+    from fastmlp.engine.train_job import TrainJob, Validation
 
 
 def describe_network(spec: NetworkSpec, floats: np.ndarray) -> None:
@@ -89,6 +99,18 @@ def describe_shuffle(shuffle: bool | Blocks, job: np.ndarray) -> None:
         job[Job.BLOCK_BITS], job[Job.WINDOW_ROWS] = shuffle.block_bits, shuffle.window_rows
     else:
         job[Job.SHUFFLE] = SHUFFLE_ROWS if shuffle else SHUFFLE_NONE
+
+
+def describe_validation(validation: Validation, job: np.ndarray, watch: np.ndarray) -> None:
+    """What is watched after each epoch into a job and its `watch`."""
+    data, loss = validation.data, validation.watch
+    watch[Watch.EVAL_WEIGHT] = 0.0 if data is None else data.weight_sum
+    watch[Watch.BEST_EPOCH] = -1
+    job[Job.WATCHED] = WATCHED_NONE
+    if loss is not None:
+        job[Job.WATCHED] = WATCHED_LOSS if loss.of_training else WATCHED_EVAL_LOSS
+        watch[Watch.MIN_DELTA], watch[Watch.PATIENCE] = loss.min_delta, loss.patience
+        watch[Watch.LOWEST], watch[Watch.N_WAITED] = loss.lowest, loss.n_waited
 
 
 def keep_threshold(rate: float) -> int:

@@ -37,6 +37,50 @@ class NonFinite:
 
 
 @dataclass(frozen=True)
+class Snapshot:
+    """Copies of all that predicts, to be put back later into a store of the same parameters."""
+
+    plan: ParameterPlan
+    params: np.ndarray
+    running: np.ndarray
+
+
+@dataclass(frozen=True)
+class LossWatch:
+    """End a training once a loss has not improved for `patience` epochs; keep what is best.
+
+    of_training: whether it is the mean loss of training, or that of the rows to evaluate.
+    min_delta: an epoch improves whose loss is below `lowest` by more than this.
+    n_waited: epochs in a row up to now that have not.
+    """
+
+    of_training: bool
+    min_delta: float
+    patience: int
+    lowest: float
+    n_waited: int
+
+
+@dataclass(frozen=True, eq=False)
+class Validated:
+    """What came of a `Validation` in one call.
+
+    losses: mean losses (epochs evaluated,) float64; outputs: their raw outputs z, of the network's
+    dtype, (epochs evaluated, rows, n_out).
+    watch: as it stands now; best_epoch: of this call from 0, None where none improved; best: what
+    predicts after it.
+    has_ended: whether it ended the training.
+    """
+
+    losses: np.ndarray
+    outputs: np.ndarray
+    watch: LossWatch | None
+    best_epoch: int | None
+    best: Snapshot | None
+    has_ended: bool
+
+
+@dataclass(frozen=True)
 class TrainResult:
     """What a call of `train` did.
 
@@ -44,7 +88,7 @@ class TrainResult:
     "went_back" where the fit goes on from a good epoch. The arrays have a row for each epoch begun:
     mean loss, root mean square over the steps of each layer's gradient norm (epochs, layers),
     seconds. seen: sums of the last one, with which another call may go on; plateau: the one that
-    was asked for, as it stands now.
+    was asked for, as it stands now; validated: what came of the `Validation` that was asked for.
     """
 
     status: str
@@ -56,6 +100,7 @@ class TrainResult:
     seen: np.ndarray
     plateau: LossPlateau | None = None
     non_finite: NonFinite | None = None
+    validated: Validated | None = None
 
 
 @dataclass(frozen=True)
@@ -66,12 +111,3 @@ class OptimizerState:
     n_steps: int
     slots: list[Parameters]
     last_rate: float = 0.0  # of the last step: see `Conventions.rate_in_momentum`
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Copies of all that predicts, to be put back later into a store of the same parameters."""
-
-    plan: ParameterPlan
-    params: np.ndarray
-    running: np.ndarray

@@ -10,13 +10,21 @@ import numpy as np
 
 from fastmlp.data.inputs import Dataset
 from fastmlp.data.shuffle import Blocks
-from fastmlp.engine.results import Progress
+from fastmlp.engine.results import LossWatch, Progress
 from fastmlp.spec.conventions import FASTMLP, Conventions, LossPlateau
 
 
 def never() -> bool:
     """Nothing interrupts."""
     return False
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """data: rows to evaluate after each epoch, or None; watch: when to end, or None for never."""
+
+    data: Dataset | None
+    watch: LossWatch | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +45,8 @@ class TrainJob:
     seen: sums of the first epoch until `first_step`, of the job before; None: none were made.
     conventions: how a step's numbers are defined.
     plateau: ends after the epoch with which the loss has been level for long enough.
+    validation: rows to evaluate after each epoch, and a loss to watch; only where the engine's
+        `most_validated` allows as many epochs.
     deadline_s: on the clock of `time.perf_counter`, when to end; None: never.
     on_poll: told of the progress some twenty times a second.
     interrupted: asked as often; ends early once it says so.
@@ -54,6 +64,7 @@ class TrainJob:
     seen: np.ndarray | None = None
     conventions: Conventions = FASTMLP
     plateau: LossPlateau | None = None
+    validation: Validation | None = None
     deadline_s: float | None = None
     on_poll: Callable[[Progress], None] | None = None
     interrupted: Callable[[], bool] = never

@@ -19,7 +19,7 @@ import numpy as np
 from fastmlp.data.inputs import Dataset
 from fastmlp.data.shuffle import Blocks
 from fastmlp.engine.results import TrainResult
-from fastmlp.engine.train_job import TrainJob, never
+from fastmlp.engine.train_job import TrainJob, Validation, never
 from fastmlp.interrupts import held_back
 from fastmlp.spec.conventions import FASTMLP, Conventions, LossPlateau
 from fastmlp.training.counters import Counters
@@ -126,6 +126,8 @@ class EpochLoop:
     n_epochs: how many there are at most, with those that are over in `state`.
     batch_size, shuffle, conventions, deadline_s: as in `TrainJob`.
     every_epoch: whether the policy has to be asked after each epoch.
+    most_epochs: that may pass in one call of the engine.
+    validation: what the engine does after each epoch by itself; its watch is as of now.
     by_function: whether rates come from a function of the user's.
     intervals: a piece ends wherever the steps counted are a multiple of one of them, and the policy
         is asked after each piece.
@@ -147,6 +149,8 @@ class EpochLoop:
     conventions: Conventions = FASTMLP
     deadline_s: float | None = None
     every_epoch: bool = False
+    most_epochs: int = TABLE_EPOCHS
+    validation: Validation | None = None
     by_function: bool = False
     intervals: Sequence[int] = ()
     display: Display | None = None
@@ -225,7 +229,8 @@ class EpochLoop:
         if self.every_epoch or self.good is not None:
             return 1
         n_steps = FUNCTION_STEPS if self.by_function else TABLE_STEPS
-        n = min(max(1, n_steps // self.epoch_steps), TABLE_EPOCHS, self.n_epochs - self.state.done)
+        n = min(max(1, n_steps // self.epoch_steps), self.n_epochs - self.state.done)
+        n = min(n, self.most_epochs, TABLE_EPOCHS)
         if self.display is not None:
             n = min(n, max(1, int(DISPLAY_S / max(self._epoch_s, 1e-9))))
         return n
@@ -291,6 +296,7 @@ class EpochLoop:
             shuffle=self.shuffle,
             conventions=self.conventions,
             plateau=state.plateau,
+            validation=self.validation,
             deadline_s=until_s,
             on_poll=None if self.display is None else partial(self._show, self.display, state.done),
             interrupted=interrupted,
@@ -318,6 +324,8 @@ class EpochLoop:
         state.done, state.step = state.done + n_whole, n_over
         state.seen = result.seen if n_over else None
         state.plateau = result.plateau
+        if self.validation is not None and result.validated is not None:
+            self.validation = replace(self.validation, watch=result.validated.watch)
         if self.display is not None and len(result.seconds):
             self._epoch_s = float(result.seconds[-1])
         return piece

@@ -69,9 +69,7 @@ def evaluate(
     the outputs. None once `out_of_time()` says so. A metric that cannot be computed of these
     predictions is nan after `on_failure` was told, and raises OptionError where there is none.
     """
-    n_rows, loss = data.n_rows, engine.spec.loss
-    step = int(_BLOCK_FLOP / (4 * engine.spec.n_parameters))
-    step = engine.evaluation_rows or min(max(step, _MIN_ROWS), _MAX_ROWS)
+    n_rows, loss, step = data.n_rows, engine.spec.loss, _block_rows(engine)
     wants_outputs = scoring.metrics is None or bool(scoring.metrics)
     score = R2() if scoring.task == "regression" else Accuracy(scoring.task)
     answers = data.answers() if scoring.metrics else data
@@ -105,6 +103,16 @@ def evaluate(
     return found
 
 
+def _block_rows(engine: Engine) -> int:
+    step = int(_BLOCK_FLOP / (4 * engine.spec.n_parameters))
+    return engine.evaluation_rows or min(max(step, _MIN_ROWS), _MAX_ROWS)
+
+
+def is_one_block(engine: Engine, data: Dataset) -> bool:
+    """Whether `evaluate` takes all rows at once, and their weights are not all 0."""
+    return data.n_rows <= _block_rows(engine) and data.weight_sum > 0.0
+
+
 class Accuracy:
     """The weighted share of rows that are right, in every label where there are several."""
 
@@ -114,22 +122,33 @@ class Accuracy:
 
     def add(self, z: np.ndarray, block: Dataset, loss: Loss) -> None:
         """Count a block with raw outputs `z` (n, n_outputs)."""
-        predicted = predictions(self._task, loss, z, None)
-        if block.labels is not None:
-            right = predicted == block.labels
-        elif self._task == "multiclass":  # probabilities
-            assert block.targets is not None
-            right = predicted == block.targets.argmax(axis=1)
-        else:
-            assert block.targets is not None
-            wanted = block.targets > 0.5
-            right = (predicted.reshape(wanted.shape) == wanted).all(axis=1)
-        weight = block.weight_sum
+        right, weight = (
+            rows_right(self._task, loss, z, answers_of(self._task, block)),
+            block.weight_sum,
+        )
         self._right += float(np.average(right, weights=block.weights)) * weight
         self._all += weight
 
     def value(self) -> float:
         return self._right / self._all
+
+
+def answers_of(task: LearningTask, data: Dataset) -> np.ndarray:
+    """Labels (n,), or of several labels a row which of them it has (n, labels)."""
+    if data.labels is not None:
+        return data.labels
+    assert data.targets is not None
+    if task == "multiclass":  # probabilities
+        return np.asarray(data.targets.argmax(axis=1))
+    return data.targets > 0.5
+
+
+def rows_right(task: LearningTask, loss: Loss, z: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    """Whether each row of raw outputs `z` (n, n_outputs) says all of its answer."""
+    predicted = predictions(task, loss, z, None)
+    if answers.ndim == 1:
+        return np.asarray(predicted == answers)
+    return np.asarray((predicted.reshape(answers.shape) == answers).all(axis=1))
 
 
 class R2:
@@ -160,7 +179,17 @@ class R2:
         self._mean = self._mean + (mean - self._mean) * weight / self._weight
 
     def value(self) -> float:
-        residual, spread = np.asarray(self._residual), np.asarray(self._spread)
-        without_spread = np.where(residual == 0.0, 1.0, 0.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return float(np.where(spread > 0.0, 1.0 - residual / spread, without_spread).mean())
+        return float(r2_of(np.asarray(self._residual), self.spread))
+
+    @property
+    def spread(self) -> np.ndarray:
+        """Weighted squares of what each output is apart from its mean (outputs,)."""
+        return np.asarray(self._spread)
+
+
+def r2_of(residual: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """The score of sums of squares (..., outputs), of each of the leading axes."""
+    without_spread = np.where(residual == 0.0, 1.0, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.where(spread > 0.0, 1.0 - residual / spread, without_spread)
+    return np.asarray(ratios.mean(axis=-1))

@@ -28,6 +28,7 @@ from fastmlp.training.good_epochs import GoodEpochs
 from fastmlp.training.gradient_flow import gradient_trouble
 from fastmlp.training.options import ROLLBACK
 from fastmlp.training.trainer import Trainer
+from fastmlp.training.within import within
 
 if TYPE_CHECKING:
     from fastmlp.engine.results import NonFinite
@@ -69,6 +70,13 @@ class Minibatches(Trainer, Policy):
         self._loop.lay_out(self)
         self.history.shuffle = name_of(self._loop.shuffle)
         super().prepare()
+        self._within = None
+        if not (self._options.goes_back or self._plateau is not None):
+            self._within = within(
+                self._engine, self._eval_sets, self._scoring, self._options.callbacks
+            )
+        if self._within is not None:
+            self._loop.every_epoch, self._loop.most_epochs = False, self._within.most_epochs
 
     def _make_loop(self) -> EpochLoop:
         options = self._options
@@ -173,6 +181,8 @@ class Minibatches(Trainer, Policy):
         return done < self._options.epochs and self._can_continue(seen) and not is_other
 
     def _train(self) -> TrainingDivergedError | None:
+        if self._within is not None:
+            self._loop.validation = self._within.validation()
         ending = self._loop.run(self)
         if ending == "non_finite":
             piece = self._loop.last
@@ -202,6 +212,9 @@ class Minibatches(Trainer, Policy):
             self._told = Told()
         n_times = {} if good is None else {ROLLBACKS: good.n_times}
         n_made = max(1, piece.step + result.n_steps_done)
+        validated: list[dict[str, float]] = []
+        if self._within is not None and result.validated is not None:
+            validated = self._within.values(result.validated)
         self._run.step = self._counters.n_steps
         for i in range(piece.n_begun):
             last_step = min((i + 1) * epoch_steps, n_made) - 1
@@ -212,6 +225,7 @@ class Minibatches(Trainer, Policy):
                 "grad_norm": [float(norm) for norm in result.grad_norm[i]],
                 **n_times,
                 **dict.fromkeys(self._eval_names, math.nan),
+                **(validated[i] if i < len(validated) else {}),
             }
             epoch = piece.first_epoch + i + 1
             if i == 0 and piece.step:
@@ -222,9 +236,15 @@ class Minibatches(Trainer, Policy):
             self._run.epoch, self._run.logs = epoch, logs
             if i + 1 < piece.n_begun:
                 self._show_epoch(piece.done + i)
+        n_callbacks = len(self._options.callbacks)
         if result.status == WENT_BACK:
-            n_callbacks = len(self._options.callbacks)
             self._told = Told(n_callbacks, True, True, n_callbacks)  # there is nothing to tell
+        if self._within is not None and result.validated is not None:
+            self._within.catch_up(self._run, result.validated, piece.first_epoch + 1)
+            n_known = self._within.n_known(result.validated, result.n_epochs_done)
+            if n_known == piece.n_begun:
+                stopped_by = "early_stopping" if result.validated.has_ended else None
+                self._told = Told(n_callbacks, True, True, n_callbacks, stopped_by)
 
     def after_steps(self) -> bool:
         """Call back; whether a callback ends the fit."""
@@ -242,6 +262,8 @@ class Minibatches(Trainer, Policy):
         is_measured = not result.n_epochs_done or self._evaluate()
         if piece.n_begun:
             self._show_epoch(piece.done + piece.n_begun - 1)
+        if result.status == "plateau":
+            return self._ended_by_callback()
         if result.status != "done" or not (result.n_epochs_done and is_measured):
             return False
         with held_back():

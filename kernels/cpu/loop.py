@@ -27,6 +27,7 @@ from ..structs import (
     Float,
     Job,
     Sync,
+    Watch,
 )
 from .gemm import transpose_rows
 from .norms import update_running
@@ -38,6 +39,7 @@ from .simd import keep_lanes, lanes_of, like, load, reduce_add
 from .sync import atomic_load, atomic_store, barrier, barrier_apart, monotonic_s
 from .team import NEVER, choose_team, wait_for_thread_0
 from .tiles import tiles_phase
+from .watch import bad_epochs, watch_epoch
 from .width import TILE
 
 TILE_ROWS = TILE.rows[0]
@@ -101,21 +103,6 @@ def add_penalty(p, weight_sum, n_rows):
         for number in range(p.job[Job.N_WEIGHT_TASKS]):
             squares += p.weight_squares[number]
         p.seen[0] += 0.5 * p.floats[Float.L2] * squares / weight_sum * n_rows
-
-
-@njit
-def bad_epochs(p, loss, best, n_bad):
-    """How many epochs in a row brought too little, this one included; may end the training.
-
-    The other threads are in the next step by now: they hear it at the next barrier, and leave that
-    step without an update.
-    """
-    n_bad = n_bad + 1 if loss > best - p.floats[Float.TOLERANCE] else np.int64(0)
-    atomic_store(p.sync, Sync.N_BAD, n_bad)
-    if 0 <= p.job[Job.PATIENCE] < n_bad:
-        atomic_store(p.sync, Sync.LEVEL, 1)
-        atomic_store(p.sync, Sync.ABORTED, 1)
-    return n_bad
 
 
 @njit
@@ -210,6 +197,28 @@ def step(p, thread, n_threads, epoch, step_in_epoch, step_in_job, n_bits, produc
     return STATUS_RUNNING
 
 
+@njit
+def evaluate(p, q, thread, n_threads, epoch):
+    """Mean loss of the rows of q with what predicts after an epoch of p; whether it was found.
+
+    q shares the words of p's threads. Those are here that took the epoch's last step, and where
+    that was thread 0 alone, the others may wait in the next step by now: so all go on to that one,
+    whatever is heard here, and hear it there.
+    """
+    if thread == 0:
+        q.seen[0], q.seen[1] = 0.0, 0.0
+    n_rows, batch_size = q.job[Job.N_ROWS], q.job[Job.BATCH_SIZE]
+    for s in range((n_rows + batch_size - 1) // batch_size):
+        if step(q, thread, n_threads, epoch, s, s, np.int64(0), 1.0) != STATUS_RUNNING:
+            return False
+    if thread == 0:
+        # As fastmlp/training/metrics.py computes it of one block, to the last bit.
+        weight = p.watch[Watch.EVAL_WEIGHT]
+        p.eval_losses[epoch] = weight * (q.seen[0] / q.seen[1]) / weight
+        p.watch[Watch.N_EVALUATED] += 1.0
+    return True
+
+
 @entry
 def run(address, thread, zero):
     """Run the job of the program at `address` as thread number `thread` of job[N_THREADS].
@@ -232,6 +241,7 @@ def run(address, thread, zero):
         first = job[Job.FIRST_STEP] if e == 0 else 0
         end = n_steps - (job[Job.STEPS_LEFT] if e == job[Job.N_EPOCHS] - 1 else 0)
         not_seen = first - (job[Job.STEPS_SEEN] if e == 0 else 0)
+        n_threads = job[Job.N_THREADS]
         if thread == 0 and e > 0:
             # The last epoch's sums stay: the next job may go on with them.
             for i in range(2 + job[Job.N_TASKS]):
@@ -269,8 +279,16 @@ def run(address, thread, zero):
         if thread == 0:
             started_s = record_epoch(p, e, end - not_seen, started_s)
             atomic_store(p.sync, Sync.EPOCH, e + 1 if end == n_steps else e)
-            if end == n_steps:
-                n_bad = bad_epochs(p, p.losses[e], best, n_bad)
-                best = min(best, p.losses[e])
+        if end < n_steps:
+            continue
+        is_known = True
+        if job[Job.EVALUATION] != 0 and (thread == 0 or n_threads > 1):
+            is_known = evaluate(p, program_at(job[Job.EVALUATION], zero), thread, n_threads, e)
+        if thread == 0:
+            n_bad = bad_epochs(p, p.losses[e], best, n_bad)
+            best = min(best, p.losses[e])
+            if is_known:
+                watch_epoch(p, e)
+            started_s = monotonic_s()
     if thread == 0:
         atomic_store(p.sync, Sync.STATUS, STATUS_DONE)

@@ -205,13 +205,14 @@ def backward(p, r0, r1, n_rows):
 
 
 @njit
-def outputs(p, r0, r1):
-    """Z of the output layer to where the user has it."""
+def outputs(p, r0, r1, epoch, step):
+    """Z of the output layer to where the user has it, in the order of the job's rows."""
     last = layer_at(p, p.job[Job.N_LAYERS] - 1)
+    first = epoch * p.job[Job.N_ROWS] + step * p.job[Job.BATCH_SIZE]
     for r in range(r0, r1):
         for j in range(last.n_out):
             z = p.work[last.act_out + r * last.ld_out + j]
-            p.outputs[p.rows[r] * last.n_out + j] = z
+            p.outputs[(first + r) * last.n_out + j] = z
 
 
 @njit
@@ -228,9 +229,9 @@ def rows_phase(p, thread, n_threads, r0, r1, n_rows, epoch, step):
         read_inputs(p, begin, end, epoch, step)
         if forward(p, thread, n_threads, begin, end, n_rows, epoch, step):
             return
-        if kind == KIND_PREDICT:
-            outputs(p, begin, end)
-        else:
+        if p.job[Job.KEEPS_OUTPUTS] != 0:
+            outputs(p, begin, end, epoch, step)
+        if kind != KIND_PREDICT:
             losses(p, begin, end)
         if kind in (KIND_TRAIN, KIND_GRADIENTS):
             backward(p, begin, end, n_rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from fastmlp.engine.cpu.crew import run_crew
 from fastmlp.engine.cpu.few_rows import MAX_ELEMS, MAX_ROWS, FewRows
 from fastmlp.engine.cpu.program import ensure_usable, make_program, start_of
 from fastmlp.engine.cpu.read_ahead import Windows, reading_ahead
+from fastmlp.engine.cpu.validation import Evaluation, most_epochs, validated
 from fastmlp.engine.cpu.workspace import Workspace
 from fastmlp.engine.results import NonFinite, TrainResult
 from fastmlp.engine.store import ParameterStore
@@ -37,6 +39,7 @@ KEPT_BYTES = 64 * 1024 * 1024
 # A job below this takes the calling thread half a millisecond: no longer than to start threads for
 # it, and it is over before Ctrl-C could be wanted.
 FLOPS_WITHOUT_THREADS = 60_000_000
+_ANY_EPOCHS = 1 << 62
 
 
 class CpuEngine(ParameterStore):
@@ -103,18 +106,37 @@ class CpuEngine(ParameterStore):
         if orthogonalises:
             flops += self._update_flops()
             of_job += self._update_flops() * -(-n_rows // batch_size)
-        n_threads = self._n_threads(flops, of_job)
+        with self._leased(use, batch_size, self._n_threads(flops, of_job), orthogonalises) as found:
+            yield found
+
+    @contextmanager
+    def _leased(
+        self, use: str, batch_size: int, n_threads: int, orthogonalises: bool = False
+    ) -> Iterator[Workspace]:
         # dict.pop is atomic. The old one goes first: two could be more than the machine has.
         workspace = self._spare.pop(use, None)
         if workspace is None or not workspace.serves(batch_size, n_threads, orthogonalises):
-            workspace = None
+            workspace, folds = None, use in ("predict", "validate")
             workspace = Workspace(
-                self, batch_size, n_threads, folds=use == "predict", orthogonalises=orthogonalises
+                self, batch_size, n_threads, folds=folds, orthogonalises=orthogonalises
             )
         try:
             yield workspace
         finally:
             self._spare[use] = workspace
+
+    def inherit(self, other: CpuEngine) -> None:
+        """Take the workspaces of one that is done, where they would be made alike here.
+
+        Making them takes as long as some hundred steps of a small network.
+        """
+        if self._likeness == other._likeness:
+            self._spare, other._spare = other._spare, {}
+
+    @property
+    def _likeness(self) -> tuple[object, ...]:
+        """All that workspaces depend on, but for their batch size and number of threads."""
+        return replace(self.spec, seed=0), self.plan, self.activation_codes, self.loss_code
 
     def compile(self) -> None:
         """Make the kernels ready: seconds for an element type that was never used before."""
@@ -154,7 +176,10 @@ class CpuEngine(ParameterStore):
         """Epochs of minibatch steps in one compiled call; see `TrainJob` and `TrainResult`."""
         data, n_rows, n_epochs = job.data, job.n_rows, job.n_epochs
         batch_size, n_steps = job.minibatch_rows, job.epoch_steps
-        with self._workspace("train", batch_size, 3, n_rows * n_epochs) as workspace:
+        with (
+            self._workspace("train", batch_size, 3, n_rows * n_epochs) as workspace,
+            self._evaluation(job, workspace.plan.n_threads) as evaluation,
+        ):
             self.n_threads_used = workspace.plan.n_threads
             program = make_program(
                 workspace, self, structs.KIND_TRAIN, data, params=self.params,
@@ -168,6 +193,9 @@ class CpuEngine(ParameterStore):
                 job.report(int(sync[Sync.STEP]), loss_sum, weight_sum)
 
             flops = self._flops(n_rows * n_epochs, 3) + n_steps * n_epochs * self._update_flops()
+            if evaluation is not None:
+                evaluation.join(program)
+                flops += self._flops(evaluation.outputs.shape[1] * n_epochs, 1)
             windows = Windows(
                 data.X, batch_size, job.shuffle, self.spec.seed, job.first_epoch, n_epochs
             )
@@ -180,7 +208,23 @@ class CpuEngine(ParameterStore):
                     )
             finally:
                 self._version += 1
-            return self._train_result(program, outcome, job)
+            result = self._train_result(program, outcome, job)
+            if job.validation is None:
+                return result
+            return replace(result, validated=validated(self, program, job.validation, evaluation))
+
+    def most_validated(self, data: Dataset | None) -> int:
+        """Epochs of one call that `TrainJob.validation` may have; `data`: what it evaluates."""
+        return _ANY_EPOCHS if data is None else most_epochs(self, data)
+
+    @contextmanager
+    def _evaluation(self, job: TrainJob, n_threads: int) -> Iterator[Evaluation | None]:
+        data = None if job.validation is None else job.validation.data
+        if data is None:
+            yield None
+            return
+        with self._leased("validate", min(data.n_rows, CHUNK_ROWS), n_threads) as workspace:
+            yield Evaluation(workspace, self, data, job.n_epochs)
 
     def _stored_gradient(self, batch_size: int) -> np.ndarray | None:
         """Where dW is kept before an update. Clipping by the global norm and orthogonal steps need

@@ -14,6 +14,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from fastmlp.data.inputs import Dataset
 from fastmlp.engine.cpu.job import describe_job
 from fastmlp.engine.cpu.workspace import Workspace
+from fastmlp.engine.descriptions import describe_validation
 from fastmlp.engine.forks import free_in_children
 from fastmlp.engine.store import ParameterStore
 from fastmlp.engine.train_job import TrainJob
@@ -22,7 +23,8 @@ from fastmlp.interrupts import held_back, never_lost
 from fastmlp.kernels import structs
 from fastmlp.kernels.cache import cache_root, write_trouble
 from fastmlp.kernels.cpu.loop import run
-from fastmlp.kernels.structs import Job, Program
+from fastmlp.kernels.structs import Job, Program, Watch
+from fastmlp.layout.parameters import aligned_zeros
 
 _has_warned = False
 
@@ -98,13 +100,19 @@ def make_program(
         workspace, store, kind, data, training, stores_gradient=grads is not None,
         copies_rows=copies_rows,
     )  # fmt: skip
-    state = running = average = None
+    job[Job.KEEPS_OUTPUTS] = outputs is not None
+    state = running = average = best = None
     learning_rates, n_epochs = np.zeros(1), int(job[Job.N_EPOCHS])
+    watch = np.zeros(Watch.N_FIELDS)
     if training is not None:
         state, running, average = store.state, store.running, store.average
         learning_rates = np.ascontiguousarray(training.learning_rates, np.float64)
         if training.seen is not None:
             workspace.seen[:] = training.seen
+        if training.validation is not None:
+            describe_validation(training.validation, job, watch)
+            if training.validation.watch is not None:
+                best = aligned_zeros(store.plan.n_elems, store.dtype)
     return Program(
         params=params,
         state=flat(state, dtype),
@@ -135,6 +143,9 @@ def make_program(
         grad_norms=np.zeros((n_epochs, n_layers)),
         seconds=np.zeros(n_epochs),
         outputs=flat(outputs, dtype),
+        eval_losses=np.full(n_epochs, np.nan),
+        watch=watch,
+        best=flat(best, dtype),
     )
 
 

@@ -110,7 +110,7 @@ def test_ctrl_c_while_evaluating(X, y, monkeypatch):
     net = classifier()
     monkeypatch.setattr(trainer.metrics, "evaluate", interrupt)
     with pytest.warns(errors.TrainingInterruptedWarning):
-        history = net.fit(X, y, epochs=9, eval_set=[(X, y)])
+        history = net.fit(X, y, epochs=9, eval_set=[(X, y)], callbacks=[lambda run: None])
     assert history.epochs == [1]
     assert math.isnan(history.val_loss[0])
     assert net.n_epochs_ == 1
@@ -150,5 +150,5 @@ def test_an_epoch_cut_short_counts_and_has_no_evaluation(y):
 
 def test_time_that_is_up_while_evaluating(X, y, monkeypatch):
     monkeypatch.setattr(trainer.metrics, "evaluate", lambda *arguments: None)
-    history = classifier().fit(X, y, epochs=2, eval_set=[(X, y)])
+    history = classifier().fit(X, y, epochs=2, eval_set=[(X, y)], callbacks=[lambda run: None])
     assert all(math.isnan(value) for value in history.val_loss)

@@ -123,10 +123,10 @@ def test_epochs_go_in_one_call_where_nobody_asks(X, y, calls):
     assert calls[0].on_poll is None
 
 
-@pytest.mark.parametrize("asks", [{"callbacks": [lambda run: None]}, {"eval_set": True}])
+@pytest.mark.parametrize("asks", [{"callbacks": [lambda run: None]}, {"metrics": ["accuracy"]}])
 def test_epochs_go_one_by_one_where_somebody_asks(X, y, calls, asks):
-    if "eval_set" in asks:
-        asks = {"eval_set": [(X, y)]}
+    if "metrics" in asks:
+        asks |= {"eval_set": [(X, y)]}
     classifier().fit(X, y, epochs=3, **asks)
     assert [job.n_epochs for job in calls] == [1, 1, 1]
     assert [job.first_epoch for job in calls] == [0, 1, 2]
