@@ -137,6 +137,11 @@ class EpochLoop:
     good: where to go back to when the numbers are finite no longer; None: the fit ends then. Epochs
         that are gone back on do not count as done, but keep their numbers: those that come after
         have others, so that their rows come in another order.
+
+    Attributes
+    ----------
+    pause_after: epochs of the fit after which `run` returns "paused", to be called again; None for
+        never.
     """
 
     engine: Trains
@@ -160,6 +165,7 @@ class EpochLoop:
     def __post_init__(self) -> None:
         self.epoch_steps = -(-self.data.n_rows // self.batch_size)
         self.last: Piece | None = None
+        self.pause_after: int | None = None
         # Of the epochs laid out together, from `_first` on; None between two such groups.
         self._rates: np.ndarray | None = None
         self._first = 0
@@ -171,14 +177,18 @@ class EpochLoop:
     def run(self, policy: Policy) -> str:
         """Train to the end.
 
-        Returns how it came: "epochs", all are done; "stopped" by the policy;
-        "deadline", "interrupted" or "non_finite", as the engine says. `last` is the last piece.
+        Returns how it came: "epochs", all are done; "paused", they are up to `pause_after`;
+        "stopped" by the policy; "deadline", "interrupted" or "non_finite", as the engine says.
+        `last` is the last piece.
         Ctrl-C is raised, unless its handler returns or the main thread is another one.
         """
         self.engine.compile()  # where Ctrl-C still ends it at once
         if self._goes_on and self._stops_again(policy):
             return "stopped"
+        self._goes_on = False
         while self.state.done < self.n_epochs:
+            if self.state.done == self.pause_after:
+                return "paused"
             if self.ended_outside():
                 return "interrupted"
             self.lay_out(policy)
@@ -216,6 +226,10 @@ class EpochLoop:
         """Give back what is laid out, as it may be long until `run`, which lays it out again."""
         self._rates = None
 
+    def set_pause(self, n_epochs: int | None) -> None:
+        self.pause_after = n_epochs
+        self.rest()  # what is laid out may go beyond it
+
     def lay_out(self, policy: Policy) -> None:
         """Have the learning rates of the next epochs, which the policy may refuse to give."""
         if self._rates is None:
@@ -229,7 +243,8 @@ class EpochLoop:
         if self.every_epoch or self.good is not None:
             return 1
         n_steps = FUNCTION_STEPS if self.by_function else TABLE_STEPS
-        n = min(max(1, n_steps // self.epoch_steps), self.n_epochs - self.state.done)
+        last = self.n_epochs if self.pause_after is None else min(self.n_epochs, self.pause_after)
+        n = min(max(1, n_steps // self.epoch_steps), last - self.state.done)
         n = min(n, self.most_epochs, TABLE_EPOCHS)
         if self.display is not None:
             n = min(n, max(1, int(DISPLAY_S / max(self._epoch_s, 1e-9))))

@@ -99,6 +99,9 @@ class Minibatches(Trainer, Policy):
     def rest(self) -> None:
         self._loop.rest()
 
+    def pause_after(self, n_epochs: int | None) -> None:
+        self._loop.set_pause(n_epochs)
+
     def pause_s(self) -> float | None:
         times = [c.due_s for c in self._checkpoints if c.due_s is not None]
         return min(times, default=None)
@@ -184,6 +187,9 @@ class Minibatches(Trainer, Policy):
         if self._within is not None:
             self._loop.validation = self._within.validation()
         ending = self._loop.run(self)
+        self.is_paused = ending == "paused"
+        if self.is_paused:
+            return None
         if ending == "non_finite":
             piece = self._loop.last
             assert piece is not None

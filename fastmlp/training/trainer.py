@@ -89,6 +89,8 @@ class Trainer(Standing):
         self._told = Told()
         self._under_way: str | None = None  # the counter in it of a call that is being made
         self._network = network
+        self._has_begun = False
+        self.is_paused = False
         self._differs = Differences()
         self._prints: dict[str, Any] | None = None
         self._run = Run(
@@ -117,16 +119,27 @@ class Trainer(Standing):
         """Give back memory that is made anew when it runs: between `prepare` and a later `run`."""
         return
 
+    def pause_after(self, n_epochs: int | None) -> None:
+        """Have `run` return after so many epochs of the fit, None for all, unless it ends before.
+
+        `is_paused` says whether it paused; the next `run` goes on, with the bits of one call.
+        """
+        raise NotImplementedError
+
     def run(self) -> History:
         """Train; raises TrainingDivergedError, warns after Ctrl-C."""
-        self.history.stopped_by = None
+        self.history.stopped_by, self.is_paused = None, False
         first_error: BaseException | None = None
         has_ended = False
         try:
             # Its end is whole, whenever Ctrl-C comes. It calls functions of the user's, which may
             # not return: a second one is raised there.
             with held_back(only_first=True) as interrupts:
-                first_error = self._end(self._train_to_end())
+                first_error = self._train_to_end()
+                self.is_paused = self.is_paused and not interrupts
+                if self.is_paused:
+                    return self.history
+                first_error = self._end(first_error)
                 if interrupts:
                     interrupts.clear()
                     self.history.stopped_by = "interrupt"
@@ -150,14 +163,21 @@ class Trainer(Standing):
             )
         return self.history
 
+    def leave(self, stopped_by: str) -> History:
+        """End a fit that has paused, for a reason that its history says."""
+        with held_back():
+            self.is_paused, self.history.stopped_by = False, stopped_by
+            error = self._end(None)
+        if error is not None:
+            raise error
+        return self.history
+
     def _train_to_end(self) -> BaseException | None:
         """Train, where Ctrl-C ends it at once; the error that ended it."""
         try:
             with let_through():
-                if self._display is not None:
-                    self._display.begin(self._options.epochs, self._epoch_steps)
-                if self._differs:
-                    self._warn(f"the fit goes on with another {self._differs}", ResumedWarning)
+                if not self._has_begun:
+                    self._begin()
                 # No name for it: its traceback holds this frame.
                 return self._train()
         except KeyboardInterrupt:
@@ -166,6 +186,13 @@ class Trainer(Standing):
             self.history.stopped_by = self.history.stopped_by or "error"
             return error
         return None
+
+    def _begin(self) -> None:
+        self._has_begun = True
+        if self._display is not None:
+            self._display.begin(self._options.epochs, self._epoch_steps)
+        if self._differs:
+            self._warn(f"the fit goes on with another {self._differs}", ResumedWarning)
 
     def _end(self, first_error: BaseException | None) -> BaseException | None:
         """What comes after the training, however it ended; the first error of all."""
