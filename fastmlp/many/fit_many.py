@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 import warnings
 from collections.abc import Sequence
@@ -10,26 +9,23 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from fastmlp.callbacks import EarlyStopping
-from fastmlp.checks import integer, shown
-from fastmlp.data.eval_sets import eval_parts
+from fastmlp.checks import integer
 from fastmlp.engine.cpu.cores import n_cores
 from fastmlp.errors import (
     FastmlpError,
     NetworksDivergedWarning,
     OptionError,
-    OptionTypeError,
     TrainingInterruptedWarning,
 )
 from fastmlp.history import History
 from fastmlp.interrupts import ending_by_signals, held_back, let_through
 from fastmlp.many import arguments
+from fastmlp.many.fits import fit_on
 from fastmlp.many.progress import make_display
-from fastmlp.many.queue import Ending, Queue, Waiting
+from fastmlp.many.queue import Queue, Waiting
 from fastmlp.many.tables import SharedTable
-from fastmlp.model.datasets import dataset_for
-from fastmlp.model.fit import Fit, FitData
-from fastmlp.model.inference import scoring_of
+from fastmlp.many.workers import Ending
+from fastmlp.model.fit import Fit
 from fastmlp.model.network import Network
 from fastmlp.training.options import FitOptions
 
@@ -162,56 +158,12 @@ def fit_many(
             own = {name: values[i] for name, values in given.items()}
             chosen = {name: values[i] for name, values in settings.items()}
             try:
-                fit = _fit(network, table, own, chosen, eval_set, metrics, started_s, ending)
+                fit = fit_on(table, network, own, chosen, eval_set, metrics, started_s, ending)
                 waiting.append(_waiting(i, fit))
             except FastmlpError as error:
                 error.add_note(f"for networks[{i}]")
                 raise
         return _run(nets, waiting, threads, ending, shared.verbose)
-
-
-def _fit(
-    network: Network,
-    table: SharedTable,
-    own: dict[str, Any],
-    settings: dict[str, Any],
-    eval_set: Any,
-    metrics: Any,
-    started_s: float,
-    ending: Ending,
-) -> Fit:
-    """The fit of one network; nothing is changed."""
-    stopping = own["early_stopping"]
-    if stopping is not None and not isinstance(stopping, EarlyStopping):
-        raise OptionTypeError(
-            f"early_stopping must be a fastmlp.callbacks.EarlyStopping, got {shown(stopping)}"
-        )
-    options = FitOptions.make(
-        network.optimizer,
-        callbacks=[] if stopping is None else [copy.copy(stopping)],
-        verbose=False,
-        **settings,
-    )
-    rows = arguments.as_rows("rows", own["rows"], table.n_rows)
-    eval_rows = arguments.as_rows("eval_rows", own["eval_rows"], table.n_rows)
-    if rows is None and eval_rows is not None:
-        rows = arguments.others(eval_rows, table.n_rows)
-        if not len(rows):
-            raise OptionError("eval_rows must leave rows to train on, got all of them; pass rows")
-    train, classes = table.dataset(network, own["y"], own["sample_weight"], rows)
-    eval_sets = {}
-    if eval_rows is not None:
-        eval_sets["val"], _ = table.dataset(network, own["y"], own["sample_weight"], eval_rows)
-    for name, where, part in eval_parts(eval_set):
-        eval_sets[name], _ = dataset_for(network, *part, classes, f" of {where}")
-    if metrics is not None and not eval_sets:
-        raise OptionError(
-            f"metrics are computed of rows to evaluate, got {shown(metrics)} and none; pass "
-            "eval_rows or eval_set too"
-        )
-    scoring = scoring_of(network, metrics, classes)
-    data = FitData(train, classes, eval_sets)
-    return Fit(network, options, data, scoring, started_s, ended_outside=ending)
 
 
 def _waiting(number: int, fit: Fit) -> Waiting:
