@@ -65,6 +65,18 @@ class History:
         for name, value in logs.items():
             self._series.setdefault(name, []).append(value)
 
+    def extend(self, epochs: Sequence[int], columns: dict[str, list[Any]]) -> None:
+        """Add the values of some epochs, a list of them for each series.
+
+        >>> history = History()
+        >>> history.extend([1, 2], {"loss": [0.5, 0.4]})
+        >>> history.epochs, history.loss
+        ([1, 2], [0.5, 0.4])
+        """
+        self.epochs.extend(epochs)
+        for name, values in columns.items():
+            self._series.setdefault(name, []).extend(values)
+
     def amend(self, logs: dict[str, Any]) -> None:
         """Set values of the last epoch that were not known when it was added."""
         for name, value in logs.items():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fastmlp.engine.cpu.engine import CpuEngine
 
 _POLL_S = 0.05
+_own = threading.local()  # what each worker keeps, until it ends
 
 
 @dataclass(eq=False)
@@ -88,14 +89,19 @@ def run_workers(
 
 @contextmanager
 def sharing_threads(network: Network, share: Callable[[], int]) -> Iterator[None]:
-    """Within the block the network takes at most `share()` threads, asked whenever it begins."""
+    """Within the block the network takes at most `share()` threads, asked whenever it begins.
+
+    Its workspaces are those of the network before in this thread, where both are alike.
+    """
     engine = cast("CpuEngine", network.engine)
     engine.most_threads = share
+    if hasattr(_own, "workspaces"):
+        engine.take_workspaces(_own.workspaces)
     try:
         yield
     finally:
         engine.most_threads = None
-        engine.release(0)  # the next one has a workspace of its own
+        _own.workspaces = engine.give_workspaces()
 
 
 def _refusal(n_threads: int, error: Exception) -> ThreadsRefusedError:

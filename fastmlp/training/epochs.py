@@ -187,7 +187,7 @@ class EpochLoop:
             return "stopped"
         self._goes_on = False
         while self.state.done < self.n_epochs:
-            if self.state.done == self.pause_after:
+            if self.pause_after is not None and self.state.done >= self.pause_after:
                 return "paused"
             if self.ended_outside():
                 return "interrupted"

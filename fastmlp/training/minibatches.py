@@ -216,32 +216,22 @@ class Minibatches(Trainer, Policy):
         result, epoch_steps, good = piece.result, self._epoch_steps, self._loop.good
         if result.n_steps_done:
             self._told = Told()
-        n_times = {} if good is None else {ROLLBACKS: good.n_times}
+        self._run.step, n = self._counters.n_steps, piece.n_begun
         n_made = max(1, piece.step + result.n_steps_done)
-        validated: list[dict[str, float]] = []
+        last_steps = np.minimum(np.arange(1, n + 1) * epoch_steps, n_made) - 1
+        columns: dict[str, list[Any]] = {
+            "loss": result.loss[:n].tolist(),
+            "lr": piece.rates[last_steps].tolist(),
+            "seconds": result.seconds[:n].tolist(),
+            "grad_norm": result.grad_norm[:n].tolist(),
+            **({} if good is None else {ROLLBACKS: [good.n_times] * n}),
+            **{name: [math.nan] * n for name in self._eval_names},
+        }
         if self._within is not None and result.validated is not None:
-            validated = self._within.values(result.validated)
-        self._run.step = self._counters.n_steps
-        for i in range(piece.n_begun):
-            last_step = min((i + 1) * epoch_steps, n_made) - 1
-            logs = {
-                "loss": float(result.loss[i]),
-                "lr": float(piece.rates[last_step]),
-                "seconds": float(result.seconds[i]),
-                "grad_norm": [float(norm) for norm in result.grad_norm[i]],
-                **n_times,
-                **dict.fromkeys(self._eval_names, math.nan),
-                **(validated[i] if i < len(validated) else {}),
-            }
-            epoch = piece.first_epoch + i + 1
-            if i == 0 and piece.step:
-                logs["seconds"] += self._run.logs["seconds"]
-                self.history.amend(logs)
-            else:
-                self.history.append(epoch, logs)
-            self._run.epoch, self._run.logs = epoch, logs
-            if i + 1 < piece.n_begun:
-                self._show_epoch(piece.done + i)
+            for name, values in self._within.values(result.validated).items():
+                columns[name][: len(values)] = values
+        if n:
+            self._add(piece, columns)
         n_callbacks = len(self._options.callbacks)
         if result.status == WENT_BACK:
             self._told = Told(n_callbacks, True, True, n_callbacks)  # there is nothing to tell
@@ -251,6 +241,20 @@ class Minibatches(Trainer, Policy):
             if n_known == piece.n_begun:
                 stopped_by = "early_stopping" if result.validated.has_ended else None
                 self._told = Told(n_callbacks, True, True, n_callbacks, stopped_by)
+
+    def _add(self, piece: Piece, columns: dict[str, list[Any]]) -> None:
+        """The epochs of a piece to the history, of which the first may stand there already."""
+        epochs = range(piece.first_epoch + 1, piece.first_epoch + piece.n_begun + 1)
+        if piece.step:
+            columns["seconds"][0] += self._run.logs["seconds"]
+            self.history.amend({name: values[0] for name, values in columns.items()})
+        begun = 1 if piece.step else 0
+        self.history.extend(epochs[begun:], {n: values[begun:] for n, values in columns.items()})
+        for i in range(0 if self._display is not None else piece.n_begun - 1, piece.n_begun):
+            self._run.epoch = epochs[i]
+            self._run.logs = {name: values[i] for name, values in columns.items()}
+            if i + 1 < piece.n_begun:
+                self._show_epoch(piece.done + i)
 
     def after_steps(self) -> bool:
         """Call back; whether a callback ends the fit."""

@@ -47,10 +47,10 @@ class Within:
             LossWatch(of_training, watch.min_delta, self.stopping.patience, watch.lowest, n_waited),
         )
 
-    def values(self, validated: Validated) -> list[dict[str, float]]:
-        """The series of each epoch that was evaluated."""
+    def values(self, validated: Validated) -> dict[str, list[float]]:
+        """By series, the values of the epochs that were evaluated."""
         if self.data is None:
-            return []
+            return {}
         series = {f"{self.prefix}_loss": validated.losses.tolist()}
         task = self.scoring.task
         if self.scoring.metrics is None and len(validated.losses):
@@ -58,9 +58,7 @@ class Within:
                 self._scores = epoch_scores(task, self.engine.spec.loss, self.data)
             name = f"{self.prefix}_{metrics.metric_of(task)}"
             series[name] = self._scores(validated.outputs).tolist()
-        return [
-            dict(zip(series, values, strict=True)) for values in zip(*series.values(), strict=True)
-        ]
+        return series
 
     def n_known(self, validated: Validated, n_epochs_done: int) -> int:
         """Of how many epochs all is known that the fit asks for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,6 +40,14 @@ KEPT_BYTES = 64 * 1024 * 1024
 # it, and it is over before Ctrl-C could be wanted.
 FLOPS_WITHOUT_THREADS = 60_000_000
 _ANY_EPOCHS = 1 << 62
+
+
+@dataclass(frozen=True)
+class Workspaces:
+    """Workspaces by their use, and what a network must be like to use them."""
+
+    likeness: tuple[object, ...]
+    spare: dict[str, Workspace]
 
 
 class CpuEngine(ParameterStore):
@@ -125,18 +133,24 @@ class CpuEngine(ParameterStore):
         finally:
             self._spare[use] = workspace
 
-    def inherit(self, other: CpuEngine) -> None:
-        """Take the workspaces of one that is done, where they would be made alike here.
+    def give_workspaces(self) -> Workspaces:
+        """Those that it has, for another network whose turn comes; it makes new ones when asked.
 
         Making them takes as long as some hundred steps of a small network.
         """
-        if self._likeness == other._likeness:
-            self._spare, other._spare = other._spare, {}
+        given = Workspaces(self._likeness(), self._spare)
+        self._spare = {}
+        self.release(0)
+        return given
 
-    @property
+    def take_workspaces(self, given: Workspaces) -> None:
+        """Use them where they are as they would be made here."""
+        if given.likeness == self._likeness():
+            self._spare = given.spare
+
     def _likeness(self) -> tuple[object, ...]:
-        """All that workspaces depend on, but for their batch size and number of threads."""
-        return replace(self.spec, seed=0), self.plan, self.activation_codes, self.loss_code
+        """All that a workspace depends on, but for its batch size and number of threads."""
+        return replace(self.spec, seed=0), tuple(self.activation_codes)
 
     def compile(self) -> None:
         """Make the kernels ready: seconds for an element type that was never used before."""

@@ -125,19 +125,19 @@ def test_an_early_end_is_saved_and_gone_on_with(tmp_path, kind, monkeypatch):
                 raise KeyboardInterrupt
             return measure(*arguments)
 
-        def append(history, epoch, logs):
-            if interrupted and kind == "record" and epoch == 3:
+        def extend(history, epochs, columns):
+            if interrupted and kind == "record" and 3 in epochs:
                 os.kill(os.getpid(), signal.SIGINT)  # held back until it is recorded
-            note(history, epoch, logs)
+            note(history, epochs, columns)
 
-        measure, note = trainer.metrics.evaluate, fastmlp.History.append
+        measure, note = trainer.metrics.evaluate, fastmlp.History.extend
         net = fastmlp.Network([30, 200, 150, 2], loss="cross_entropy", n_threads=2)
         stopping = EarlyStopping(patience=2)
         # A week: only the early end saves.
         checkpoint = Checkpoint(tmp_path / "fit", every_s=6e5)
         with monkeypatch.context() as patched:
             patched.setattr(trainer.metrics, "evaluate", evaluate)
-            patched.setattr(fastmlp.History, "append", append)
+            patched.setattr(fastmlp.History, "extend", extend)
             net.fit(X, y, epochs=6, batch_size=100, eval_set=[(X[:500], y[:500])],
                     callbacks=[stopping, interrupt], checkpoint=checkpoint, resume=True,
                     **settings)  # fmt: skip
