@@ -22,6 +22,7 @@ from fastmlp.errors import CacheWarning
 from fastmlp.interrupts import held_back, never_lost
 from fastmlp.kernels import structs
 from fastmlp.kernels.cache import cache_root, write_trouble
+from fastmlp.kernels.compiler import Entry
 from fastmlp.kernels.cpu.loop import run
 from fastmlp.kernels.structs import Job, Program, Watch
 from fastmlp.layout.parameters import aligned_zeros
@@ -160,15 +161,26 @@ def ensure_compiled(dtype: np.dtype) -> bool:
     Ctrl-C ends compiling at once, and a later call begins anew. Loading is over before it could
     be wanted.
     """
-    signature = _signature(dtype)
-    if _load(signature):
+    return ensure_entry(run, _signature(dtype))
+
+
+def ensure_entry(entry: Entry, signature: tuple[types.Type, ...]) -> bool:
+    """As `ensure_compiled`, for any entry and the types of its arguments."""
+    if _load(entry, signature):
         return False
-    with run.alone(signature):
-        if _load(signature):  # another process has just compiled it
+    with entry.alone(signature):
+        if _load(entry, signature):  # another process has just compiled it
             return False
         with never_lost():
-            run.compile(signature)
+            entry.compile(signature)
     return True
+
+
+def loop_address(dtype: np.dtype) -> int:
+    """The C address of the loop for an element type, which has been compiled or loaded."""
+    compiled = run.overloads[_signature(dtype)]
+    name = compiled.fndesc.llvm_cfunc_wrapper_name
+    return int(compiled.library.get_pointer_to_function(name))
 
 
 @functools.cache
@@ -190,9 +202,9 @@ def ensure_usable(dtype: np.dtype) -> None:
     )
 
 
-def _load(signature: tuple[types.Type, ...]) -> bool:
+def _load(entry: Entry, signature: tuple[types.Type, ...]) -> bool:
     with held_back():
-        return bool(run.load(signature))
+        return bool(entry.load(signature))
 
 
 def is_on_disk(dtype: np.dtype) -> bool:
