@@ -11,6 +11,7 @@ from fastmlp.pickles import keep_old_names
 
 if TYPE_CHECKING:
     from fastmlp.accel import is_patched, patch_sklearn, unpatch_sklearn
+    from fastmlp.ensemble.ensemble import Ensemble
     from fastmlp.estimators import MLPClassifier, MLPRegressor, explain_fallback
     from fastmlp.many.fit_many import fit_many
     from fastmlp.preparation import TablePreparation
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 # Who asks for none of these imports none of it: scikit-learn takes a second, what reads tables a
 # fifth of all that stands here.
 _LAZY = {
+    "Ensemble": "fastmlp.ensemble.ensemble",
     "MLPClassifier": "fastmlp.estimators",
     "MLPRegressor": "fastmlp.estimators",
     "TablePreparation": "fastmlp.preparation",
@@ -41,6 +43,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "Ensemble",
     "History",
     "MLPClassifier",
     "MLPRegressor",

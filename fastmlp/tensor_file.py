@@ -24,6 +24,8 @@ TYPES = {
     "float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint64": "U64",
     "uint8": "U8", "bool": "BOOL",
 }  # fmt: skip
+# Keys of what a file holds.
+MODEL, ENSEMBLE = "fastmlp", "fastmlp.ensemble"
 _DIGEST = "sha256"
 # The format's own limit: a larger number is the beginning of a file of another kind.
 _MAX_HEADER_BYTES = 100_000_000
@@ -80,9 +82,7 @@ def read(path: Path, key: str) -> tuple[str, dict[str, np.ndarray], bool]:
     header = _header(path, raw)
     metadata = header.pop("__metadata__", {})
     if key not in metadata:
-        raise ModelFileError(
-            f"{str(path)!r} must be a fastmlp model, got a safetensors file of something else"
-        )
+        raise ModelFileError(_other_kind(path, key, metadata))
     try:
         tensors = load(raw)
     except Exception as error:  # of several kinds, by what is wrong
@@ -96,6 +96,16 @@ def read(path: Path, key: str) -> tuple[str, dict[str, np.ndarray], bool]:
             "fit its digest; copy or save it again"
         )
     return metadata[key], tensors, True
+
+
+def _other_kind(path: Path, key: str, metadata: Mapping[str, str]) -> str:
+    wanted = "an ensemble" if key == ENSEMBLE else "a fastmlp model"
+    found = "a safetensors file of something else"
+    if key == MODEL and ENSEMBLE in metadata:
+        found = "an ensemble; load it with fastmlp.Ensemble.load"
+    elif key == ENSEMBLE and MODEL in metadata:
+        found = "one network; load it with fastmlp.Network.load"
+    return f"{str(path)!r} must be {wanted}, got {found}"
 
 
 def damaged(path: object, error: Exception) -> ModelFileError:

@@ -24,6 +24,7 @@ LAYERS = (
     ("training",),
     ("model",),
     ("many", "pickles", "preparation"),
+    ("ensemble",),
     ("report",),
     ("estimators",),
     ("accel",),

@@ -15,6 +15,7 @@ import itertools
 import json
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from fastmlp.whole_files import replaced
 
 # 2: with a digest, which older versions of fastmlp would not look at.
 FORMAT_VERSION, _LAST_WITHOUT_DIGEST = 2, 1
-_METADATA_KEY = "fastmlp"
+_METADATA_KEY = tensor_file.MODEL
 # The kinds of class labels: bool, signed, unsigned, float, text.
 _CLASS_KINDS = "biufU"
 _RUNNING = ("running_mean", "running_variance")
@@ -68,6 +69,34 @@ def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
     too many.
     """
     target = check_target(path)
+    content, tensors = packed(state)
+    write_content(target, _METADATA_KEY, content, tensors)
+
+
+def write_content(
+    target: Path, key: str, content: dict[str, Any], tensors: dict[str, np.ndarray]
+) -> None:
+    """Write JSON under `key`, and arrays, to a file whose name is checked; as `write_model`."""
+    try:
+        text = json.dumps(content)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise OptionTypeError(
+            f"extra must hold plain JSON values (dict, list, str, numbers), got: {error}"
+        ) from None
+    try:
+        with replaced(target) as unfinished:
+            tensor_file.write(unfinished, tensors, key, text)
+    except (OSError, ValueError) as error:
+        if isinstance(error, FastmlpError):
+            raise
+        raise ModelFileError(
+            f"a model file must be writable, got {str(target)!r}: {error}; free space there or "
+            "save under another name"
+        ) from error
+
+
+def packed(state: ModelState) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A state as plain values and arrays by name."""
     history = state.values.get("history")
     of_history: dict[str, np.ndarray] = {}
     if history is not None:
@@ -76,17 +105,11 @@ def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
         **state.values,
         "history": history,
         "format_version": FORMAT_VERSION,
-        "classes": _classes_to_json(state.classes),
+        "classes": classes_to_json(state.classes),
         "n_layers": len(state.parameters.weights),
         "n_slots": len(state.slots),
         "fit": None if state.fit is None else state.fit.values,
     }
-    try:
-        text = json.dumps(content)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise OptionTypeError(
-            f"extra must hold plain JSON values (dict, list, str, numbers), got: {error}"
-        ) from None
     tensors = of_history | _named(state.parameters, "")
     for i, slot in enumerate(state.slots):
         tensors.update(_named(slot, _slot_prefix(i)))
@@ -95,16 +118,7 @@ def write_model(path: str | os.PathLike[str], state: ModelState) -> None:
             tensors[f"{kind}.{i}"] = values
     if state.fit is not None:
         tensors.update({f"{_FIT}{name}": array for name, array in state.fit.arrays.items()})
-    try:
-        with replaced(target) as unfinished:
-            tensor_file.write(unfinished, tensors, _METADATA_KEY, text)
-    except (OSError, ValueError) as error:
-        if isinstance(error, FastmlpError):
-            raise
-        raise ModelFileError(
-            f"a model file must be writable, got {str(target)!r}: {error}; free space there or "
-            "save under another name"
-        ) from error
+    return content, tensors
 
 
 def read_model(path: str | os.PathLike[str]) -> ModelState:
@@ -117,47 +131,56 @@ def read_model(path: str | os.PathLike[str]) -> ModelState:
     text, tensors, has_digest = tensor_file.read(source, _METADATA_KEY)
     try:
         content = tensor_file.parsed(text, sum(array.nbytes for array in tensors.values()))
-        version = content["format_version"]
-        if type(version) is not int or version < 1:
-            raise ValueError(f"format_version is {version!r}")
-        if version > FORMAT_VERSION:
-            raise ModelFileError(
-                f"{str(source)!r} must have format {FORMAT_VERSION} or older, "
-                f"got format {version}; upgrade fastmlp to read it"
-            )
-        if version > _LAST_WITHOUT_DIGEST and not has_digest:
+        check_version(source, content["format_version"], FORMAT_VERSION)
+        if content["format_version"] > _LAST_WITHOUT_DIGEST and not has_digest:
             raise ValueError("it has no digest")
-        check_content(content)
-        of_fit = _popped(tensors, _FIT)
-        of_history = _popped(tensors, series.PREFIX)
-        if content.get("history") is not None:
-            content["history"] = series.unpacked(content["history"], of_history)
-        elif of_history:
-            raise ValueError("arrays of a history that is not there")
-        fit = None
-        if content.get("fit") is not None:
-            named = {name.removeprefix(_FIT): array for name, array in of_fit.items()}
-            fit = FitState(content["fit"], named)
-        elif of_fit:
-            raise ValueError("arrays of a fit that is not there")
-        n_layers, n_slots = content["n_layers"], content["n_slots"]
-        slots = [_unnamed(tensors, _slot_prefix(i), n_layers) for i in range(n_slots)]
-        parameters = _unnamed(tensors, "", n_layers)
-        mean, variance = _RUNNING
-        running = {
-            i: (tensors[f"{mean}.{i}"], tensors[f"{variance}.{i}"])
-            for i in range(n_layers)
-            if f"{mean}.{i}" in tensors
-        }
-        classes = _classes_from_json(content["classes"])
-        threads = content["spec"].get("n_threads")
-        if threads is not None:
-            # As many as the machine had that wrote it; the numbers are the same for any.
-            content["spec"]["n_threads"] = min(threads, n_cores())
+        return unpacked(content, tensors)
     except ModelFileError:
         raise
     except Exception as error:  # whatever a damaged file makes the parsers raise
         raise tensor_file.damaged(source, error) from error
+
+
+def check_version(source: Path, version: Any, newest: int) -> None:
+    """ModelFileError for a format that is newer than this program, ValueError for none at all."""
+    if type(version) is not int or version < 1:
+        raise ValueError(f"format_version is {version!r}")
+    if version > newest:
+        raise ModelFileError(
+            f"{str(source)!r} must have format {newest} or older, "
+            f"got format {version}; upgrade fastmlp to read it"
+        )
+
+
+def unpacked(content: Any, tensors: dict[str, np.ndarray]) -> ModelState:
+    """The inverse of `packed`, for what may be damaged: then any exception."""
+    check_content(content)
+    of_fit = _popped(tensors, _FIT)
+    of_history = _popped(tensors, series.PREFIX)
+    if content.get("history") is not None:
+        content["history"] = series.unpacked(content["history"], of_history)
+    elif of_history:
+        raise ValueError("arrays of a history that is not there")
+    fit = None
+    if content.get("fit") is not None:
+        named = {name.removeprefix(_FIT): array for name, array in of_fit.items()}
+        fit = FitState(content["fit"], named)
+    elif of_fit:
+        raise ValueError("arrays of a fit that is not there")
+    n_layers, n_slots = content["n_layers"], content["n_slots"]
+    slots = [_unnamed(tensors, _slot_prefix(i), n_layers) for i in range(n_slots)]
+    parameters = _unnamed(tensors, "", n_layers)
+    mean, variance = _RUNNING
+    running = {
+        i: (tensors[f"{mean}.{i}"], tensors[f"{variance}.{i}"])
+        for i in range(n_layers)
+        if f"{mean}.{i}" in tensors
+    }
+    classes = classes_from_json(content["classes"])
+    threads = content["spec"].get("n_threads")
+    if threads is not None:
+        # As many as the machine had that wrote it; the numbers are the same for any.
+        content["spec"]["n_threads"] = min(threads, n_cores())
     return ModelState(content, parameters, classes, slots, running, fit, tensors)
 
 
@@ -216,11 +239,11 @@ def _slot_prefix(number: int) -> str:
     return f"optimizer.slot{number}."
 
 
-def _classes_to_json(classes: np.ndarray | None) -> dict[str, Any] | None:
+def classes_to_json(classes: np.ndarray | None) -> dict[str, Any] | None:
     return None if classes is None else {"dtype": classes.dtype.str, "labels": classes.tolist()}
 
 
-def _classes_from_json(content: dict[str, Any] | None) -> np.ndarray | None:
+def classes_from_json(content: dict[str, Any] | None) -> np.ndarray | None:
     if content is None:
         return None
     dtype, labels = np.dtype(content["dtype"]), content["labels"]

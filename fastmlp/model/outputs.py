@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,9 +13,7 @@ from fastmlp.data.inputs import as_table, check_inputs
 from fastmlp.data.mapped import in_order
 from fastmlp.data.predictions import check_outputs
 from fastmlp.errors import OptionError, OptionTypeError, ShapeError
-
-if TYPE_CHECKING:
-    from fastmlp.engine import Engine
+from fastmlp.spec.network import NetworkSpec
 
 # Of the table: enough work for threads to start, and a small part of any memory.
 _BLOCK_BYTES = 64 * 1024 * 1024
@@ -24,8 +22,19 @@ _COPIED_BYTES = 16 * 1024 * 1024
 _MIN_ROWS = 512
 
 
+class Predictor(Protocol):
+    """What has outputs for the rows of a block: an engine, or several that answer as one."""
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """What the rows must fit, and how many outputs there are."""
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Outputs (n, n_outputs) of X (n, n_in)."""
+
+
 def converted_outputs(
-    engine: Engine, X: Any, convert: Callable[[np.ndarray], np.ndarray], out: Any = None
+    engine: Predictor, X: Any, convert: Callable[[np.ndarray], np.ndarray], out: Any = None
 ) -> np.ndarray:
     """convert(z) of the raw outputs z (n, n_outputs) for the rows of X, in `out` if given.
 

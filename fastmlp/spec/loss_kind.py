@@ -163,6 +163,9 @@ class LossKind:
     values : callable
         Predictions (rows, targets), or (rows, targets, several), from raw outputs (rows, K), which
         may be overwritten, and the parameters.
+    raw_outputs : callable
+        The inverse of `values` in float64: raw outputs (rows, K) of which it makes such
+        predictions. Of a loss that learns deviations, those of the means alone.
     suffixes : callable
         What the names of a target's predicted values end with in a table, from the parameters.
     point : callable
@@ -193,6 +196,7 @@ class LossKind:
     y_range: str = ""
     outputs_per_target: Callable[[Numbers], int] = _one
     values: Callable[[np.ndarray, Numbers], np.ndarray] = _as_they_are
+    raw_outputs: Callable[[np.ndarray, Numbers], np.ndarray] = _as_they_are
     suffixes: Callable[[Numbers], tuple[str, ...]] = _no_suffix
     point: Callable[[Numbers], int] = _first
     deviations: Callable[[np.ndarray], np.ndarray] | None = None

@@ -46,6 +46,18 @@ def _rising(z: np.ndarray, parameters: Numbers) -> np.ndarray:
     return np.cumsum(steps, axis=2, out=steps)
 
 
+def _logarithms(values: np.ndarray, parameters: Numbers) -> np.ndarray:
+    limits = np.finfo(np.float64)
+    return np.log(np.clip(values, limits.tiny, limits.max))
+
+
+def _steps_between(values: np.ndarray, parameters: Numbers) -> np.ndarray:
+    """The inverse of `_rising`: log(exp(v_i - v_{i-1}) - 1)."""
+    steps = np.maximum(np.diff(values, axis=2), np.finfo(np.float64).tiny)
+    z = np.concatenate([values[:, :, :1], steps + np.log(-np.expm1(-steps))], axis=2)
+    return z.reshape(len(z), -1)
+
+
 def _steps_of_levels(y: np.ndarray, parameters: Numbers) -> np.ndarray:
     """The outputs of which `_rising` makes the quantiles of y."""
     levels = np.quantile(y, parameters)
@@ -124,6 +136,7 @@ _KINDS = (
         y_min=0.0,
         y_range=">= 0 for the poisson loss",
         values=_rates,
+        raw_outputs=_logarithms,
         are_rates=True,
         start=_log_of_mean,
         sklearn=InSklearn("poisson", True, True, _constant_of_deviance),
@@ -160,6 +173,7 @@ _KINDS = (
         ),
         outputs_per_target=len,
         values=_rising,
+        raw_outputs=_steps_between,
         suffixes=lambda parameters: tuple(f"_q{level:g}" for level in parameters),
         point=lambda parameters: int(np.argmin(np.abs(np.array(parameters) - 0.5))),
         start=_steps_of_levels,

@@ -111,6 +111,11 @@ class Loss:
         values = self.values(z)
         return values[:, :, self.middle] if values.ndim == 3 else values
 
+    def raw_outputs(self, values: np.ndarray) -> np.ndarray:
+        """Raw outputs (rows, K) float64 of which `values` makes such predictions; for gaussian_nll
+        the means alone."""
+        return self.kind.raw_outputs(values, self.parameters)
+
     @property
     def middle(self) -> int:
         """Which of the quantiles is nearest to 1/2; 0 where a target has one value."""

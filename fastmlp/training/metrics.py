@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from fastmlp.data.predictions import predictions
 from fastmlp.data.targets import LearningTask
 from fastmlp.errors import OptionError
 from fastmlp.spec.losses import Loss
+from fastmlp.spec.network import NetworkSpec
 from fastmlp.training.scoring import Metric, Outputs, check_metrics
 
 if TYPE_CHECKING:
@@ -56,8 +57,26 @@ class Scoring:
             check_metrics(self.metrics, outputs)
 
 
+class Evaluator(Protocol):
+    """What `evaluate` asks: an engine, or several that answer as one."""
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """Its loss, and as many parameters as its work is worth."""
+
+    @property
+    def evaluation_rows(self) -> int | None:
+        """Rows to evaluate at a time; None for as many as take some 20 ms."""
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Raw outputs (n, n_outputs)."""
+
+    def evaluate_rows(self, data: Dataset, wants_outputs: bool) -> tuple[float, np.ndarray]:
+        """The mean loss, and where they are wanted the raw outputs, else none of them."""
+
+
 def evaluate(
-    engine: Engine,
+    engine: Evaluator,
     data: Dataset,
     scoring: Scoring,
     out_of_time: Callable[[], bool] = lambda: False,

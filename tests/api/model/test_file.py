@@ -277,11 +277,11 @@ def test_damaged_content(path, damage, version):
 def test_labels_of_classes_and_their_room(dtype, labels, words):
     content = {"dtype": dtype, "labels": labels}
     if words is None:
-        found = model_file._classes_from_json(content)
+        found = model_file.classes_from_json(content)
         assert (found.dtype, found.tolist()) == (np.dtype(dtype), labels)
         return
     with pytest.raises(ValueError, match=words):
-        model_file._classes_from_json(content)
+        model_file.classes_from_json(content)
 
 
 def test_any_changed_bit_is_found(path, net):

@@ -198,3 +198,22 @@ def test_smoothed_probabilities(dtype):
     assert found.dtype == dtype
     wanted = [[0.625, 0.125, 0.125, 0.125], [0.375, 0.25, 0.25, 0.125]]
     np.testing.assert_array_equal(found, wanted)
+
+
+@each_kind_of_values
+def test_raw_outputs_are_those_of_which_the_values_are_made(kind):
+    loss = example_of(kind.name)
+    z = np.random.default_rng(0).normal(size=(50, 2 * loss.outputs_per_target))
+    values = loss.values(z.copy())
+    raw = loss.raw_outputs(values.copy())
+    wanted = z[:, :2] if kind.deviations is not None else z
+    assert raw.dtype == np.float64
+    np.testing.assert_allclose(raw, wanted, rtol=1e-9, atol=1e-9)
+
+
+@each_kind_of_values
+def test_raw_outputs_are_finite_at_the_ends(kind):
+    loss = example_of(kind.name)
+    shape = (3, 2) if len(loss.suffixes) == 1 else (3, 2, len(loss.suffixes))
+    for value in (0.0, 1e300):
+        assert np.isfinite(loss.raw_outputs(np.full(shape, value))).all()

@@ -1,0 +1,1 @@
+"""Several networks that predict as one: members, the rows they see, their means, their file."""
