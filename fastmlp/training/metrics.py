@@ -122,7 +122,7 @@ def evaluate(
     return found
 
 
-def _block_rows(engine: Engine) -> int:
+def _block_rows(engine: Evaluator) -> int:
     step = int(_BLOCK_FLOP / (4 * engine.spec.n_parameters))
     return engine.evaluation_rows or min(max(step, _MIN_ROWS), _MAX_ROWS)
 
