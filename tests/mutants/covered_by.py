@@ -18,6 +18,7 @@ _KERNELS = {
     "layer_kinds": "layer_kinds norms training",
     "loop": "engine training conventions team block_shuffle",
     "losses": "losses gradients non_finite user_functions",
+    "many_programs": "many_programs",
     "muon": "muon",
     "norms": "norm_values norms training stopping",
     "optimizers": "optimizers update_options torch_parity",
@@ -97,6 +98,12 @@ def _of_kernels(names: str) -> tuple[str, ...]:
 # Group -> file -> tests. Each group has its share of the mutants.
 GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     "kernels": {f"kernels/cpu/{name}.py": _of_kernels(tests) for name, tests in _KERNELS.items()}
-    | {f"kernels/{name}.py": _of_kernels(tests) for name, tests in _SHARED.items()},
+    | {f"kernels/{name}.py": _of_kernels(tests) for name, tests in _SHARED.items()}
+    | {
+        "kernels/cpu/watch.py": (
+            *_of_kernels("conventions"),
+            f"{_API}/training/test_within.py",
+        )
+    },
     "checks": {f"fastmlp/{name}.py": tests for name, tests in _CHECKS.items()},
 }

@@ -19,7 +19,7 @@ _OF: dict[str, dict[str, str]] = {
         ),
     },
     "fastmlp/model/file.py": {
-        "read_model: range(n_layers) -> (range(n_layers + 1))": (
+        "unpacked: range(n_layers) -> (range(n_layers + 1))": (
             "statistics of a layer that is not there are refused in any case, by check_arrays"
         ),
     },
