@@ -16,6 +16,7 @@ from fastmlp.model.datasets import dataset_for
 from fastmlp.model.fit import Fit, FitData
 from fastmlp.model.inference import scoring_of
 from fastmlp.model.network import Network
+from fastmlp.schedules import ReduceOnPlateau
 from fastmlp.training.options import FitOptions
 
 
@@ -39,6 +40,9 @@ def fit_on(
         raise OptionTypeError(
             f"early_stopping must be a fastmlp.callbacks.EarlyStopping, got {shown(stopping)}"
         )
+    if isinstance(settings.get("schedule"), ReduceOnPlateau):
+        # It notes what it sees of a fit: one for each of them.
+        settings = settings | {"schedule": copy.copy(settings["schedule"])}
     options = FitOptions.make(
         network.optimizer,
         callbacks=[] if stopping is None else [copy.copy(stopping)],

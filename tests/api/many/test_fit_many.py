@@ -139,6 +139,20 @@ def test_one_value_is_for_all_and_the_rest_of_eval_rows_is_trained_on():
         np.testing.assert_equal(recorded(history), recorded(wanted))
 
 
+def test_a_schedule_that_looks_at_a_fit_is_one_for_each():
+    X, values, _ = table()
+    settings = {"epochs": 9, "eval_rows": np.arange(60), "optimizer": optim.Adam(0.03)}
+    plateau = schedules.ReduceOnPlateau(patience=0, min_delta=0.05)
+    together = [Network([N_COLUMNS, 8, 1], seed=seed) for seed in range(4)]
+    histories = fastmlp.fit_many(together, X, values, schedule=plateau, n_threads=2, **settings)
+    for seed, history in enumerate(histories):
+        (alone,) = fastmlp.fit_many(
+            [Network([N_COLUMNS, 8, 1], seed=seed)], X, values, schedule=plateau, **settings
+        )
+        assert history.lr == alone.lr
+    assert len({tuple(history.lr) for history in histories}) > 1
+
+
 def test_a_matrix_has_a_column_for_each():
     X, values, classes = table()
     nets = [Network([N_COLUMNS, 8, 1], seed=1), Network([N_COLUMNS, 8, 1], seed=2)]
