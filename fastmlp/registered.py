@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastmlp.errors import NotRegisteredError, OptionError
+from fastmlp.interrupts import held_back
 from fastmlp.names import ACTIVATIONS, LOSSES
 
 # Machine code must stay where it is: a network, or a thread within the loop, may have its address.
@@ -39,7 +40,11 @@ class Compiled:
 
 
 class Registry:
-    """Functions of one kind by name; threads may use one at the same time."""
+    """Functions of one kind by name; threads may use one at the same time.
+
+    Readers take no lock, as every fit and every load reads: Ctrl-C between a lock and the block
+    that gives it back would leave it taken for good. A change puts another dict in the place.
+    """
 
     def __init__(self, kind: str, codes: tuple[str, ...]) -> None:
         """`kind`: "activation" or "loss"; `codes`: names of the kernels."""
@@ -49,8 +54,7 @@ class Registry:
 
     def of_users(self) -> tuple[str, ...]:
         """The names that are registered."""
-        with self._lock:
-            return tuple(self._of_users)
+        return tuple(self._of_users)
 
     def check_free(self, name: str) -> None:
         """OptionError where the name is taken."""
@@ -77,26 +81,25 @@ class Registry:
 
     def add(self, name: str, compiled: Compiled) -> None:
         """Give a free name to a function."""
-        with self._lock:
+        with held_back(), self._lock:
             self.check_free(name)
             _KEPT.append(compiled.code)
-            self._of_users[name] = compiled
+            self._of_users = self._of_users | {name: compiled}
 
     def remove(self, name: str) -> None:
         """Make a registered name free; networks that were made with it keep its function."""
-        with self._lock:
+        with held_back(), self._lock:
             if name not in self._of_users:
                 known = ", ".join(map(repr, self._of_users)) or "there is none"
                 raise OptionError(
                     f"the {self.kind} to unregister must be a registered one ({known}), "
                     f"got {name!r}"
                 )
-            del self._of_users[name]
+            self._of_users = {n: c for n, c in self._of_users.items() if n != name}
 
     def get(self, name: str) -> Compiled | None:
         """The function registered by that name, if there is one."""
-        with self._lock:
-            return self._of_users.get(name)
+        return self._of_users.get(name)
 
     def check_same(self, name: str, function: Compiled | None) -> None:
         """NotRegisteredError where a network's own function is not the one of that name now."""

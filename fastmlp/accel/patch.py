@@ -7,6 +7,7 @@ import threading
 
 from fastmlp import estimators
 from fastmlp.estimators import hooks
+from fastmlp.interrupts import held_back
 
 _MODULES = ("sklearn.neural_network._multilayer_perceptron", "sklearn.neural_network")
 _PAIRS = {
@@ -44,7 +45,7 @@ def is_patched() -> bool:
 
 
 def _put(which: int) -> None:
-    with _lock:
+    with held_back(), _lock:  # Ctrl-C before the block would leave the lock taken
         for module_name in _MODULES:
             module = importlib.import_module(module_name)
             for name, pair in _PAIRS.items():

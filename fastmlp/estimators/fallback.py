@@ -6,14 +6,16 @@ import logging
 import threading
 from collections import Counter
 
+from fastmlp.interrupts import held_back
+
 _log = logging.getLogger("fastmlp")
 _reasons: Counter[str] = Counter()
-_lock = threading.Lock()
+_lock = threading.Lock()  # with Ctrl-C held back, which could leave it taken
 
 
 def record(reason: str) -> None:
     """Count a call that scikit-learn serves; the first one for a reason is logged."""
-    with _lock:
+    with held_back(), _lock:
         _reasons[reason] += 1
         first = _reasons[reason] == 1
     if first:
@@ -27,7 +29,7 @@ def explain_fallback() -> str:
     >>> fastmlp.explain_fallback()
     'every call was served by fastmlp'
     """
-    with _lock:
+    with held_back(), _lock:
         found = dict(_reasons)
     if not found:
         return "every call was served by fastmlp"
