@@ -144,6 +144,9 @@ def _checked(param: click.Option, value: Any, what: str) -> Any:
         ((str,), "text"),
     )
     several = param.multiple and isinstance(value, list)
+    huge = _huge(value)
+    if huge is not None:
+        raise OptionError(f"{what} must have whole numbers below 2^64, got {shown(huge)}")
     for item in value if several else [value]:
         # true is an int to Python.
         if not isinstance(item, types) or (isinstance(item, bool) and bool not in types):
@@ -153,6 +156,14 @@ def _checked(param: click.Option, value: Any, what: str) -> Any:
             if not isinstance(part, str | int | float):
                 raise OptionError(f"{what} must be a list of names or numbers, got {shown(part)}")
     return [value] if param.multiple and not several else value
+
+
+def _huge(value: Any) -> int | None:
+    """The first whole number in it that is longer than any option's; some are no double."""
+    if isinstance(value, list | dict):
+        parts = value.values() if isinstance(value, dict) else value
+        return next((found for found in map(_huge, parts) if found is not None), None)
+    return value if isinstance(value, int) and abs(value) >= 2**64 else None
 
 
 def _from_file(param: click.Option, value: Any, path: str) -> Any:

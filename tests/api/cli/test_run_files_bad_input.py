@@ -32,6 +32,10 @@ def write(text: str, path: str = "run.toml") -> str:
         ('data = "iris"\nepochs = "many"', "epochs in run.toml (line 2) must be a whole number, "
          "got 'many'"),
         ("epochs = 2.0", "epochs in run.toml (line 1) must be a whole number, got 2.0"),
+        (f"val_fraction = {10**400}", "val_fraction in run.toml (line 1) must have whole numbers "
+         "below 2^64, got 1000000000"),
+        (f"[optimizer]\nname = 'sgd'\nlr = {10**400}", "optimizer in run.toml (line 1) must have "
+         "whole numbers below 2^64, got 1000000000"),
         ("epochs = true", "epochs in run.toml (line 1) must be a whole number, got True"),
         ("lr = '0.1'", "lr in run.toml (line 1) must be a number, got '0.1'"),
         ("shuffle = 'no'", "shuffle in run.toml (line 1) must be true or false, got 'no'"),
