@@ -216,7 +216,7 @@ TARGET_NONE, TARGET_LABELS, TARGET_VALUES = 0, 1, 2
 
 SHUFFLE_NONE, SHUFFLE_ROWS, SHUFFLE_BLOCKS = 0, 1, 2
 
-# Which mean loss of an epoch `Program.watch` is about: none, that of training or of evaluation.
+# Which mean loss of an epoch `Program.watch` is about: none, of training, or of evaluation.
 WATCHED_NONE, WATCHED_LOSS, WATCHED_EVAL_LOSS = 0, 1, 2
 
 
@@ -280,7 +280,7 @@ class _Sync(NamedTuple):
     ABORTED: int = 36  # 1: a thread left its rows phase for the stop word, or training ends
     SPIN_NS: int = 35  # how long a thread spins at a barrier before it sleeps
     LEVEL: int = 38  # 1: a loss has not improved for long enough, which ends the training
-    N_BAD: int = 39  # epochs in a row up to now in which that of training has not
+    N_BAD: int = 39  # epochs in a row up to now without an improvement of the training loss
     ALONE_UNTIL: int = 37  # thread 0 takes the steps before this one of the job alone
     # Of thread 0, which decides that: see kernels/cpu/team.py.
     WINDOW_NS: int = 40  # how long it measures all threads before it decides; 0: it never does

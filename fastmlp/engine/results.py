@@ -49,7 +49,7 @@ class Snapshot:
 class LossWatch:
     """End a training once a loss has not improved for `patience` epochs; keep what is best.
 
-    of_training: whether it is the mean loss of training, or that of the rows to evaluate.
+    of_training: whether the loss is of training, or of the rows to evaluate.
     min_delta: an epoch improves whose loss is below `lowest` by more than this.
     n_waited: epochs in a row up to now that have not.
     """
