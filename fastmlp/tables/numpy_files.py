@@ -18,7 +18,7 @@ from fastmlp.tables.matrix import MatrixSource
 # What numpy and zipfile raise for a file that is cut short or damaged: their parsers of Python
 # literals and of zip's headers have many ways to fail.
 _DAMAGE = (
-    *(ValueError, EOFError, KeyError, SyntaxError, OverflowError, RuntimeError),
+    *(ValueError, EOFError, KeyError, SyntaxError, OverflowError, RuntimeError, TypeError),
     *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
 

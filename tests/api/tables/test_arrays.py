@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -201,6 +202,21 @@ def test_npz_cut_short_or_damaged(tmp_path, save):
         path.write_bytes(damaged)
         with pytest.raises(TableError, match="must be a whole NPZ file, and cannot be read"):
             open_source(path)
+
+
+@pytest.mark.parametrize("kind", ["NPY", "NPZ"])
+def test_a_header_whose_keys_are_of_two_types(tmp_path, kind):
+    path, content = tmp_path / f"a.{kind.lower()}", io.BytesIO()
+    np.save(content, X)
+    member = content.getvalue().replace(b"'fortran_order'", b"b'fortran_order'")
+    member = member.replace(b"  \n", b" \n", 1)  # as long as before
+    if kind == "NPY":
+        path.write_bytes(member)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("X.npy", member)
+    with pytest.raises(TableError, match=f"must be a whole {kind} file, and cannot be read"):
+        open_source(path)
 
 
 # --- SVMlight --------------------------------------------------------------------------------
