@@ -218,10 +218,10 @@ class Minibatches(Trainer, Policy):
             self._told = Told()
         self._run.step, n = self._counters.n_steps, piece.n_begun
         n_made = max(1, piece.step + result.n_steps_done)
-        last_steps = np.minimum(np.arange(1, n + 1) * epoch_steps, n_made) - 1
+        last_steps = [min((i + 1) * epoch_steps, n_made) - 1 for i in range(n)]
         columns: dict[str, list[Any]] = {
             "loss": result.loss[:n].tolist(),
-            "lr": piece.rates[last_steps].tolist(),
+            "lr": [float(piece.rates[i]) for i in last_steps],
             "seconds": result.seconds[:n].tolist(),
             "grad_norm": result.grad_norm[:n].tolist(),
             **({} if good is None else {ROLLBACKS: [good.n_times] * n}),

@@ -86,6 +86,8 @@ def within(
     """
     if len(eval_sets) > 1 or len(callbacks) > 1 or scoring.metrics:
         return None
+    if not (eval_sets or callbacks):  # then nothing is asked for
+        return None
     prefix, data = next(iter(eval_sets.items()), ("", None))
     most_epochs = engine.most_validated(data)
     # Rows that come block by block take longer than a call.

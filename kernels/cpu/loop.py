@@ -289,6 +289,7 @@ def run(address, thread, zero):
             best = min(best, p.losses[e])
             if is_known:
                 watch_epoch(p, e)
-            started_s = monotonic_s()
+            if job[Job.EVALUATION] != 0:
+                started_s = monotonic_s()
     if thread == 0:
         atomic_store(p.sync, Sync.STATUS, STATUS_DONE)

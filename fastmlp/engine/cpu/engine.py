@@ -114,13 +114,15 @@ class CpuEngine(ParameterStore):
         if orthogonalises:
             flops += self._update_flops()
             of_job += self._update_flops() * -(-n_rows // batch_size)
-        with self._leased(use, batch_size, self._n_threads(flops, of_job), orthogonalises) as found:
-            yield found
+        workspace = self._taken(use, batch_size, self._n_threads(flops, of_job), orthogonalises)
+        try:
+            yield workspace
+        finally:
+            self._spare[use] = workspace
 
-    @contextmanager
-    def _leased(
+    def _taken(
         self, use: str, batch_size: int, n_threads: int, orthogonalises: bool = False
-    ) -> Iterator[Workspace]:
+    ) -> Workspace:
         # dict.pop is atomic. The old one goes first: two could be more than the machine has.
         workspace = self._spare.pop(use, None)
         if workspace is None or not workspace.serves(batch_size, n_threads, orthogonalises):
@@ -128,10 +130,7 @@ class CpuEngine(ParameterStore):
             workspace = Workspace(
                 self, batch_size, n_threads, folds=folds, orthogonalises=orthogonalises
             )
-        try:
-            yield workspace
-        finally:
-            self._spare[use] = workspace
+        return workspace
 
     def give_workspaces(self) -> Workspaces:
         """Those that it has, for another network whose turn comes; it makes new ones when asked.
@@ -190,11 +189,9 @@ class CpuEngine(ParameterStore):
         """Epochs of minibatch steps in one compiled call; see `TrainJob` and `TrainResult`."""
         data, n_rows, n_epochs = job.data, job.n_rows, job.n_epochs
         batch_size, n_steps = job.minibatch_rows, job.epoch_steps
-        with (
-            self._workspace("train", batch_size, 3, n_rows * n_epochs) as workspace,
-            self._evaluation(job, workspace.plan.n_threads) as evaluation,
-        ):
+        with self._workspace("train", batch_size, 3, n_rows * n_epochs) as workspace:
             self.n_threads_used = workspace.plan.n_threads
+            evaluation = self._evaluation(job, workspace.plan.n_threads)
             program = make_program(
                 workspace, self, structs.KIND_TRAIN, data, params=self.params,
                 grads=self._stored_gradient(batch_size), training=job,
@@ -222,6 +219,8 @@ class CpuEngine(ParameterStore):
                     )
             finally:
                 self._version += 1
+                if evaluation is not None:
+                    self._spare["validate"] = evaluation.workspace
             result = self._train_result(program, outcome, job)
             if job.validation is None:
                 return result
@@ -231,14 +230,12 @@ class CpuEngine(ParameterStore):
         """Epochs of one call that `TrainJob.validation` may have; `data`: what it evaluates."""
         return _ANY_EPOCHS if data is None else most_epochs(self, data)
 
-    @contextmanager
-    def _evaluation(self, job: TrainJob, n_threads: int) -> Iterator[Evaluation | None]:
+    def _evaluation(self, job: TrainJob, n_threads: int) -> Evaluation | None:
         data = None if job.validation is None else job.validation.data
         if data is None:
-            yield None
-            return
-        with self._leased("validate", min(data.n_rows, CHUNK_ROWS), n_threads) as workspace:
-            yield Evaluation(workspace, self, data, job.n_epochs)
+            return None
+        workspace = self._taken("validate", min(data.n_rows, CHUNK_ROWS), n_threads)
+        return Evaluation(workspace, self, data, job.n_epochs)
 
     def _stored_gradient(self, batch_size: int) -> np.ndarray | None:
         """Where dW is kept before an update. Clipping by the global norm and orthogonal steps need

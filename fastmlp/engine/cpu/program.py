@@ -44,7 +44,13 @@ def flat(array: np.ndarray | None, dtype: str) -> np.ndarray:
 @functools.cache
 def _nothing(dtype: str) -> np.ndarray:
     """What stands for an array that a job has not: nobody reads or writes it."""
-    return np.zeros(1, dtype)
+    array = np.zeros(1, dtype)
+    _NOTHING[id(array)] = array.ctypes.data
+    return array
+
+
+# Their addresses by `id`, as in `Workspace.addresses`; they stay for good.
+_NOTHING: dict[int, int] = {}
 
 
 @functools.cache
@@ -65,7 +71,9 @@ def address_table(program: Program, known: Mapping[int, int]) -> np.ndarray:
         # The kernels see an address, and would read whatever is there.
         assert array.dtype == dtype, name
         assert array.flags.c_contiguous, name
-    return np.array([known.get(id(a)) or a.ctypes.data for a in program], np.int64)
+    return np.array(
+        [known.get(id(a)) or _NOTHING.get(id(a)) or a.ctypes.data for a in program], np.int64
+    )
 
 
 def start_of(program: Program, workspace: Workspace) -> Callable[[int], None]:
@@ -104,13 +112,14 @@ def make_program(
     job[Job.KEEPS_OUTPUTS] = outputs is not None
     state = running = average = best = None
     learning_rates, n_epochs = np.zeros(1), int(job[Job.N_EPOCHS])
-    watch = np.zeros(Watch.N_FIELDS)
+    watch, eval_losses = _nothing("float64"), _nothing("float64")
     if training is not None:
         state, running, average = store.state, store.running, store.average
         learning_rates = np.ascontiguousarray(training.learning_rates, np.float64)
         if training.seen is not None:
             workspace.seen[:] = training.seen
         if training.validation is not None:
+            watch, eval_losses = np.zeros(Watch.N_FIELDS), np.full(n_epochs, np.nan)
             describe_validation(training.validation, job, watch)
             if training.validation.watch is not None:
                 best = aligned_zeros(store.plan.n_elems, store.dtype)
@@ -144,7 +153,7 @@ def make_program(
         grad_norms=np.zeros((n_epochs, n_layers)),
         seconds=np.zeros(n_epochs),
         outputs=flat(outputs, dtype),
-        eval_losses=np.full(n_epochs, np.nan),
+        eval_losses=eval_losses,
         watch=watch,
         best=flat(best, dtype),
     )

@@ -37,7 +37,7 @@ class Evaluation:
     ) -> None:
         """`workspace`: of as many threads as the training's."""
         self.outputs = np.empty((n_epochs, data.n_rows, store.spec.sizes[-1]), store.dtype)
-        self._workspace = workspace
+        self.workspace = workspace
         self._program = make_program(
             workspace, store, structs.KIND_EVALUATE, data, params=store.folded(),
             outputs=self.outputs,
@@ -46,7 +46,7 @@ class Evaluation:
     def join(self, training: Program) -> None:
         """Be run by a training's program, by the threads of its words."""
         self._program = self._program._replace(sync=training.sync)
-        self._addresses = address_table(self._program, self._workspace.addresses)
+        self._addresses = address_table(self._program, self.workspace.addresses)
         training.job[Job.EVALUATION] = self._addresses.ctypes.data
 
 
